@@ -1,0 +1,396 @@
+//! A camera of the simulated booth: exposes on tokio's clock, and pictures what stood there at that instant.
+//!
+//! `expose` waits for the moment and notes the true angles of the platter over the exposure; `fetch` renders the
+//! picture from them on a blocking thread, which holds paused time still, and then waits the time of the transfer.
+//! Exposure, gain and white balance change the picture as they do on a real camera.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings};
+use crate::frame::{Codec, Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
+use crate::sim::studio::{Develop, Lens, Shot, Studio};
+use crate::sim::{Booth, CameraFault, Counted, mixed};
+use crate::{DeviceOptions, Listing, Surroundings};
+
+/// `driver = "sim"`.
+pub const DRIVER: Driver =
+    Driver { name: NAME, about: "simulated camera that looks at the simulated table", check, open, list };
+
+const NAME: &str = "sim";
+const MODEL: &str = "simulated camera";
+/// Largest picture.
+const SIZE_MAX: (u32, u32) = (4000, 3000);
+const SIZE_MIN: u32 = 64;
+/// Settings that give a well exposed, neutral picture.
+const NOMINAL: Exposure = Exposure { exposure_us: Some(8000.0), gain: Some(1.0), wb_kelvin: Some(5000.0) };
+/// Exposures that may wait to be fetched, as in a camera's buffer.
+const BUFFER_MAX: usize = 8;
+/// Width of a preview in pixels.
+const PREVIEW_WIDTH: u32 = 480;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Keys {
+    megapixels: Option<f64>,
+    size: Option<(u32, u32)>,
+    elevation_deg: f64,
+    azimuth_deg: f64,
+    distance_mm: Option<f64>,
+    fov_deg: f64,
+    noise: f64,
+    defocus_px: f64,
+    latency_ms: f64,
+    transfer_ms: f64,
+    quality: u8,
+    cache_frames: bool,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            megapixels: None,
+            size: None,
+            elevation_deg: 15.0,
+            azimuth_deg: 0.0,
+            distance_mm: None,
+            fov_deg: 32.0,
+            noise: 1.5,
+            defocus_px: 0.0,
+            latency_ms: 30.0,
+            transfer_ms: 60.0,
+            quality: 92,
+            cache_frames: false,
+        }
+    }
+}
+
+impl Keys {
+    fn picture_size(&self) -> Result<(u32, u32), String> {
+        let size = match (self.size, self.megapixels) {
+            (Some(_), Some(_)) => return Err("give size or megapixels, not both".to_owned()),
+            (Some(size), None) => size,
+            (None, None) => (1152, 864),
+            (None, Some(megapixels)) => {
+                let megapixels = within("megapixels", megapixels, 0.01, 12.0)?;
+                // 4:3 in whole blocks of the JPEG coder; the width is rounded to 32 so that the height is even too.
+                let width = ((megapixels * 1e6 * 4.0 / 3.0).sqrt() / 32.0).round() as u32 * 32;
+                (width, width * 3 / 4)
+            }
+        };
+        checked_size(size)
+    }
+
+    fn lens(&self, platter_radius_mm: f64) -> Result<Lens, String> {
+        let distance_mm = self.distance_mm.unwrap_or(platter_radius_mm * 4.8);
+        let (near, far) = (platter_radius_mm * 2.0, platter_radius_mm * 40.0);
+        Ok(Lens {
+            elevation_deg: within("elevation_deg", self.elevation_deg, 2.0, 88.0)?,
+            azimuth_deg: within("azimuth_deg", self.azimuth_deg, -360.0, 360.0)?,
+            distance_mm: within("distance_mm", distance_mm, near, far)?,
+            fov_deg: within("fov_deg", self.fov_deg, 2.0, 90.0)?,
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        within("noise", self.noise, 0.0, 50.0)?;
+        within("defocus_px", self.defocus_px, 0.0, 100.0)?;
+        within("latency_ms", self.latency_ms, 0.0, 60_000.0)?;
+        within("transfer_ms", self.transfer_ms, 0.0, 600_000.0)?;
+        within("quality", f64::from(self.quality), 1.0, 100.0)?;
+        Ok(())
+    }
+}
+
+fn within(key: &str, value: f64, low: f64, high: f64) -> Result<f64, String> {
+    match (low..=high).contains(&value) {
+        true => Ok(value),
+        false => Err(format!("{key} = {value} is not in {low} to {high}")),
+    }
+}
+
+fn checked_size((w, h): (u32, u32)) -> Result<(u32, u32), String> {
+    let (w_max, h_max) = SIZE_MAX;
+    let fits = (SIZE_MIN..=w_max).contains(&w) && (SIZE_MIN..=h_max).contains(&h);
+    match fits && w % 2 == 0 && h % 2 == 0 {
+        true => Ok((w, h)),
+        false => Err(format!("size {w}x{h}: sides must be even, from {SIZE_MIN} to {w_max}x{h_max}")),
+    }
+}
+
+fn check(options: &DeviceOptions) -> Result<(), String> {
+    let keys = options.read::<Keys>()?;
+    keys.check()?;
+    keys.picture_size().map(drop)
+}
+
+fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> Opened {
+    let wrong = |what: String| CameraError::Unsupported { id: name.to_owned(), what };
+    let keys: Keys = options.read().map_err(wrong)?;
+    keys.check().map_err(wrong)?;
+    let booth =
+        around.booth.clone().ok_or_else(|| wrong("this station has no simulated booth".to_owned()))?;
+    let lens = keys.lens(booth.platter_radius_mm()).map_err(wrong)?;
+    let size = keys.picture_size().map_err(wrong)?;
+    let session = booth.open_camera(name).map_err(|_| CameraError::NotPresent {
+        id: name.to_owned(),
+        hint: "the simulated camera is unplugged".to_owned(),
+    })?;
+    let studio = Arc::new(booth.studio(lens));
+    let quality = keys.quality;
+    Ok(Box::new(SimCamera {
+        name: name.to_owned(),
+        seed: booth.seed_for(name),
+        booth,
+        session,
+        keys,
+        studio,
+        size,
+        quality,
+        exposure: NOMINAL,
+        waiting: BTreeMap::new(),
+        tickets: 0,
+    }))
+}
+
+fn list() -> Vec<Listing> {
+    vec![Listing { driver: NAME, id: NAME.to_owned(), label: MODEL.to_owned(), problem: None }]
+}
+
+struct SimCamera {
+    name: String,
+    seed: u64,
+    booth: Booth,
+    session: u64,
+    keys: Keys,
+    studio: Arc<Studio>,
+    size: (u32, u32),
+    quality: u8,
+    exposure: Exposure,
+    /// Exposures not fetched yet, by ticket.
+    waiting: BTreeMap<u64, Waiting>,
+    tickets: u64,
+}
+
+/// An exposure in the camera's buffer.
+struct Waiting {
+    counted: Counted,
+    shot: Shot,
+    exposure: Exposure,
+}
+
+impl SimCamera {
+    fn unsupported(&self, what: String) -> CameraError {
+        CameraError::Unsupported { id: self.name.clone(), what }
+    }
+
+    fn timeout(&self, since: Instant) -> CameraError {
+        CameraError::Timeout { id: self.name.clone(), waited: since.elapsed() }
+    }
+
+    fn there(&self) -> Result<(), CameraError> {
+        let gone = |_| CameraError::Disconnected { id: self.name.clone() };
+        self.booth.camera_is_there(&self.name, self.session).map_err(gone)
+    }
+
+    fn exposure_time(&self) -> Duration {
+        Duration::from_secs_f64(self.exposure.exposure_us.unwrap_or_default() / 1e6)
+    }
+
+    /// What the sensor saw and how it is made into a picture.
+    fn shot(&self, mut angles: Vec<f64>, number: u64, faults: &[CameraFault], size: (u32, u32)) -> Shot {
+        let blurred = faults.contains(&CameraFault::Blurred);
+        let over = faults.contains(&CameraFault::OverExposed);
+        // A wet lens spreads a point over about half a percent of the picture, whatever its size.
+        let wet_px = if blurred { f64::from(size.0) * 0.005 } else { 0.0 };
+        let gain = self.exposure.gain.unwrap_or(1.0);
+        let light = self.exposure.exposure_us.unwrap_or(8000.0) / 8000.0 * gain;
+        let mut seed = self.seed ^ mixed(number);
+        if self.keys.cache_frames {
+            angles.iter_mut().for_each(|deg| *deg = (deg.rem_euclid(360.0) * 1000.0).round() / 1000.0);
+            seed = self.seed;
+        }
+        Shot {
+            angles,
+            size,
+            develop: Develop {
+                light: light * if over { 5.0 } else { 1.0 },
+                wb_kelvin: self.exposure.wb_kelvin.unwrap_or(5000.0),
+                blur_px: self.keys.defocus_px + wet_px,
+                noise: self.keys.noise * gain.sqrt(),
+                seed,
+                quality: self.quality,
+            },
+        }
+    }
+
+    fn frame(&self, bytes: Bytes, exposed: &Exposed, number: u64, exposure: Exposure) -> Frame {
+        Frame {
+            kind: StreamKind::Still,
+            data: FrameData::Encoded { codec: Codec::Jpeg, bytes },
+            seq: number,
+            lost_before: 0,
+            time: FrameTime {
+                start: exposed.start,
+                uncertainty: Duration::ZERO,
+                source: TimeSource::Simulated,
+            },
+            exposure,
+            file_name: None,
+            meta: BTreeMap::new(),
+        }
+    }
+
+    /// Renders on a blocking thread: it ends by itself, and paused time stands still meanwhile.
+    async fn render(&self, shot: Shot) -> Result<Bytes, CameraError> {
+        let studio = self.studio.clone();
+        let once = self.keys.cache_frames;
+        let work = move || if once { studio.picture_once(&shot) } else { studio.picture(&shot) };
+        let picture = tokio::task::spawn_blocking(work).await;
+        let failed = |what| CameraError::Corrupt { id: self.name.clone(), what };
+        picture.map_err(|_| CameraError::Poisoned { id: self.name.clone() })?.map_err(failed)
+    }
+
+    /// Makes the picture of an exposure and waits until it is over the wire.
+    async fn bring(&self, waiting: Waiting, number: u64) -> Result<Bytes, CameraError> {
+        let has = |fault| waiting.counted.faults.contains(&fault);
+        if has(CameraFault::Stall) {
+            return std::future::pending().await;
+        }
+        let begun = Instant::now();
+        let stuck = if has(CameraFault::StuckPicture) { self.booth.last_picture(&self.name) } else { None };
+        let corrupt = has(CameraFault::CorruptJpeg);
+        let mut bytes = match stuck {
+            Some(bytes) => bytes,
+            None => numbered(self.render(waiting.shot).await?, number),
+        };
+        if corrupt {
+            bytes.truncate(bytes.len() / 2);
+        }
+        tokio::time::sleep_until(begun + Duration::from_secs_f64(self.keys.transfer_ms / 1000.0)).await;
+        self.there()?;
+        self.booth.keep_picture(&self.name, &bytes);
+        Ok(bytes)
+    }
+}
+
+#[async_trait]
+impl Camera for SimCamera {
+    async fn apply(&mut self, settings: &Settings) -> Result<Applied, CameraError> {
+        self.there()?;
+        let limited = |key, value: Option<f64>, low, high| match value {
+            Some(value) => within(key, value, low, high).map(Some).map_err(|what| self.unsupported(what)),
+            None => Ok(None),
+        };
+        let exposure = Exposure {
+            exposure_us: limited("exposure_us", settings.exposure_us, 10.0, 30e6)?
+                .or(self.exposure.exposure_us),
+            gain: limited("gain", settings.gain, 0.25, 64.0)?.or(self.exposure.gain),
+            wb_kelvin: limited("wb_kelvin", settings.wb_kelvin, 2000.0, 12_000.0)?
+                .or(self.exposure.wb_kelvin),
+        };
+        limited("quality", settings.quality.map(f64::from), 1.0, 100.0)?;
+        let size =
+            settings.size.map_or(Ok(self.size), checked_size).map_err(|what| self.unsupported(what))?;
+        self.quality = settings.quality.unwrap_or(self.quality);
+        (self.exposure, self.size) = (exposure, size);
+        Ok(Applied { requested: *settings, exposure, size })
+    }
+
+    async fn warm_up(&mut self, limit: Duration) -> Result<(), CameraError> {
+        self.there()?;
+        tokio::time::sleep(Duration::from_millis(50).min(limit)).await;
+        self.there()
+    }
+
+    async fn expose(&mut self, request: &ExposeRequest) -> Result<Exposed, CameraError> {
+        let begun = Instant::now();
+        self.there()?;
+        if self.waiting.len() == BUFFER_MAX {
+            return Err(
+                self.unsupported(format!("{BUFFER_MAX} exposures wait to be fetched; fetch one first"))
+            );
+        }
+        let latency = Duration::from_secs_f64(self.keys.latency_ms / 1000.0);
+        let start = begun.max(request.not_before) + latency;
+        let end = start + self.exposure_time();
+        if end > request.deadline {
+            tokio::time::sleep_until(request.deadline).await;
+            return Err(self.timeout(begun));
+        }
+        tokio::time::sleep_until(start).await;
+        let counted = self
+            .booth
+            .count_exposure(&self.name, self.session)
+            .map_err(|_| CameraError::Disconnected { id: self.name.clone() })?;
+        tokio::time::sleep_until(end).await;
+        self.there()?;
+        let angles = self.studio.moments(|count| self.booth.angles_between(start, end, count), self.size.0);
+        let shot = self.shot(angles, counted.number, &counted.faults, self.size);
+        self.tickets += 1;
+        self.waiting.insert(self.tickets, Waiting { counted, shot, exposure: self.exposure });
+        Ok(Exposed { ticket: self.tickets, start, end, deadline: request.deadline })
+    }
+
+    async fn fetch(&mut self, exposed: Exposed) -> Result<FrameSet, CameraError> {
+        let begun = Instant::now();
+        self.there()?;
+        let Some(waiting) = self.waiting.remove(&exposed.ticket) else {
+            let what = format!("exposure {} was fetched already, or never made", exposed.ticket);
+            return Err(self.unsupported(what));
+        };
+        let (number, exposure) = (waiting.counted.number, waiting.exposure);
+        match tokio::time::timeout_at(exposed.deadline, self.bring(waiting, number)).await {
+            Err(_) => Err(self.timeout(begun)),
+            Ok(bytes) => Ok(FrameSet {
+                frames: vec![self.frame(bytes?, &exposed, number, exposure)],
+                max_skew: Duration::ZERO,
+                discarded_stale: 0,
+            }),
+        }
+    }
+
+    async fn preview(&mut self) -> Result<Option<Frame>, CameraError> {
+        self.there()?;
+        let now = Instant::now();
+        let (w, h) = self.size;
+        let width = w.min(PREVIEW_WIDTH);
+        let size = (width, (width * h / w).max(2) & !1);
+        let shot = self.shot(self.booth.angles_between(now, now, 1), 0, &[], size);
+        let bytes = self.render(shot).await?;
+        let exposed = Exposed { ticket: 0, start: now, end: now, deadline: now };
+        Ok(Some(self.frame(bytes, &exposed, 0, self.exposure)))
+    }
+
+    fn info(&self) -> CameraInfo {
+        CameraInfo {
+            driver: NAME,
+            id: self.name.clone(),
+            model: MODEL.to_owned(),
+            size_max: SIZE_MAX,
+            remaining: None,
+        }
+    }
+}
+
+/// Writes the frame's number into a JPEG comment, so that no two exposures give the same file, as with real cameras.
+fn numbered(jpeg: Bytes, number: u64) -> Bytes {
+    const START_OF_IMAGE: usize = 2;
+    let text = format!("{MODEL}, frame {number}");
+    let length = u16::try_from(text.len() + 2).unwrap_or(u16::MAX).to_be_bytes();
+    let mut marked = Vec::with_capacity(jpeg.len() + text.len() + 4);
+    marked.extend_from_slice(&jpeg[..START_OF_IMAGE]);
+    marked.extend_from_slice(&[0xff, 0xfe, length[0], length[1]]);
+    marked.extend_from_slice(text.as_bytes());
+    marked.extend_from_slice(&jpeg[START_OF_IMAGE..]);
+    Bytes::from(marked)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Cameras, turntables and the links they hang on. Never writes to the disk.
+//!
+//! A turntable is a *protocol* over a *link*; a camera makes *frames*. The simulated booth ([`sim`]) and the
+//! replay camera are ordinary drivers: `driver = "sim"`, `driver = "replay"`.
+
+pub mod camera;
+pub mod frame;
+pub mod link;
+pub mod sim;
+pub mod turntable;
+
+pub use camera::{Camera, CameraError};
+pub use frame::{Angle, Frame, FrameSet};
+pub use turntable::{Moved, Position, Turntable, TurntableError};
+
+use serde::Deserialize;
+
+/// One configured device: the driver's name and the keys that only this driver knows.
+///
+/// Unknown keys are the driver's to refuse, because only it knows them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct DeviceOptions {
+    /// A name from [`turntable::DRIVERS`] or [`camera::DRIVERS`].
+    pub driver: String,
+    /// Everything else of the table, as written.
+    #[serde(flatten)]
+    pub keys: toml::Table,
+}
+
+impl DeviceOptions {
+    /// Options of a driver that is given nothing.
+    pub fn new(driver: &str) -> Self {
+        Self { driver: driver.to_owned(), keys: toml::Table::new() }
+    }
+
+    /// The driver's own keys as `T`, which should `deny_unknown_fields`.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
+        // The message's second line says which key.
+        self.keys.clone().try_into().map_err(|e: toml::de::Error| e.to_string().trim_end().replace('\n', " "))
+    }
+}
+
+/// What devices of one station share when they are opened: today only the simulated booth.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// The booth that every device with `driver = "sim"` of this station stands in.
+    pub booth: Option<sim::Booth>,
+}
+
+/// One line of `turnstage devices`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Listing {
+    /// Driver that would open it.
+    pub driver: &'static str,
+    /// Stable identity: serial number, USB path or folder; never an index.
+    pub id: String,
+    /// Model or what a person would call it.
+    pub label: String,
+    /// Why it cannot be opened, with what to do about it (for example the udev rule), if so.
+    pub problem: Option<String>,
+}

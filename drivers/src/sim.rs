@@ -1,0 +1,488 @@
+//! The simulated booth: one platter with an object, and the cameras that look at it.
+//!
+//! Every device with `driver = "sim"` of a station stands in the same [`Booth`], so that what the table does is what
+//! the cameras see: lost steps, backlash and ringing show in the pixels. Time is tokio's and nothing ticks: the true
+//! angle at any moment is computed, pictures are rendered from it, and both hold under paused time as well.
+
+mod develop;
+mod fault;
+mod light;
+mod mesh;
+mod model;
+mod motion;
+pub(crate) mod platter;
+mod raster;
+mod shadow;
+pub(crate) mod studio;
+mod texture;
+mod vector;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use fault::{CameraFault, Fault};
+use model::Model;
+use platter::{Mechanics, Motor, Platter};
+use studio::{Lens, Studio};
+
+/// Commands kept for [`Booth::commands`]; older ones are forgotten.
+const COMMANDS_MAX: usize = 10_000;
+/// A number that no open handle has, so that plugging in again revives none.
+const NO_SESSION: u64 = 0;
+/// Faults that may wait at the same time.
+const FAULTS_MAX: usize = 1_000;
+
+/// How the booth is made up.
+#[derive(Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct BoothOptions {
+    /// Same seed, same angles and same frame numbers give the same bytes.
+    pub seed: u64,
+    /// What stands on the platter.
+    pub object: Object,
+    /// Radius of the platter in millimetres, 50 to 3000; the object is scaled with it.
+    pub platter_radius_mm: f64,
+    /// What goes wrong, and when.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for BoothOptions {
+    fn default() -> Self {
+        Self { seed: 1, object: Object::Vase, platter_radius_mm: 150.0, faults: Vec::new() }
+    }
+}
+
+/// What stands on the platter. Every one looks different from every side.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// A painted, glazed jug.
+    Vase,
+    /// A small rally car.
+    Car,
+    /// A polished teapot that mirrors the booth.
+    Chrome,
+    /// A tin robot.
+    Toy,
+}
+
+/// What the motor was told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Command {
+    /// Drive to the home switch.
+    Home,
+    /// Turn by so many degrees, positive forward.
+    Move {
+        /// Signed degrees.
+        deg: f64,
+    },
+    /// Turn on and on.
+    Rotate {
+        /// Signed degrees a second.
+        deg_s: f64,
+    },
+    /// Halt.
+    Stop,
+}
+
+impl Command {
+    /// True for everything but a stop.
+    pub fn is_motion(&self) -> bool {
+        *self != Command::Stop
+    }
+}
+
+/// A command and when it reached the motor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Told {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub command: Command,
+}
+
+/// The booth. Clones are the same booth.
+#[derive(Clone)]
+pub struct Booth {
+    state: Arc<Mutex<State>>,
+    /// Wakes whoever waits for a motion, because its end has moved.
+    changed: Arc<watch::Sender<()>>,
+}
+
+struct State {
+    options: BoothOptions,
+    model: Arc<Model>,
+    table: Option<Table>,
+    cameras: BTreeMap<String, CameraSlot>,
+    told: VecDeque<Told>,
+    /// Counts opens, so that a handle from before an unplug stays dead.
+    sessions: u64,
+}
+
+struct Table {
+    platter: Platter,
+    session: u64,
+    /// Moves begun over the life of the booth.
+    moves: u64,
+    /// From this moment on the link is gone.
+    lost_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct CameraSlot {
+    session: u64,
+    exposures: u64,
+    unplugged: bool,
+    /// Bytes of the last picture, for [`CameraFault::StuckPicture`].
+    last: Option<Bytes>,
+}
+
+/// The device does not answer this handle any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// An exposure that has been counted, and what befalls it.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    pub(crate) number: u64,
+    pub(crate) faults: Vec<CameraFault>,
+}
+
+impl Booth {
+    /// A booth with everything at rest. Fails on options out of range, naming the key.
+    pub fn new(options: BoothOptions) -> Result<Booth, String> {
+        if !(50.0..=3000.0).contains(&options.platter_radius_mm) {
+            return Err(format!("platter_radius_mm = {} is not in 50 to 3000", options.platter_radius_mm));
+        }
+        if options.faults.len() > FAULTS_MAX {
+            return Err(format!("{} faults; at most {FAULTS_MAX} are taken", options.faults.len()));
+        }
+        let model = Arc::new(Model::of(options.object));
+        let state = State {
+            options,
+            model,
+            table: None,
+            cameras: BTreeMap::new(),
+            told: VecDeque::new(),
+            sessions: 0,
+        };
+        Ok(Booth { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(()).0) })
+    }
+
+    /// The platter's true angle now, in degrees and *not* wrapped: it counts whole turns since power-on, and holds
+    /// backlash, lost steps, eccentricity and ringing. 0 while no table was opened.
+    pub fn true_angle(&self) -> f64 {
+        self.true_angle_at(Instant::now())
+    }
+
+    /// [`Booth::true_angle`] at another moment: now, planned, or a few motions back.
+    pub fn true_angle_at(&self, at: Instant) -> f64 {
+        self.lock().table.as_ref().map_or(0.0, |table| table.platter.true_deg(at))
+    }
+
+    /// Whether the motor turns now. Ringing after a stop does not count.
+    pub fn is_moving(&self) -> bool {
+        let state = self.lock();
+        state.table.as_ref().is_some_and(|t| matches!(t.platter.motor(Instant::now()), Motor::Turning { .. }))
+    }
+
+    /// What the motor was told since power-on, oldest first, at most the last 10 000. A command that was refused by
+    /// the driver or fell to a lost link never reached the motor.
+    pub fn commands(&self) -> Vec<Told> {
+        self.lock().told.iter().copied().collect()
+    }
+
+    /// How many exposures a camera has made over the life of the booth.
+    pub fn exposures(&self, camera: &str) -> u64 {
+        self.lock().cameras.get(camera).map_or(0, |slot| slot.exposures)
+    }
+
+    /// Adds a fault; the oldest of a thousand is forgotten. A jam, a lost link and a stall befall a motion under
+    /// way too.
+    pub fn inject(&self, fault: Fault) {
+        let mut state = self.lock();
+        if state.options.faults.len() == FAULTS_MAX {
+            state.options.faults.remove(0);
+        }
+        state.options.faults.push(fault.clone());
+        let jams = state.jams();
+        let now = Instant::now();
+        if let Some(table) = &mut state.table {
+            let turning = matches!(table.platter.motor(now), Motor::Turning { .. });
+            match fault {
+                Fault::Jam { .. } => table.platter.obstruct(&jams, now),
+                Fault::LinkLoss { nth_move } if turning && nth_move == table.moves => {
+                    table.lost_at = Some(now)
+                }
+                Fault::Stall { nth_move } if turning && nth_move == table.moves => {
+                    table.platter.fall_silent(now)
+                }
+                _ => {}
+            }
+        }
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// Forgets every fault that waits, takes obstacles away and mends the table's link ([`Booth::mend_link`]). An
+    /// unplugged camera stays unplugged until [`Booth::replug`].
+    pub fn clear_faults(&self) {
+        self.lock().options.faults.clear();
+        self.mend_link();
+    }
+
+    /// Cuts the table's link, now. A motion under way goes on to its end.
+    pub fn cut_link(&self) {
+        if let Some(table) = &mut self.lock().table {
+            table.lost_at = Some(Instant::now());
+        }
+        self.changed.send_replace(());
+    }
+
+    /// Mends the table's link. If it was lost, the table must be opened anew.
+    pub fn mend_link(&self) {
+        if let Some(table) = &mut self.lock().table {
+            if table.lost(Instant::now()) {
+                table.session = NO_SESSION;
+            }
+            table.lost_at = None;
+        }
+    }
+
+    /// Plugs a camera in again. It must then be opened anew.
+    pub fn replug(&self, camera: &str) {
+        if let Some(slot) = self.lock().cameras.get_mut(camera) {
+            slot.unplugged = false;
+        }
+    }
+
+    /// Pulls a camera out, now.
+    pub fn unplug(&self, camera: &str) {
+        let mut state = self.lock();
+        state.cameras.entry(camera.to_owned()).or_default().pull_out();
+    }
+
+    /// Somebody turns the platter by hand, by so many degrees, and the motor does not notice: what a power cut or a
+    /// bump does to a table. Ignored before a table was opened.
+    pub fn push(&self, deg: f64) {
+        if let Some(table) = &mut self.lock().table {
+            table.platter.push(deg, Instant::now());
+        }
+        self.changed.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that follows from the seed and a name.
+    pub(crate) fn seed_for(&self, name: &str) -> u64 {
+        let seed = self.lock().options.seed;
+        name.bytes().fold(mixed(seed), |hash, byte| mixed(hash ^ u64::from(byte)))
+    }
+
+    /// What a camera sees from somewhere. Distances in the room's millimetres.
+    pub(crate) fn studio(&self, lens: Lens) -> Studio {
+        let state = self.lock();
+        let scale = f64::from(model::RADIUS) / state.options.platter_radius_mm;
+        let lens = Lens { distance_mm: lens.distance_mm * scale, ..lens };
+        Studio::new(state.model.clone(), lens)
+    }
+
+    pub(crate) fn platter_radius_mm(&self) -> f64 {
+        self.lock().options.platter_radius_mm
+    }
+}
+
+/// The turntable's side.
+impl Booth {
+    /// Powers the table on, or connects to it again; a handle from before is dead then.
+    pub(crate) fn open_table(&self, mechanics: Mechanics, start_deg: f64) -> Result<u64, Gone> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let session = state.next_session();
+        match &mut state.table {
+            Some(table) if table.lost(now) => return Err(Gone),
+            Some(table) => {
+                table.session = session;
+                table.platter.set_mechanics(mechanics);
+            }
+            None => {
+                let platter = Platter::at_rest(mechanics, start_deg, now);
+                state.table = Some(Table { platter, session, moves: 0, lost_at: None });
+            }
+        }
+        Ok(session)
+    }
+
+    /// Hands a command to the motor.
+    pub(crate) fn tell(&self, session: u64, command: Command) -> Result<(), Gone> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let jams = state.jams();
+        let nth_move = state.table.as_ref().map_or(0, |table| table.moves) + 1;
+        let lost_deg = state.lost_steps(nth_move);
+        let goes_silent = state.options.faults.contains(&Fault::Stall { nth_move });
+        let breaks = state.options.faults.contains(&Fault::LinkLoss { nth_move });
+        let table = state.table(session, now)?;
+        match command {
+            Command::Home => table.platter.seek_home(&jams, now),
+            Command::Rotate { deg_s } => table.platter.spin(deg_s, &jams, now),
+            Command::Stop => table.platter.halt(&jams, now),
+            Command::Move { deg } => {
+                table.moves = nth_move;
+                table.platter.travel(deg, lost_deg, &jams, now);
+                if goes_silent {
+                    table.platter.fall_silent(now);
+                }
+                if breaks {
+                    table.lost_at = Some(now + table.platter.left(now) / 2);
+                }
+            }
+        }
+        if state.told.len() == COMMANDS_MAX {
+            state.told.pop_front();
+        }
+        state.told.push_back(Told { at: now, command });
+        drop(state);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// What the motor does and has counted, as it would answer a query.
+    pub(crate) fn ask(&self, session: u64) -> Result<(Motor, f64), Gone> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let table = state.table(session, now)?;
+        Ok((table.platter.motor(now), table.platter.counted(now)))
+    }
+
+    /// When the link will break, if that is known.
+    pub(crate) fn link_lost_at(&self) -> Option<Instant> {
+        self.lock().table.as_ref().and_then(|table| table.lost_at)
+    }
+
+    /// Resolves when something has changed the course of a motion.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
+
+/// The cameras' side.
+impl Booth {
+    /// Opens a camera by its name; a handle from before is dead then.
+    pub(crate) fn open_camera(&self, name: &str) -> Result<u64, Gone> {
+        let mut state = self.lock();
+        let session = state.next_session();
+        let slot = state.cameras.entry(name.to_owned()).or_default();
+        if slot.unplugged {
+            return Err(Gone);
+        }
+        slot.session = session;
+        Ok(session)
+    }
+
+    /// Whether the camera still answers this handle.
+    pub(crate) fn camera_is_there(&self, name: &str, session: u64) -> Result<(), Gone> {
+        let state = self.lock();
+        match state.cameras.get(name) {
+            Some(slot) if slot.session == session && !slot.unplugged => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Counts an exposure that begins, and says what befalls it.
+    pub(crate) fn count_exposure(&self, name: &str, session: u64) -> Result<Counted, Gone> {
+        let mut state = self.lock();
+        let slot = state.cameras.get_mut(name).ok_or(Gone)?;
+        if slot.unplugged || slot.session != session {
+            return Err(Gone);
+        }
+        slot.exposures += 1;
+        let number = slot.exposures;
+        let faults: Vec<CameraFault> = state
+            .options
+            .faults
+            .iter()
+            .filter_map(|fault| match fault {
+                Fault::Camera { camera, frame, kind } if camera == name && *frame == number => Some(*kind),
+                _ => None,
+            })
+            .collect();
+        if faults.contains(&CameraFault::Unplug) {
+            state.cameras.entry(name.to_owned()).or_default().pull_out();
+            return Err(Gone);
+        }
+        Ok(Counted { number, faults })
+    }
+
+    /// True angles at `count` moments spread evenly over an exposure, in degrees.
+    pub(crate) fn angles_between(&self, start: Instant, end: Instant, count: u32) -> Vec<f64> {
+        let state = self.lock();
+        let length = end.saturating_duration_since(start);
+        let middle_of = |k: u32| start + length * (2 * k + 1) / (2 * count);
+        let at = |k| state.table.as_ref().map_or(0.0, |table| table.platter.true_deg(middle_of(k)));
+        (0..count).map(at).collect()
+    }
+
+    /// Bytes of the camera's last picture.
+    pub(crate) fn last_picture(&self, name: &str) -> Option<Bytes> {
+        self.lock().cameras.get(name).and_then(|slot| slot.last.clone())
+    }
+
+    pub(crate) fn keep_picture(&self, name: &str, bytes: &Bytes) {
+        if let Some(slot) = self.lock().cameras.get_mut(name) {
+            slot.last = Some(bytes.clone());
+        }
+    }
+}
+
+impl State {
+    fn next_session(&mut self) -> u64 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    fn table(&mut self, session: u64, now: Instant) -> Result<&mut Table, Gone> {
+        self.table.as_mut().filter(|table| table.session == session && !table.lost(now)).ok_or(Gone)
+    }
+
+    fn jams(&self) -> Vec<f64> {
+        let at = |fault: &Fault| if let Fault::Jam { at_deg } = fault { Some(*at_deg) } else { None };
+        self.options.faults.iter().filter_map(at).collect()
+    }
+
+    fn lost_steps(&self, this_move: u64) -> f64 {
+        let deg = |fault: &Fault| match fault {
+            Fault::LostSteps { nth_move, deg } if *nth_move == this_move => Some(*deg),
+            _ => None,
+        };
+        self.options.faults.iter().filter_map(deg).sum()
+    }
+}
+
+impl CameraSlot {
+    fn pull_out(&mut self) {
+        self.unplugged = true;
+        self.session = NO_SESSION;
+    }
+}
+
+impl Table {
+    fn lost(&self, now: Instant) -> bool {
+        self.lost_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// Scrambles a number: SplitMix64's output function (Steele et al. 2014).
+pub(crate) fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
