@@ -1,0 +1,28 @@
+//! What is known about a picture within a moment of its exposure: QC with reasons, hashes, thumbnails.
+//!
+//! [`Examiner::examine`] takes a frame's bytes and gives everything the station decides on. A frame is decoded
+//! exactly once, to planes, because the entropy decode is most of the cost; sharpness, exposure, perceptual
+//! hash and thumbnails all read those planes. Foreign bytes never panic: what cannot be read becomes a
+//! [`Finding`] that says why. No network, no clock, no child process, no disk.
+
+mod decode;
+mod examiner;
+mod exif;
+pub mod inference;
+mod phash;
+mod plane;
+pub mod pose;
+pub mod privacy;
+mod pyramid;
+pub mod qc;
+mod thumbnail;
+
+pub use examiner::{Examined, Examiner, ExaminerError, InputLimits, Picture};
+pub use exif::ExifSummary;
+pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
+pub use privacy::CaptureClass;
+pub use qc::{Exposure, Finding, Nature, Sharpness, Verdict};
+pub use thumbnail::{SIDES_PX, Thumbnail};
+
+#[cfg(test)]
+mod samples;

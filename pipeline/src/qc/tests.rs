@@ -1,0 +1,201 @@
+use super::*;
+use crate::exif::ExifSummary;
+use crate::phash;
+use crate::plane::Plane;
+use crate::{Examined, Examiner, InputLimits};
+
+fn picture(sharpness_half: f64, exposure: Exposure) -> Picture {
+    Picture {
+        width: 4,
+        height: 3,
+        orientation: 1,
+        phash: 0,
+        sharpness: Sharpness { full: 500.0, half: sharpness_half, quarter: 500.0 },
+        exposure,
+        thumbnails: Vec::new(),
+        signature: phash::measure(Plane::tight(&[0; 12], 4, 3)).1,
+    }
+}
+
+fn good_light() -> Exposure {
+    Exposure { mean: 120.0, clipped_low: 0.0, clipped_high: 0.0 }
+}
+
+fn messages(picture: &Picture, limits: &Limits) -> Vec<String> {
+    judge(picture, limits).into_iter().map(|finding| finding.message).collect()
+}
+
+#[test]
+fn the_verdict_on_sharpness_is_taken_at_half_size_and_says_what_to_do() {
+    let limits = Limits { sharpness_half_min: 40.0, ..Limits::default() };
+    assert_eq!(messages(&picture(40.0, good_light()), &limits), [""; 0]);
+    let findings = judge(&picture(12.34, good_light()), &limits);
+    assert_eq!(
+        findings,
+        [Finding {
+            rule: "qc.sharpness".into(),
+            verdict: Verdict::Block,
+            nature: Nature::Systematic,
+            value: 12.34,
+            limit: 40.0,
+            unit: "squared grey levels".into(),
+            message: "Frame is not sharp: 12.3 at half size, at least 40 is needed. \
+                      Wipe the lens, then retake."
+                .into(),
+        }]
+    );
+}
+
+#[test]
+fn a_value_just_beyond_its_limit_never_reads_as_if_it_kept_it() {
+    let limits = Limits { sharpness_half_min: 40.0, ..Limits::default() };
+    let said = messages(&picture(39.999, good_light()), &limits);
+    assert!(said[0].contains("39.9 at half size, at least 40"), "{said:?}");
+    let burnt = Exposure { clipped_high: 0.050_001, ..good_light() };
+    let said = messages(&picture(99.0, burnt), &limits);
+    assert!(said[0].contains("5.1 % of it is burnt out, at most 5 %"), "{said:?}");
+}
+
+#[test]
+fn too_much_and_too_little_light_are_told_apart_once_each() {
+    let cases = [
+        (
+            Exposure { clipped_high: 0.4, mean: 250.0, ..good_light() },
+            "qc.clipped",
+            "40.0 % of it is burnt out",
+        ),
+        (Exposure { mean: 250.0, ..good_light() }, "qc.clipped", "mean brightness 250.0 of 255, at most 240"),
+        (Exposure { mean: 7.25, clipped_low: 0.9, ..good_light() }, "qc.dark", "mean brightness 7.2 of 255"),
+        (Exposure { clipped_low: 0.9, ..good_light() }, "qc.dark", "90.0 % of it is black, at most 25 %"),
+    ];
+    for (exposure, rule, words) in cases {
+        let findings = judge(&picture(99.0, exposure), &Limits::default());
+        let [finding] = &findings[..] else { panic!("{exposure:?}: {findings:?}") };
+        assert_eq!((finding.rule.as_str(), finding.nature), (rule, Nature::Systematic));
+        assert!(finding.message.contains(words), "{}", finding.message);
+    }
+}
+
+#[test]
+fn a_recipe_can_soften_or_silence_a_rule() {
+    let dull = picture(1.0, Exposure { mean: 3.0, ..good_light() });
+    let policy =
+        |word: &str| toml::from_str::<Limits>(&format!("policy.\"qc.sharpness\" = \"{word}\"")).unwrap();
+    let verdicts = |limits: &Limits| -> Vec<_> {
+        judge(&dull, limits).iter().map(|finding| (finding.rule.clone(), finding.verdict)).collect()
+    };
+    let dark = ("qc.dark".to_owned(), Verdict::Block);
+    assert_eq!(verdicts(&policy("warn")), [("qc.sharpness".into(), Verdict::Warn), dark.clone()]);
+    assert_eq!(verdicts(&policy("off")), [dark]);
+}
+
+#[test]
+fn limits_are_read_from_a_recipe_and_unknown_keys_are_refused() {
+    let limits: Limits = toml::from_str("sharpness_half_min = 30\nsymmetric = true").unwrap();
+    assert_eq!(limits, Limits { sharpness_half_min: 30.0, symmetric: true, ..Limits::default() });
+    assert!(toml::from_str::<Limits>("sharpness_min = 30").is_err());
+    assert!(toml::from_str::<Limits>("policy.\"qc.dark\" = \"maybe\"").is_err());
+}
+
+#[test]
+fn every_impossible_limit_is_named_with_its_key() {
+    assert_eq!(Limits::default().check(), [""; 0]);
+    let written = "sharpness_half_min = nan\nclipped_high_max = 1.5\nclipped_low_max = -0.1\nmean_min = 200\n\
+                   mean_max = 100\nnear_duplicate_bits_max = 65\n\
+                   policy = { \"qc.sharp\" = \"off\", \"qc.corrupt\" = \"off\", \"qc.near-duplicate\" = \"block\", \
+                   \"qc.dark\" = \"block\" }";
+    let problems = toml::from_str::<Limits>(written).unwrap().check();
+    let named = [
+        "sharpness_half_min = NaN",
+        "clipped_high_max = 1.5: must be between 0 and 1",
+        "clipped_low_max = -0.1",
+        "near_duplicate_bits_max = 65",
+        "mean_min = 200 is not below mean_max = 100",
+        "policy.\"qc.corrupt\" = \"off\": can only be block or warn",
+        "policy.\"qc.near-duplicate\" = \"block\": can only be warn or off",
+        "policy.\"qc.sharp\": there is no such rule; there are qc.sharpness,",
+    ];
+    assert_eq!(problems.len(), named.len(), "{problems:#?}");
+    for name in named {
+        assert!(problems.iter().any(|problem| problem.starts_with(name)), "{name}: {problems:#?}");
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_is_told_even_by_a_recipe_that_was_never_checked() {
+    let silenced =
+        Limits { policy: BTreeMap::from([("qc.corrupt".to_owned(), Policy::Off)]), ..Limits::default() };
+    let mut examiner = Examiner::new(InputLimits::default()).unwrap();
+    let examined = examiner.examine(b"not a picture", &silenced);
+    assert_eq!((examined.findings.len(), examined.findings[0].verdict), (1, Verdict::Warn));
+}
+
+#[test]
+fn findings_are_stored_as_written_and_read_back() {
+    let finding = judge(&picture(1.0, good_light()), &Limits::default()).remove(0);
+    let written = serde_json::to_string(&finding).unwrap();
+    assert!(written.contains(r#""verdict":"block","nature":"systematic""#), "{written}");
+    assert_eq!(serde_json::from_str::<Finding>(&written).unwrap(), finding);
+}
+
+fn frame(byte: u8, phash: u64) -> Examined {
+    Examined {
+        sha256: [byte; 32],
+        length: 1,
+        picture: Some(Picture { phash, ..picture(99.0, good_light()) }),
+        findings: Vec::new(),
+        exif: Some(ExifSummary::default()),
+    }
+}
+
+const FAR: u64 = 0xffff_0000_ffff_0000;
+
+#[test]
+fn the_same_bytes_again_are_a_fault_of_the_rig() {
+    let mut seen = Seen::new();
+    let limits = Limits { symmetric: true, ..Limits::default() };
+    seen.remember("11", &frame(1, 0));
+    seen.remember("12", &frame(2, FAR));
+    assert_eq!(seen.check("13", &frame(3, 0), &limits), []);
+    let findings = seen.check("13", &frame(2, FAR), &limits);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(
+        (finding.rule.as_str(), finding.verdict, finding.nature),
+        ("qc.duplicate", Verdict::Block, Nature::Transient)
+    );
+    assert_eq!(
+        finding.message,
+        "Frame is the same picture as 12. The camera hung or the table stood still. Retake."
+    );
+}
+
+#[test]
+fn a_frame_is_not_its_own_duplicate_and_a_forgotten_one_is_nobodys() {
+    let mut seen = Seen::new();
+    let limits = Limits::default();
+    seen.remember("12", &frame(2, 0));
+    assert_eq!(seen.check("12", &frame(2, 0), &limits), [], "examined again after a restart");
+    seen.remember("12", &frame(4, FAR));
+    assert_eq!(seen.check("13", &frame(2, 0), &limits), [], "12 was retaken");
+    seen.forget("12");
+    assert_eq!(seen.check("13", &frame(4, FAR), &limits), []);
+    seen.recall("1", [4; 32], None);
+    assert_eq!(seen.check("13", &frame(4, FAR), &limits).len(), 1);
+}
+
+#[test]
+fn a_frame_that_looks_like_another_is_mentioned_and_the_nearest_is_named() {
+    let mut seen = Seen::new();
+    let limits = Limits::default();
+    seen.remember("1", &frame(1, 0b11));
+    seen.remember("2", &frame(2, 0b1));
+    seen.recall("3", [3; 32], None);
+    let findings = seen.check("4", &frame(4, 0), &limits);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.rule.as_str(), finding.verdict), ("qc.near-duplicate", Verdict::Warn));
+    assert_eq!((finding.value, finding.limit), (1.0, 2.0));
+    assert!(finding.message.contains("looks like 2: 1 of 64"), "{}", finding.message);
+    assert_eq!(seen.check("4", &frame(4, 0b111_0000_0000), &limits), [], "four bits and more");
+    let bottle = Limits { symmetric: true, ..limits };
+    assert_eq!(seen.check("4", &frame(4, 0), &bottle), [], "a bottle looks the same from all sides");
+}
