@@ -1,0 +1,102 @@
+//! Destinations: one trait, one file each.
+
+pub mod directory;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use crate::queue::Receipt;
+use crate::queue::Record;
+
+/// Where the bytes of a product are. Capture classes for persons add their own forms when they come.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// A file of the spool.
+    File(PathBuf),
+    /// In memory.
+    Ram(Bytes),
+}
+
+/// What a destination takes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// One file a request.
+    File,
+    /// One session a request.
+    Session,
+}
+
+/// What a destination takes at all.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    /// Products by name, for example `original`; empty = any.
+    pub products: Vec<String>,
+    /// Content types; empty = any.
+    pub content_types: Vec<String>,
+    /// Capture classes it may be given.
+    pub capture_classes: Vec<String>,
+    /// How much at a time.
+    pub unit: Unit,
+    /// What stands behind `confirmed`.
+    pub proof: crate::queue::Proof,
+}
+
+/// One thing to deliver: one file, or all files of a session, by [`Wants::unit`].
+#[derive(Debug)]
+pub struct Delivery {
+    /// Records with their bytes.
+    pub files: Vec<(Record, Payload)>,
+}
+
+/// Why a delivery did not end in proof, named for what the uploader does next.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PutError {
+    /// The destination cannot be reached: try later, not counted as an attempt.
+    #[error("{reason} ({rule})")]
+    Offline {
+        /// Stable rule id.
+        rule: &'static str,
+        /// Plain sentence with what to do.
+        reason: String,
+    },
+    /// Try again later, counted as an attempt.
+    #[error("{reason} ({rule})")]
+    Later {
+        /// Not before, if the destination said so.
+        after: Option<Duration>,
+        /// Stable rule id.
+        rule: &'static str,
+        /// Plain sentence with what to do.
+        reason: String,
+    },
+    /// Trying again would not help: park it.
+    #[error("{reason} ({rule})")]
+    Never {
+        /// Stable rule id.
+        rule: &'static str,
+        /// Plain sentence with what to do.
+        reason: String,
+    },
+}
+
+/// A destination.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Name in the configuration; part of the queue's key.
+    fn name(&self) -> &str;
+
+    /// What it takes.
+    fn wants(&self) -> &Wants;
+
+    /// Whether it can be reached, without sending anything. Asked again and again while it is offline, so that waiting
+    /// costs no write. The default leaves it to the next delivery.
+    async fn ready(&self) -> Result<(), PutError> {
+        Ok(())
+    }
+
+    /// Delivers and proves, or says why not: one receipt for each file, in the order given. Idempotent: the same delivery twice has the effect of one.
+    async fn deliver(&self, delivery: &Delivery) -> Result<Vec<Receipt>, PutError>;
+}

@@ -1,0 +1,107 @@
+//! The list of what was delivered of one session, kept beside the files and replaced as a whole.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::folder::Folder;
+use super::{Fault, Source};
+use crate::queue::Record;
+use crate::{Sha256, Stamp};
+
+/// Its name.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// Version of [`Manifest`] as written. Older ones are read, newer ones are left alone.
+pub(super) const MANIFEST_SCHEMA: u32 = 1;
+
+/// Above this it is no manifest of ours.
+const BYTES_MAX: u64 = 64 << 20;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    schema: u32,
+    org: String,
+    site: String,
+    session: String,
+    item: String,
+    files: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    file: String,
+    product: String,
+    content_type: String,
+    sha256: Sha256,
+    length: u64,
+    camera: String,
+    shot: u32,
+    take: u32,
+    angle_commanded: Option<f64>,
+    angle_reached: Option<f64>,
+    captured_at: Stamp,
+    meta: serde_json::Value,
+}
+
+impl Manifest {
+    /// The manifest in `folder`, or an empty one. One that cannot be read is kept under another name.
+    pub fn read(folder: &Folder, record: &Record) -> Result<Self, Fault> {
+        let facts = &record.facts;
+        let empty = Self {
+            schema: MANIFEST_SCHEMA,
+            org: facts.org.clone(),
+            site: facts.site.clone(),
+            session: facts.session.clone(),
+            item: facts.item.clone(),
+            files: Vec::new(),
+        };
+        let Some(file) = folder.file(MANIFEST)? else { return Ok(empty) };
+        let mut bytes = Vec::new();
+        file.take(BYTES_MAX).read_to_end(&mut bytes)?;
+        let Ok(found) = serde_json::from_slice::<Self>(&bytes) else {
+            tracing::warn!(session = %facts.session, "a damaged manifest at the destination is begun anew");
+            folder.replace("manifest.damaged.json", Source(Box::new(std::io::Cursor::new(bytes))))?;
+            return Ok(empty);
+        };
+        let ours = (&found.org, &found.site, &found.session) == (&facts.org, &facts.site, &facts.session);
+        if !ours || found.schema > MANIFEST_SCHEMA {
+            return Err(Fault::Conflict(MANIFEST.to_owned()));
+        }
+        Ok(Self { schema: MANIFEST_SCHEMA, item: facts.item.clone(), ..found })
+    }
+
+    /// Whether a file of this name was delivered by us.
+    pub fn names(&self, file: &str) -> bool {
+        self.files.iter().any(|entry| entry.file == file)
+    }
+
+    /// Adds the record's file and replaces the manifest.
+    pub fn write(&mut self, folder: &Folder, record: &Record) -> Result<(), Fault> {
+        let facts = &record.facts;
+        let entry = Entry {
+            file: facts.file_name.clone(),
+            product: record.key.product.clone(),
+            content_type: facts.content_type.clone(),
+            sha256: record.sha256,
+            length: record.length,
+            camera: facts.camera.clone(),
+            shot: facts.shot,
+            take: facts.take,
+            angle_commanded: facts.angle_commanded,
+            angle_reached: facts.angle_reached,
+            captured_at: record.captured_at.clone(),
+            meta: record.meta.clone(),
+        };
+        match self.files.binary_search_by(|other| other.file.cmp(&entry.file)) {
+            Ok(place) => self.files[place] = entry,
+            Err(place) => self.files.insert(place, entry),
+        }
+        let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?;
+        let written = folder.replace(MANIFEST, Source(Box::new(std::io::Cursor::new(bytes))))?;
+        match folder.hash(MANIFEST)? {
+            Some(hash) if hash == written => Ok(()),
+            _ => Err(Fault::Readback(MANIFEST.to_owned())),
+        }
+    }
+}

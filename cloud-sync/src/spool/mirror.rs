@@ -1,0 +1,145 @@
+//! What uploader, panel and disk guard ask for all the time, kept in memory beside the index: counts, the place and time
+//! of every record that waits or is under way, and which media are here. A few hundred bytes each; rebuilt on opening.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::Stamp;
+use crate::queue::{Key, Record, State, passed};
+
+/// How many records stand where.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// Durable, not released; without superseded ones.
+    pub captured: u64,
+    /// To be delivered.
+    pub queued: u64,
+    /// Being delivered.
+    pub uploading: u64,
+    /// Delivered, with proof.
+    pub confirmed: u64,
+    /// Parked.
+    pub failed: u64,
+    /// Captured, and a retake took their place.
+    pub superseded: u64,
+    /// Bytes of media on this station, each file once.
+    pub bytes: u64,
+    /// When the oldest record that waits for delivery was captured.
+    pub oldest_queued: Option<Stamp>,
+}
+
+/// A record on its way: queued or uploading.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub state: State,
+    pub org: String,
+    pub captured_at: Stamp,
+    pub next_attempt: Option<Stamp>,
+    pub attempts: u32,
+}
+
+impl Waiting {
+    /// Milliseconds until it may be tried; 0 = now.
+    pub fn wait_ms(&self, now: &Stamp) -> u64 {
+        match &self.next_attempt {
+            Some(at) if !passed(at, now) => at.boottime_ms - now.boottime_ms,
+            _ => 0,
+        }
+    }
+}
+
+/// A media file that is here.
+#[derive(Debug, Default)]
+pub(crate) struct Media {
+    pub length: u64,
+    /// Records that promise it.
+    records: u32,
+    confirmed: u32,
+    /// The newest confirmation.
+    pub confirmed_at: Option<Stamp>,
+}
+
+impl Media {
+    /// Every destination has it.
+    pub fn delivered(&self) -> bool {
+        self.confirmed == self.records
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    counts: Counts,
+    pub waiting: BTreeMap<Key, Waiting>,
+    /// Media that are here, by sequence.
+    pub media: BTreeMap<u64, Media>,
+}
+
+impl Mirror {
+    /// Notes that a record changed, appeared or was read for the first time.
+    pub fn replace(&mut self, before: Option<&Record>, after: &Record) {
+        if let Some(before) = before {
+            *self.count(before) -= 1;
+            self.forget_media(before);
+        }
+        *self.count(after) += 1;
+        self.note_media(after);
+        if !matches!(after.state, State::Queued | State::Uploading) {
+            self.waiting.remove(&after.key);
+            return;
+        }
+        let waiting = Waiting {
+            state: after.state,
+            org: after.facts.org.clone(),
+            captured_at: after.captured_at.clone(),
+            next_attempt: after.next_attempt.clone(),
+            attempts: after.attempts,
+        };
+        self.waiting.insert(after.key.clone(), waiting);
+    }
+
+    pub fn counts(&self) -> Counts {
+        let oldest_queued = self.waiting.values().next().map(|waiting| waiting.captured_at.clone());
+        Counts { oldest_queued, ..self.counts.clone() }
+    }
+
+    fn count(&mut self, record: &Record) -> &mut u64 {
+        match record.state {
+            State::Captured if record.superseded_by.is_some() => &mut self.counts.superseded,
+            State::Captured => &mut self.counts.captured,
+            State::Queued => &mut self.counts.queued,
+            State::Uploading => &mut self.counts.uploading,
+            State::Confirmed => &mut self.counts.confirmed,
+            State::Failed => &mut self.counts.failed,
+        }
+    }
+
+    fn note_media(&mut self, record: &Record) {
+        if record.media.is_empty() {
+            return;
+        }
+        let media = self.media.entry(record.key.sequence).or_default();
+        media.records += 1;
+        if media.records == 1 {
+            media.length = record.length;
+            self.counts.bytes += record.length;
+        }
+        if record.state == State::Confirmed {
+            media.confirmed += 1;
+            media.confirmed_at.clone_from(&record.confirmed_at);
+        }
+    }
+
+    fn forget_media(&mut self, record: &Record) {
+        let Some(media) = self.media.get_mut(&record.key.sequence).filter(|_| !record.media.is_empty())
+        else {
+            return;
+        };
+        media.records -= 1;
+        media.confirmed -= u32::from(record.state == State::Confirmed);
+        if media.records == 0 {
+            self.counts.bytes -= media.length;
+            self.media.remove(&record.key.sequence);
+        }
+    }
+}
