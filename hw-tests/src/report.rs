@@ -1,0 +1,73 @@
+//! What became of the checks of one device.
+
+use std::fmt;
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The promise was kept.
+    Passed,
+    /// It was not: what was seen, and what should have been.
+    Failed(String),
+    /// It could not be tried, and why.
+    Skipped(String),
+}
+
+/// One promise of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The promise, as a short sentence; stable, so that reports can be compared.
+    pub name: &'static str,
+    /// How it was kept.
+    pub outcome: Outcome,
+}
+
+/// Every promise of one device, in the order they were tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Driver and identity.
+    pub device: String,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    pub(crate) fn of(device: String) -> Self {
+        Self { device, checks: Vec::new() }
+    }
+
+    /// Notes a check: `Ok` if the promise was kept, otherwise what was seen.
+    pub(crate) fn check(&mut self, name: &'static str, kept: Result<(), String>) {
+        let outcome = kept.map_or_else(Outcome::Failed, |()| Outcome::Passed);
+        self.checks.push(Check { name, outcome });
+    }
+
+    pub(crate) fn skip(&mut self, name: &'static str, why: &str) {
+        self.checks.push(Check { name, outcome: Outcome::Skipped(why.to_owned()) });
+    }
+
+    /// The promises that were broken.
+    pub fn broken(&self) -> Vec<&'static str> {
+        let failed = self.checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
+        failed.map(|check| check.name).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.device)?;
+        for check in &self.checks {
+            match &check.outcome {
+                Outcome::Passed => writeln!(f, "  passed   {}", check.name)?,
+                Outcome::Failed(why) => writeln!(f, "  FAILED   {}: {why}", check.name)?,
+                Outcome::Skipped(why) => writeln!(f, "  skipped  {}: {why}", check.name)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Ok` if `kept`, otherwise what was seen.
+pub(crate) fn expect(kept: bool, seen: impl FnOnce() -> String) -> Result<(), String> {
+    if kept { Ok(()) } else { Err(seen()) }
+}
