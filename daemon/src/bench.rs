@@ -1,0 +1,100 @@
+//! Benchmarks of what the station promises, each as a ratio to a yardstick measured in the same run.
+//!
+//! Speeds of different machines cannot be compared, ratios can: a candidate and its yardstick alternate round by
+//! round, and what is printed is the median of the ratios of the rounds (`measure`). Each row is one file. A row that
+//! cannot be measured here says why and is no failure; what the figures mean is in `docs/benchmarks.md`.
+
+mod child;
+mod measure;
+mod memory;
+mod picture;
+mod put;
+mod record;
+mod scratch;
+mod spin;
+mod table;
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use tokio::runtime::Handle;
+
+use scratch::Scratch;
+use table::{Row, Table, Unmeasured};
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// What to measure; everything if absent.
+    names: Vec<Name>,
+    /// Rounds of each comparison; the first one more is not counted.
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// End with exit code 1 if a figure is over its limit.
+    #[arg(long)]
+    strict: bool,
+    /// What a child of this program does for a row.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    child: Option<Vec<String>>,
+}
+
+/// A row, or several that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// CPU time of everything that is known about a frame, to a bare decode of its bytes.
+    Record,
+    /// Peak memory of a frame from its bytes to the disk.
+    Memory,
+    /// Flushes and time of a durable put, to a bare program that does the same flushes.
+    Put,
+    /// Time of a spin, to its motion, settling and exposure.
+    Spin,
+}
+
+/// What every row is given.
+struct Bench {
+    rounds: usize,
+    scratch: Scratch,
+    runtime: Handle,
+}
+
+impl Name {
+    fn measure(self, bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
+        match self {
+            Self::Record => record::measure(bench),
+            Self::Memory => memory::measure(bench),
+            Self::Put => put::measure(bench),
+            Self::Spin => spin::measure(bench),
+        }
+    }
+}
+
+/// Measures, prints the table, and says whether every figure is within its limit. Temporary files lie beside `data`.
+/// Blocks for some minutes; `runtime` drives what is asynchronous.
+pub fn perform(options: &Options, data: &Path, runtime: Handle) -> Result<bool, Unmeasured> {
+    if let Some(work) = &options.child {
+        return child::work(work, data, &runtime).map(|()| true);
+    }
+    if cfg!(debug_assertions) {
+        say("this program was built without optimisation: its figures mean nothing");
+    }
+    let names = if options.names.is_empty() { Name::value_variants() } else { &options.names };
+    let bench = Bench { rounds: options.rounds as usize, scratch: Scratch::beside(data)?, runtime };
+    let mut table = Table::new();
+    for name in names {
+        match name.measure(&bench) {
+            Ok(rows) => table.rows.extend(rows),
+            Err(why) => table.rows.push(Row::unmeasured(&format!("{name:?}").to_lowercase(), why)),
+        }
+    }
+    table.print(options.json);
+    Ok(!options.strict || table.is_within())
+}
+
+/// Progress goes to stderr, so that the table can be piped.
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}

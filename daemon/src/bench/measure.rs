@@ -1,0 +1,157 @@
+//! How candidates are compared on a machine that is never quiet: they alternate, and ratios are taken round by round.
+//!
+//! Every round runs each candidate once, beginning with another one each time, and the first round is not counted
+//! (caches, page faults, clock frequency). Work of the processor is measured in CPU time of the process, which other
+//! programs move by 5 to 10 %; waiting can only be measured in wall time, which they may double.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::table::Unmeasured;
+
+/// What passes while a candidate works.
+#[derive(Debug, Clone, Copy)]
+pub enum Meter {
+    /// CPU time of all threads of this process.
+    Cpu,
+    /// Time on the wall.
+    Wall,
+}
+
+impl Meter {
+    fn now(self) -> Duration {
+        let now = clock_gettime(match self {
+            Self::Cpu => ClockId::ProcessCPUTime,
+            Self::Wall => ClockId::Monotonic,
+        });
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+    }
+}
+
+/// What is compared: a name for the progress line, and one round's work.
+pub type Candidate<'a> = &'a mut dyn FnMut() -> Result<(), Unmeasured>;
+
+/// Seconds that each candidate took, round by round.
+#[derive(Debug)]
+pub struct Rounds<const N: usize>(Vec<[f64; N]>);
+
+/// Runs every candidate `rounds` times, and once before.
+pub fn alternate<const N: usize>(
+    rounds: usize,
+    meter: Meter,
+    candidates: [Candidate<'_>; N],
+) -> Result<Rounds<N>, Unmeasured> {
+    let mut counted = Vec::with_capacity(rounds);
+    for round in 0..=rounds {
+        let mut seconds = [0.0; N];
+        for turn in 0..N {
+            let which = (round + turn) % N;
+            let begun = meter.now();
+            candidates[which]()?;
+            seconds[which] = meter.now().saturating_sub(begun).as_secs_f64();
+        }
+        if round > 0 {
+            counted.push(seconds);
+        }
+    }
+    Ok(Rounds(counted))
+}
+
+impl<const N: usize> Rounds<N> {
+    /// Median time of a candidate in milliseconds.
+    pub fn median_ms(&self, which: usize) -> f64 {
+        quantile(self.0.iter().map(|round| round[which] * 1e3).collect(), 0.5)
+    }
+
+    /// A candidate's time to another's in the same round: lower quartile, median, upper quartile.
+    pub fn ratio(&self, which: usize, to: usize) -> [f64; 3] {
+        let ratios: Vec<f64> = self.0.iter().map(|round| round[which] / round[to]).collect();
+        [0.25, 0.5, 0.75].map(|share| quantile(ratios.clone(), share))
+    }
+}
+
+/// The value that so great a share of the others does not exceed; 0 of nothing.
+fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len().saturating_sub(1) as f64 * share).round() as usize;
+    values.get(at).copied().unwrap_or_default()
+}
+
+/// Most memory that this process ever had resident, in bytes (`VmHWM` of `/proc/self/status`).
+pub fn peak_resident_bytes() -> Result<u64, Unmeasured> {
+    let status =
+        std::fs::read_to_string("/proc/self/status").map_err(Unmeasured::at("read its own status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kb.map(|kb| kb * 1024).ok_or_else(|| Unmeasured("/proc/self/status has no VmHWM".to_owned()))
+}
+
+/// Makes what is resident now the peak.
+pub fn forget_peak() -> Result<(), Unmeasured> {
+    std::fs::write("/proc/self/clear_refs", "5").map_err(Unmeasured::at("reset the peak of its memory"))
+}
+
+/// Programs that wanted a processor over the last minute; 0 where the system does not tell.
+pub fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
+}
+
+/// Processor and number of cores, for the head of the table.
+pub fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = cpus.lines().find(|line| line.starts_with("model name"));
+    let model =
+        line.and_then(|line| line.split_once(": ")).map_or(std::env::consts::ARCH, |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {cores} cores")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn candidates_take_turns_in_going_first_and_run_once_more_than_counted() {
+        let order = RefCell::new(String::new());
+        let run = |name| {
+            order.borrow_mut().push(name);
+            Ok(())
+        };
+        let (mut a, mut b) = (|| run('a'), || run('b'));
+        let rounds = alternate(3, Meter::Cpu, [&mut a, &mut b]).unwrap();
+        assert_eq!(*order.borrow(), "abbaabba");
+        assert_eq!(rounds.0.len(), 3);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_a_round_so_that_a_slow_minute_does_not_move_it() {
+        let rounds = Rounds(vec![[1.2, 1.0], [12.0, 10.0], [1.3, 1.0], [1.1, 1.0], [2.4, 2.0]]);
+        assert_eq!(rounds.ratio(0, 1), [1.2, 1.2, 1.2]);
+        assert_eq!(rounds.median_ms(1), 1000.0);
+    }
+
+    #[test]
+    fn a_candidate_that_fails_ends_the_comparison_with_its_reason() {
+        let mut fails = || Err(Unmeasured("no disk".to_owned()));
+        let error = alternate(3, Meter::Wall, [&mut fails]).unwrap_err();
+        assert_eq!(error.to_string(), "no disk");
+    }
+
+    #[test]
+    fn the_peak_of_this_process_is_known_and_grows_with_what_is_touched() {
+        let before = peak_resident_bytes().unwrap();
+        let touched = vec![1u8; 64 << 20];
+        assert!(peak_resident_bytes().unwrap() >= before.max(touched.len() as u64));
+    }
+
+    #[test]
+    fn quantiles_of_few_values_are_values() {
+        assert_eq!(quantile(vec![3.0, 1.0, 2.0], 0.5), 2.0);
+        assert_eq!(quantile(vec![1.0], 0.75), 1.0);
+        assert_eq!(quantile(Vec::new(), 0.5), 0.0);
+    }
+}

@@ -1,0 +1,174 @@
+//! What a spin takes beyond its motion, settling and exposure, on the simulated rig with pictures of 12 megapixels.
+//!
+//! A first spin on the same station fills the simulated camera's cache (`cache_frames`), so that the spins that are
+//! measured spend nothing on rendering: what is left beside the rig is fetching, judging and storing, as with a real
+//! camera. The session itself notes what the rig took ([`Timing`]). With `verdict = "overlap"` the table leaves at the
+//! end of exposure and the work hides behind the motion; with `"wait"` it cannot, which shows what is hidden.
+
+use std::path::Path;
+use std::time::Duration;
+
+use turnstage_cloud_sync::Clock;
+
+use super::picture::{NOISE, SIZE};
+use super::table::{Row, Unmeasured};
+use super::{Bench, say};
+use crate::clock::SystemClock;
+use crate::command::{Accepted, Act, Actor};
+use crate::config::Config;
+use crate::run::{Running, Start};
+use crate::session::{SessionDoc, SessionState, Timing};
+
+const FRAMES: u32 = 36;
+/// Most that a spin may take beyond motion, settling and exposure.
+const OVERHEAD_MAX_PERCENT: f64 = 1.0;
+/// Time of the simulated transfer; about 70 MB/s, as a camera on USB 3.
+const TRANSFER_MS: f64 = 60.0;
+/// From the end of the last exposure to the last frame on disk, beyond the transfer.
+const TAIL_MAX_MS: f64 = TRANSFER_MS + 100.0;
+const EXPOSURE_MS: f64 = 8.0;
+/// A spin that takes longer is given up; rendering the first one is slow.
+const LIMIT: Duration = Duration::from_secs(600);
+
+pub fn measure(bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
+    let folder = bench.scratch.folder("spin")?;
+    bench.runtime.block_on(spins(&folder))
+}
+
+/// Timing of one spin, and milliseconds from the end of its last exposure to its last frame on disk.
+struct Spin {
+    timing: Timing,
+    tail_ms: f64,
+}
+
+async fn spins(folder: &Path) -> Result<Vec<Row>, Unmeasured> {
+    let config = configure(folder)?;
+    let start = Start { config, data: folder, locked: Vec::new(), without_disk: false };
+    let running = Running::start(start).await.map_err(Unmeasured::at("start a station"))?;
+    say("spin: rendering 36 frames once, which takes longest");
+    spin(&running, "overlap").await?;
+    say("spin: 36 frames, the work overlaps the motion");
+    let overlap = spin(&running, "overlap").await?;
+    say("spin: 36 frames, the table waits for the verdict");
+    let wait = spin(&running, "wait").await?;
+    running.stop().await;
+
+    let percent = |spin: &Spin| 100.0 * (spin.timing.spin_s / spin.timing.floor_s() - 1.0);
+    let note = |spin: &Spin| {
+        let Timing { spin_s, motion_s, settle_s, exposure_s } = spin.timing;
+        format!("{spin_s:.2} s: motion {motion_s:.2} + settle {settle_s:.2} + exposure {exposure_s:.2}")
+    };
+    // The first frame of a spin has none before it to wait for.
+    let waited_ms = 1e3 * (wait.timing.spin_s - wait.timing.floor_s()) / f64::from(FRAMES - 1);
+    let last = format!("{TRANSFER_MS:.0} ms of it transfer; a frame of the waiting spin: {waited_ms:.0} ms");
+    Ok(vec![
+        Row::limited(
+            "spin overhead, 36 x 12 MP, overlap",
+            (percent(&overlap), "%"),
+            OVERHEAD_MAX_PERCENT,
+            note(&overlap),
+        ),
+        Row::beside("spin overhead, 36 x 12 MP, wait", (percent(&wait), "%"), note(&wait)),
+        Row::limited("tail after the last exposure", (overlap.tail_ms, "ms"), TAIL_MAX_MS, last),
+    ])
+}
+
+/// A rig whose table needs 0.45 s for 10 degrees and comes to rest at the same angles in every spin.
+fn configure(folder: &Path) -> Result<Config, Unmeasured> {
+    let recipes = folder.join("recipes");
+    std::fs::create_dir_all(&recipes).map_err(Unmeasured::at("make a folder for recipes"))?;
+    for verdict in ["overlap", "wait"] {
+        // The first angle is not 0, where the last digit of the true angle decides between 0 and 360 degrees.
+        let recipe = format!(
+            "subject = \"object\"\nmotion = \"stop_and_shoot\"\nsettle_ms = 100\nverdict = \"{verdict}\"\n\
+             [[rows]]\nframes = {FRAMES}\nstart_deg = 5.0\n\
+             [qc.policy]\n\"qc.sharpness\" = \"warn\"\n"
+        );
+        let path = recipes.join(format!("{verdict}.toml"));
+        std::fs::write(path, recipe).map_err(Unmeasured::at("write a recipe"))?;
+    }
+    let (width, height) = SIZE;
+    let text = format!(
+        "[storage]\nfree_bytes_soft = 2_000_000\nfree_bytes_hard = 1_000_000\n\
+         [recipes]\nfolder = {recipes:?}\n\
+         [destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n\
+         [booth]\nobject = \"toy\"\n\
+         [rig.turntable]\ndriver = \"sim\"\nspeed_deg_s = 60.0\nacceleration_deg_s2 = 200.0\n\
+         vibration_deg = 0.0\n\
+         [rig.cameras.main]\ndriver = \"sim\"\nsize = [{width}, {height}]\nnoise = {NOISE}\n\
+         transfer_ms = {TRANSFER_MS}\ncache_frames = true\n\
+         settings = {{ exposure_us = {}, gain = 1.0, wb_kelvin = 5000.0 }}\n",
+        EXPOSURE_MS * 1000.0
+    );
+    Config::from_text(Some(("the benchmark's rig", &text)), Vec::new())
+        .map_err(Unmeasured::at("configure a rig"))
+}
+
+async fn spin(running: &Running, recipe: &str) -> Result<Spin, Unmeasured> {
+    let actor = Actor("bench".to_owned());
+    let ask = async |act: Act| {
+        running.commands.ask(&actor, act).await.map_err(Unmeasured::at("command the station"))
+    };
+    let start = Act::Start { item: "bench".to_owned(), recipe: Some(recipe.to_owned()) };
+    let Accepted { session, .. } = ask(start).await?;
+    let id = session.unwrap_or_default();
+    let shot = tokio::time::timeout(LIMIT, follow(running, &id)).await;
+    let last_on_disk_ms = shot.map_err(|_| Unmeasured(format!("a spin took longer than {LIMIT:?}")))??;
+
+    let spool = &running.spool;
+    let document = spool.document(&id).await.map_err(Unmeasured::at("read the session"))?;
+    let document = document.ok_or_else(|| Unmeasured("the session was not stored".to_owned()))?;
+    let doc = SessionDoc::read(&document).map_err(Unmeasured::at("read the session"))?;
+    let records = spool.session_records(&id).await.map_err(Unmeasured::at("read the frames"))?;
+    let exposed = records.iter().filter_map(|record| record.meta["time"]["exposed_at_ms"].as_i64());
+    let exposed = exposed.max().ok_or_else(|| Unmeasured("no frame has a time".to_owned()))?;
+    ask(Act::Abort).await?;
+    Ok(Spin { timing: doc.timing, tail_ms: (last_on_disk_ms - exposed) as f64 - EXPOSURE_MS })
+}
+
+/// Waits for the end of a session; wall-clock milliseconds of the moment when its last frame was on disk.
+async fn follow(running: &Running, id: &str) -> Result<i64, Unmeasured> {
+    let clock = SystemClock::new();
+    let (mut status, mut commits) = (running.status.clone(), running.spool.changed());
+    let mut committed_ms = clock.now().wall_ms;
+    let mut last_on_disk_ms = None;
+    loop {
+        if let Some(session) = status.borrow_and_update().session.as_ref().filter(|s| s.id == id) {
+            if session.taken == session.wanted && last_on_disk_ms.is_none() {
+                last_on_disk_ms = Some(committed_ms);
+            }
+            match (session.state, last_on_disk_ms) {
+                (SessionState::Shooting, _) => {}
+                (SessionState::Review, Some(ms)) => return Ok(ms),
+                _ => break,
+            }
+        }
+        let changed = tokio::select! {
+            changed = commits.changed() => {
+                committed_ms = clock.now().wall_ms;
+                changed
+            }
+            changed = status.changed() => changed,
+        };
+        changed.map_err(|_| Unmeasured("the station ended".to_owned()))?;
+    }
+    let status = status.borrow();
+    Err(Unmeasured(format!("the spin did not end well: {}. {}", status.sentence, status.detail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rig_and_its_recipes_are_good_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = configure(folder.path()).unwrap();
+        assert!(config.rig.cameras.contains_key("main"));
+        let recipes = crate::recipe::Recipes::new(Some(Path::new(&config.recipes.folder)));
+        for name in ["overlap", "wait"] {
+            let recipe = recipes.get(name).unwrap();
+            assert_eq!(recipe.plan().len(), FRAMES as usize);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line: what each command is for, its options, and where its work is done.
+//!
+//! Commands that shoot run station and spool in their own process. Every command takes `--config` and `--data-dir`.
+
+mod deliver;
+mod inspect;
+mod queue;
+mod report;
+mod service;
+mod sessions;
+mod shoot;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::bench;
+use crate::config::{Config, ConfigError};
+use crate::exit::{self, Exit};
+use crate::systemd;
+
+/// Turnstage, the daemon of a photographic capture station.
+///
+/// Turns the object, shoots it from every angle, judges each picture while it still stands there, keeps every
+/// acknowledged frame through power cuts, and delivers it with proven hashes.
+///
+/// Try it without hardware: turnstage demo --once
+#[derive(Debug, Parser)]
+#[command(name = "turnstage", version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file; every key is documented in config/default.toml.
+    ///
+    /// Without it demo and import use the simulated rig, sessions, queue and export the configuration that filled the
+    /// data folder, and the others the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder that everything is kept in.
+    #[arg(long, global = true, value_name = "DIR", default_value = "turnstage-data")]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs the station as a service: stays up whatever is missing, and tells it in its status.
+    Run {
+        /// End with an exit code instead of a status when configuration, hardware or disk are wrong.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Shoots a spin on the simulated rig and delivers it to DIR/delivered.
+    ///
+    /// The simulated rig is armed by itself, because nothing can be hurt. With a terminal it offers one spin after
+    /// the other; with --once it ends by itself.
+    Demo(Demo),
+    /// Checks configuration, devices, disk and destinations, and says what to do about each.
+    Check {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists the drivers of this build and the devices that they find.
+    Devices {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Takes a folder of photographs as a session: judged, kept and delivered like any other.
+    Import(Import),
+    /// Judges pictures without storing anything.
+    Inspect {
+        /// JPEG files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Print one JSON record a line and picture.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shoots one session on the configured rig.
+    Capture(Capture),
+    /// Lists and finishes sessions: resume, retake, release, move, abort.
+    Sessions {
+        #[command(subcommand)]
+        what: sessions::What,
+    },
+    /// Looks after the queue of pictures: list, send, check, export, rebuild, requeue.
+    Queue {
+        #[command(subcommand)]
+        what: queue::What,
+    },
+    /// Copies the originals of sessions to a folder, with a manifest of hashes, and reads them back.
+    Export {
+        /// Folder to write to, for example a USB stick; it must exist.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Sessions by id; all released ones if absent.
+        sessions: Vec<String>,
+    },
+    /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
+    Bench(bench::Options),
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Shoot one spin and end.
+    #[arg(long)]
+    once: bool,
+    /// What stands on the simulated table: vase, car, chrome or toy.
+    #[arg(long)]
+    object: Option<String>,
+    /// Recipe by name.
+    #[arg(long)]
+    recipe: Option<String>,
+    /// Print events and the summary as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Folder with JPEG files.
+    folder: PathBuf,
+    /// VIN, barcode or number that they belong to; the folder's name if absent.
+    #[arg(long)]
+    item: Option<String>,
+    /// Recipe by name.
+    #[arg(long, default_value = "import")]
+    recipe: String,
+    /// Print events and the summary as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// VIN, barcode or number of what stands on the table.
+    #[arg(long)]
+    item: String,
+    /// Recipe by name; the configured one if absent.
+    #[arg(long)]
+    recipe: Option<String>,
+    /// Release the session when every frame passed, and deliver it.
+    #[arg(long)]
+    release: bool,
+    /// Print events and the summary as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What every command is given.
+pub struct Place {
+    config: Option<PathBuf>,
+    data: PathBuf,
+}
+
+/// The last configuration that worked on a data folder, kept in it.
+const LAST_GOOD: &str = "last-good.toml";
+
+impl Place {
+    /// The configuration, or exit 78 with everything that is wrong.
+    fn config(&self) -> Result<Config> {
+        Config::load(self.config.as_deref()).map_err(refused_configuration)
+    }
+
+    /// The given configuration, or the rig of the demo if none was given.
+    fn config_or_demo(&self) -> Result<Config> {
+        match &self.config {
+            Some(_) => self.config(),
+            None => Config::demo().map_err(refused_configuration),
+        }
+    }
+
+    /// The given configuration, or the one that filled this data folder: its pictures go where they were meant to go.
+    fn config_of_data(&self) -> Result<Config> {
+        let kept = self.data.join(LAST_GOOD);
+        match &self.config {
+            None if kept.exists() => Config::load(Some(&kept)).map_err(refused_configuration),
+            None => {
+                let why =
+                    format!("{} holds no station yet; name its --data-dir or --config", self.data.display());
+                Err(Exit::new(exit::NO_INPUT, why).into())
+            }
+            Some(_) => self.config(),
+        }
+    }
+
+    /// Keeps what was loaded, for later commands on this data folder and for a later bad edit.
+    fn keep_config(&self, built_in: &str) {
+        let text = match &self.config {
+            Some(file) => std::fs::read_to_string(file),
+            None => Ok(built_in.to_owned()),
+        };
+        let kept = text.and_then(|text| {
+            std::fs::create_dir_all(&self.data)?;
+            std::fs::write(self.data.join(LAST_GOOD), text)
+        });
+        if let Err(e) = kept {
+            tracing::warn!(error = %e, "the configuration is not kept as the last good one");
+        }
+    }
+}
+
+fn refused_configuration(error: ConfigError) -> anyhow::Error {
+    Exit::new(exit::CONFIGURATION, error).into()
+}
+
+/// Does what the command line says; the exit code.
+pub async fn perform(cli: Cli) -> Result<u8> {
+    let place = Place { config: cli.config, data: cli.data_dir };
+    // A person at a terminal sees progress and results; only a service tells its whole way.
+    let quiet = !matches!(cli.verb, Verb::Run { .. });
+    let level = place.config().map_or_else(|_| "info".to_owned(), |config| config.log.level);
+    systemd::log_to_journal_or_terminal(&level, quiet);
+    match cli.verb {
+        Verb::Run { strict } => service::run(&place, strict).await,
+        Verb::Demo(options) => shoot::demo(&place, options).await,
+        Verb::Check { json } => service::check(&place, json).await,
+        Verb::Devices { json } => service::devices(json),
+        Verb::Import(options) => shoot::import(&place, options).await,
+        Verb::Inspect { files, json } => inspect::inspect(&place, &files, json),
+        Verb::Capture(options) => shoot::capture(&place, options).await,
+        Verb::Sessions { what } => sessions::perform(&place, what).await,
+        Verb::Queue { what } => queue::perform(&place, what).await,
+        Verb::Export { to, sessions } => queue::copy(&place, &to, &sessions).await,
+        Verb::Bench(options) => measure(place.data, options).await,
+    }
+}
+
+/// A table of figures; exit 1 only if figures must be within their limits and one is not.
+async fn measure(data: PathBuf, options: bench::Options) -> Result<u8> {
+    let runtime = tokio::runtime::Handle::current();
+    let measured = tokio::task::spawn_blocking(move || bench::perform(&options, &data, runtime)).await?;
+    let within = measured.map_err(|why| Exit::new(exit::STORAGE, why))?;
+    Ok(if within { exit::OK } else { exit::OVER_LIMIT })
+}

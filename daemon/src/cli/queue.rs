@@ -1,0 +1,211 @@
+//! `queue` and `export`: looks after what waits, without a camera.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
+use turnstage_cloud_sync::backend::{Backend, Delivery};
+use turnstage_cloud_sync::queue::State;
+use turnstage_cloud_sync::spool::{Finding, repair};
+
+use super::Place;
+use super::deliver::{Desk, released};
+use crate::clock::SystemClock;
+use crate::command::Act;
+use crate::config::RigConfig;
+use crate::exit::{self, Exit};
+
+/// What to do with the queue.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Counts pictures by state and tells why some wait.
+    List {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delivers what waits, then ends.
+    Send,
+    /// Verifies every hash, the index, the sidecars and the audit chain; changes nothing.
+    Check {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes every record, session and event as JSON lines.
+    Export {
+        /// File to write; standard output if absent.
+        file: Option<PathBuf>,
+    },
+    /// Makes the index anew from the sidecars beside the pictures; the old index is kept aside.
+    Rebuild,
+    /// Sends parked pictures once more.
+    Requeue {
+        /// Only this session's.
+        session: Option<String>,
+    },
+}
+
+/// Does it.
+pub async fn perform(place: &Place, what: What) -> Result<u8> {
+    let folder = place.data.join("spool");
+    match what {
+        What::Check { json } => check(&folder, json),
+        What::Export { file } => export(&folder, file.as_deref()),
+        What::Rebuild => rebuild(&folder),
+        What::List { json } => with_desk(place, async |desk| list(desk, json).await).await,
+        What::Send => with_desk(place, send).await,
+        What::Requeue { session } => {
+            with_desk(place, async |desk| {
+                let accepted = desk.ask(Act::Requeue { session: session.clone() }).await?;
+                println!("{} pictures are queued again.", accepted.count);
+                send(desk).await
+            })
+            .await
+        }
+    }
+}
+
+async fn with_desk(place: &Place, act: impl AsyncFnOnce(&mut Desk) -> Result<u8>) -> Result<u8> {
+    let mut config = place.config_of_data()?;
+    config.rig = RigConfig::default();
+    let mut desk = Desk::open(config, &place.data, false).await?;
+    let code = act(&mut desk).await;
+    desk.close().await;
+    code
+}
+
+async fn list(desk: &mut Desk, json: bool) -> Result<u8> {
+    let counts = desk.running.spool.counts().await?;
+    if json {
+        println!("{}", serde_json::to_string(&counts)?);
+        return Ok(exit::OK);
+    }
+    for (state, count) in [
+        ("captured", counts.captured),
+        ("queued", counts.queued),
+        ("uploading", counts.uploading),
+        ("confirmed", counts.confirmed),
+        ("failed", counts.failed),
+        ("superseded", counts.superseded),
+    ] {
+        println!("{state:<10} {count}");
+    }
+    for document in desk.running.spool.documents().await? {
+        for record in desk.running.spool.session_records(&document.id).await? {
+            if let (State::Queued | State::Failed, Some(failure)) = (record.state, &record.failure) {
+                println!("{} {}: {} ({})", document.id, record.facts.file_name, failure.reason, failure.rule);
+            }
+        }
+    }
+    Ok(exit::OK)
+}
+
+async fn send(desk: &mut Desk) -> Result<u8> {
+    let mut undelivered = 0;
+    for document in desk.running.spool.documents().await? {
+        let records = desk.delivered(&document.id).await?;
+        undelivered += records.iter().filter(|record| record.state != State::Confirmed).count();
+    }
+    println!("{undelivered} pictures wait.");
+    Ok(if undelivered == 0 { exit::OK } else { exit::HARDWARE })
+}
+
+fn check(folder: &Path, json: bool) -> Result<u8> {
+    let report = repair::check(folder).map_err(|e| Exit::new(exit::STORAGE, crate::run::chain(&e)))?;
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "{} records, {} sessions, {} events, {} sidecars; {} pictures compared with their hashes.",
+            report.records, report.documents, report.events, report.sidecars, report.media
+        );
+        tell(&report.findings);
+        if report.healthy() {
+            println!("All is well.");
+        }
+    }
+    Ok(if report.healthy() { exit::OK } else { exit::DATA })
+}
+
+fn export(folder: &Path, file: Option<&Path>) -> Result<u8> {
+    let mut out: Box<dyn Write> = match file {
+        Some(path) => {
+            let made = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            Box::new(BufWriter::new(made))
+        }
+        None => Box::new(std::io::stdout().lock()),
+    };
+    repair::export(folder, &mut out).map_err(|e| Exit::new(exit::STORAGE, crate::run::chain(&e)))?;
+    out.flush()?;
+    Ok(exit::OK)
+}
+
+fn rebuild(folder: &Path) -> Result<u8> {
+    let clock = Arc::new(SystemClock::new());
+    let rebuilt =
+        repair::rebuild(folder, clock).map_err(|e| Exit::new(exit::STORAGE, crate::run::chain(&e)))?;
+    println!("The index is new: {} records, {} sessions.", rebuilt.records, rebuilt.documents);
+    if let Some(aside) = &rebuilt.aside {
+        println!("The old one is kept at {}.", aside.display());
+    }
+    tell(&rebuilt.findings);
+    Ok(exit::OK)
+}
+
+fn tell(findings: &[Finding]) {
+    for finding in findings {
+        println!("{}: {}", finding.kind, finding.sentence);
+    }
+}
+
+/// `export`: originals of sessions to a folder, with manifest, read back.
+pub async fn copy(place: &Place, to: &Path, sessions: &[String]) -> Result<u8> {
+    with_desk(place, async |desk| {
+        let backend = DirectoryBackend::new(DirectoryOptions {
+            name: "export".to_owned(),
+            root: to.to_path_buf(),
+            create: false,
+            require_mount: false,
+        });
+        let mut chosen = Vec::new();
+        let documents = desk.running.spool.documents().await?;
+        if let Some(unknown) =
+            sessions.iter().find(|id| !documents.iter().any(|document| document.id == **id))
+        {
+            return Err(Exit::new(exit::NO_INPUT, format!("there is no session {unknown}")).into());
+        }
+        for document in documents {
+            if sessions.is_empty() || sessions.contains(&document.id) {
+                chosen.extend(released(desk.running.spool.session_records(&document.id).await?));
+            }
+        }
+        // Of another organisation nothing is shown or handed out.
+        chosen.retain(|record| record.facts.org == desk.org());
+        // One record a destination; the bytes are the same.
+        chosen.dedup_by_key(|record| record.key.sequence);
+        let bar = ProgressBar::new(chosen.len() as u64);
+        let mut gone = 0;
+        for record in chosen {
+            let Ok(payload) = desk.running.spool.payload(&record) else {
+                gone += 1;
+                continue;
+            };
+            let delivery = Delivery { files: vec![(record, payload)] };
+            backend.deliver(&delivery).await.map_err(|e| Exit::new(exit::STORAGE, e))?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        println!("{} pictures copied to {} and read back.", bar.position(), to.display());
+        if gone > 0 {
+            println!("{gone} were delivered before and are not kept on this station any more.");
+        }
+        Ok(exit::OK)
+    })
+    .await
+}

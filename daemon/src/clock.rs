@@ -1,0 +1,106 @@
+//! The only file that reads the wall clock, because it also knows how far to trust it.
+//!
+//! Order and waiting use boot time and sequence numbers. The wall clock is a label: a station that boots without a
+//! battery clock stands in 1970 until the network tells it better, and pictures are taken all the same.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+use turnstage_cloud_sync::{Clock, ClockQuality, Stamp};
+
+/// 2026-11-01T00:00:00Z: no picture was taken by this program before it existed, so an earlier clock is unset.
+const EARLIEST_WALL_MS: i64 = 1_793_491_200_000;
+
+/// systemd-timesyncd makes this file once the clock was set from the network.
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+/// The clock of this machine.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    boot_id: String,
+}
+
+impl SystemClock {
+    /// Reads the boot id once.
+    pub fn new() -> Self {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { boot_id: boot_id.trim().to_owned() }
+    }
+
+    /// Wall-clock milliseconds of a moment on the monotonic clock.
+    pub fn wall_ms_at(&self, moment: Instant) -> i64 {
+        let now_ms = self.now().wall_ms;
+        let now = Instant::now();
+        match moment.checked_duration_since(now) {
+            Some(ahead) => now_ms + millis(ahead),
+            None => now_ms - millis(now.duration_since(moment)),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Stamp {
+        let wall = clock_gettime(ClockId::Realtime);
+        let boot = clock_gettime(ClockId::Boottime);
+        let wall_ms = wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000;
+        Stamp {
+            wall_ms,
+            quality: quality(wall_ms, Path::new(SYNCHRONISED).exists()),
+            boottime_ms: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or_default(),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+}
+
+fn quality(wall_ms: i64, synchronised: bool) -> ClockQuality {
+    match (wall_ms < EARLIEST_WALL_MS, synchronised) {
+        (true, _) => ClockQuality::Unset,
+        (false, true) => ClockQuality::Synced,
+        (false, false) => ClockQuality::Rtc,
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `2026-11-21T09:30:00Z` for people; the wall clock's own opinion.
+pub fn readable(wall_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(wall_ms) {
+        Ok(moment) => moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => format!("{wall_ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_this_program_existed_is_unset_whatever_it_claims() {
+        assert_eq!(quality(0, true), ClockQuality::Unset);
+        assert_eq!(quality(EARLIEST_WALL_MS - 1, false), ClockQuality::Unset);
+        assert_eq!(quality(EARLIEST_WALL_MS, false), ClockQuality::Rtc);
+        assert_eq!(quality(EARLIEST_WALL_MS, true), ClockQuality::Synced);
+    }
+
+    #[test]
+    fn the_machine_has_a_boot_id_and_a_boot_time() {
+        let now = SystemClock::new().now();
+        assert_eq!(now.boot_id.len(), 36);
+        assert!(now.boottime_ms > 0);
+    }
+
+    #[test]
+    fn dates_are_readable() {
+        assert_eq!(readable(EARLIEST_WALL_MS), "2026-11-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,195 @@
+//! What people and machines may ask of the station, each with its actor and an answer.
+//!
+//! Panel, API, MQTT, pedal and command line all send the same [`Command`] into one bounded channel and get their
+//! answer back: accepted, or refused with a rule id and a plain sentence. A command id that was seen before is
+//! answered from memory and not obeyed twice.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+/// Who asks: `cli:root`, `operator:ana`, `pedal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor(pub String);
+
+impl Actor {
+    /// The person at the command line.
+    pub fn cli() -> Self {
+        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+        Self(format!("cli:{}", user.unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string())))
+    }
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which frames a retake is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// Every frame that a rule flagged.
+    Flagged,
+    /// Frames by their number in the plan, from 1.
+    Frames(Vec<u32>),
+}
+
+/// An acceptance of what the rules do not accept, by a person who gives name and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// Who takes it upon themselves.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "act")]
+pub enum Act {
+    /// Begin a session and shoot it.
+    Start {
+        /// VIN, barcode or number of what stands on the table.
+        item: String,
+        /// Name of the recipe; the configured one if absent.
+        recipe: Option<String>,
+    },
+    /// Finish the shot at hand, then wait.
+    Pause,
+    /// Go on: after a pause, a stop, a fault or a power cut. The table is referenced first if it must be.
+    Resume {
+        /// An interrupted session to take up; the current one if absent.
+        session: Option<String>,
+        /// Shoot the whole turn anew; what was taken stays as history.
+        anew: bool,
+        /// Agree to the place of the platter that a comparison of frames found.
+        confirm: bool,
+    },
+    /// Halt the table now; the session pauses. Released by `Resume`.
+    Stop,
+    /// End the session without release; pictures stay on the station, nothing is delivered.
+    Abort,
+    /// Shoot frames again at exactly their angles.
+    Retake {
+        /// Which.
+        which: Which,
+    },
+    /// Let the pictures go to their destinations.
+    Release {
+        /// Accept flagged or missing frames.
+        accept: Option<Override>,
+    },
+    /// The session is about another item: a wrong number was scanned.
+    MoveItem {
+        /// The right one.
+        item: String,
+    },
+    /// Open a session of the past as the current one, to retake, release, move or abort it.
+    Open {
+        /// Its id.
+        session: String,
+    },
+    /// Send parked pictures once more.
+    Requeue {
+        /// Only this session's, or all.
+        session: Option<String>,
+    },
+    /// Are you alive? Answered by the task itself; never logged.
+    Ping,
+}
+
+impl Act {
+    /// Name in the audit log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Pause => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Stop => "stop",
+            Self::Abort => "abort",
+            Self::Retake { .. } => "retake",
+            Self::Release { .. } => "release",
+            Self::MoveItem { .. } => "move-item",
+            Self::Open { .. } => "open",
+            Self::Requeue { .. } => "requeue",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+/// Why a command was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason} ({rule})")]
+pub struct Refusal {
+    /// Stable rule id, for example `release-incomplete`.
+    pub rule: String,
+    /// Plain sentence with what to do.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal by `rule`.
+    pub fn new(rule: &str, reason: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), reason: reason.into() }
+    }
+}
+
+/// What a command brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Session it is about.
+    pub session: Option<String>,
+    /// How many frames or pictures it is about.
+    pub count: usize,
+}
+
+/// The answer to a command.
+pub type Answer = Result<Accepted, Refusal>;
+
+/// A command on its way.
+#[derive(Debug)]
+pub struct Command {
+    /// Chosen by the sender; the same id again gets the same answer and no second effect.
+    pub id: String,
+    /// Who asks.
+    pub actor: Actor,
+    /// What is asked.
+    pub act: Act,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// The sending end; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Commands(mpsc::Sender<Command>);
+
+/// Commands that may wait; a person is told to repeat beyond that.
+const WAITING_MAX: usize = 32;
+
+impl Commands {
+    /// Both ends.
+    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Asks and waits for the answer.
+    pub async fn ask(&self, actor: &Actor, act: Act) -> Answer {
+        self.ask_as(uuid::Uuid::now_v7().to_string(), actor, act).await
+    }
+
+    /// Asks with an id of the sender's own.
+    pub async fn ask_as(&self, id: String, actor: &Actor, act: Act) -> Answer {
+        let gone = || Refusal::new("station-gone", "The station task has ended. Restart the service.");
+        let (answer, wait) = oneshot::channel();
+        let command = Command { id, actor: actor.clone(), act, answer };
+        match self.0.try_send(command) {
+            Ok(()) => wait.await.map_err(|_| gone())?,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Err(Refusal::new("station-busy", "Too many commands wait. Repeat it in a moment."))
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(gone()),
+        }
+    }
+}

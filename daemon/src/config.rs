@@ -1,0 +1,476 @@
+//! Configuration: `config/default.toml` (embedded), then one file, then `TURNSTAGE__SECTION__KEY` from the environment.
+//!
+//! The embedded file is the reference: each layer is held against it key by key, so that every unknown key and wrong
+//! type is told at once with the layer it stands in. Values that cannot be are found on the merged whole, and devices
+//! and destinations are read by those who know their keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat};
+use serde::Deserialize;
+use toml::{Table, Value};
+use turnstage_cloud_sync::spool::SpoolOptions;
+use turnstage_drivers::DeviceOptions;
+use turnstage_drivers::camera::{self, Settings};
+use turnstage_drivers::sim::BoothOptions;
+use turnstage_drivers::turntable;
+use turnstage_pipeline::InputLimits;
+
+/// The reference of every key.
+pub const DEFAULT: &str = include_str!("../../config/default.toml");
+/// The rig of `turnstage demo`.
+pub const DEMO: &str = include_str!("../../config/demo.toml");
+
+/// Name of the layer that is not a file.
+const ENVIRONMENT: &str = "the environment";
+const PREFIX: &str = "TURNSTAGE";
+const SEPARATOR: &str = "__";
+/// Sections whose keys are names that a person gives, or belong to a driver.
+const OPEN: &[&str] = &["rig", "booth", "destinations"];
+
+/// Who owns the pictures.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// Organisation.
+    pub org: String,
+    /// Site.
+    pub site: String,
+    /// Name within the site.
+    pub name: String,
+}
+
+/// Limits of the disk.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// Alarm and early deletion of confirmed pictures below this.
+    pub free_bytes_soft: u64,
+    /// No capture below this.
+    pub free_bytes_hard: u64,
+    /// Days that confirmed pictures stay.
+    pub keep_confirmed_days: f64,
+    /// Room reserved for each picture before a start.
+    pub frame_bytes: u64,
+}
+
+/// How the table is driven.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotionConfig {
+    /// Degrees from which an angle is approached forward.
+    pub approach_deg: f64,
+    /// Seconds until a lost link is tried again.
+    pub reopen_s: f64,
+}
+
+/// Where recipes are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipesConfig {
+    /// Folder of the station's own; empty for none.
+    pub folder: String,
+    /// Used when none is named.
+    pub default: String,
+}
+
+/// A camera of the rig.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CameraConfig {
+    /// Its failure stops a session; otherwise it only warns.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Locked for the whole session.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Driver and its keys.
+    #[serde(flatten)]
+    pub device: DeviceOptions,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What the station is made of.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RigConfig {
+    /// The table, if there is one.
+    pub turntable: Option<DeviceOptions>,
+    /// Cameras by name.
+    #[serde(default)]
+    pub cameras: BTreeMap<String, CameraConfig>,
+}
+
+/// Where pictures go.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Destination {
+    /// A local folder or a USB stick.
+    Directory {
+        /// Relative to the data folder.
+        root: PathBuf,
+        /// Make it when missing.
+        #[serde(default)]
+        create: bool,
+        /// Refuse a mount point with nothing mounted.
+        #[serde(default)]
+        require_mount: bool,
+    },
+}
+
+/// How deliveries are tried.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploaderConfig {
+    /// Attempts while online.
+    pub attempts_max: u32,
+    /// At a time.
+    pub parallel: usize,
+    /// First waiting time.
+    pub backoff_base_s: f64,
+    /// Longest waiting time.
+    pub backoff_max_s: f64,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// A level or a filter.
+    pub level: String,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // the sections are documented by their types and in default.toml
+pub struct Config {
+    pub station: Station,
+    pub storage: Storage,
+    pub input: InputLimits,
+    pub motion: MotionConfig,
+    pub recipes: RecipesConfig,
+    pub rig: RigConfig,
+    pub booth: BoothOptions,
+    pub destinations: BTreeMap<String, Destination>,
+    pub uploader: UploaderConfig,
+    pub log: LogConfig,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File, or `the environment`.
+    pub layer: String,
+    /// Full key, for example `storage.frame_bytes`.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.layer, self.what),
+            key => write!(f, "{}: {key}: {}", self.layer, self.what),
+        }
+    }
+}
+
+/// Everything that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be used:\n  {}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+/// One layer as written.
+struct Layer {
+    name: String,
+    table: Table,
+}
+
+impl Config {
+    /// The embedded defaults, then `file`, then this process's environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment: Vec<(String, String)> = std::env::vars().collect();
+        match file {
+            None => Self::from_text(None, environment),
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    one(&name, "", format!("cannot be read: {e}. Correct the path given with --config."))
+                })?;
+                Self::from_text(Some((&name, &text)), environment)
+            }
+        }
+    }
+
+    /// The rig of the demo.
+    pub fn demo() -> Result<Self, ConfigError> {
+        Self::from_text(Some(("demo.toml (built in)", DEMO)), std::env::vars().collect())
+    }
+
+    /// The same from a text and an environment of the caller's.
+    pub fn from_text(
+        file: Option<(&str, &str)>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let reference: Table = parse("default.toml (built in)", DEFAULT)?;
+        let mut layers = Vec::new();
+        if let Some((name, text)) = file {
+            layers.push(Layer { name: name.to_owned(), table: parse(name, text)? });
+        }
+        layers.push(Layer { name: ENVIRONMENT.to_owned(), table: environment_table(&environment) });
+
+        let mut problems = Vec::new();
+        for layer in &layers {
+            compare(&reference, &layer.table, &layer.name, "", &mut problems);
+            match layer.name.as_str() {
+                ENVIRONMENT => closed_to_environment(layer, &mut problems),
+                _ => read_open_sections(layer, &mut problems),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let merged = merge(file, environment).map_err(|e| one("configuration", "", e.to_string()))?;
+        for (key, what) in merged.impossible() {
+            problems.push(Problem { layer: layer_of(&layers, key), key: key.to_owned(), what });
+        }
+        if problems.is_empty() { Ok(merged) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Values that are of the right type and cannot be.
+    fn impossible(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let mut demand = |good: bool, key: &'static str, what: &str| {
+            if !good {
+                found.push((key, what.to_owned()));
+            }
+        };
+        demand(!self.station.org.is_empty(), "station.org", "must not be empty");
+        demand(!self.station.site.is_empty(), "station.site", "must not be empty");
+        demand(!self.station.name.is_empty(), "station.name", "must not be empty");
+        let storage = &self.storage;
+        demand(
+            storage.free_bytes_soft >= storage.free_bytes_hard,
+            "storage.free_bytes_soft",
+            "must be at least storage.free_bytes_hard: the alarm comes before the stop",
+        );
+        demand(storage.frame_bytes > 0, "storage.frame_bytes", "must be above 0");
+        demand(
+            (0.0..=3650.0).contains(&storage.keep_confirmed_days),
+            "storage.keep_confirmed_days",
+            "must be 0 to 3650",
+        );
+        demand(self.input.bytes_max > 0, "input.bytes_max", "must be above 0");
+        demand(self.input.pixels_max > 0, "input.pixels_max", "must be above 0");
+        demand((0.0..=90.0).contains(&self.motion.approach_deg), "motion.approach_deg", "must be 0 to 90");
+        demand((0.1..=3600.0).contains(&self.motion.reopen_s), "motion.reopen_s", "must be 0.1 to 3600");
+        let uploader = &self.uploader;
+        demand((1..=1000).contains(&uploader.attempts_max), "uploader.attempts_max", "must be 1 to 1000");
+        demand((1..=16).contains(&uploader.parallel), "uploader.parallel", "must be 1 to 16");
+        demand(
+            (0.1..=3600.0).contains(&uploader.backoff_base_s),
+            "uploader.backoff_base_s",
+            "must be 0.1 to 3600",
+        );
+        demand(
+            (uploader.backoff_base_s..=86_400.0).contains(&uploader.backoff_max_s),
+            "uploader.backoff_max_s",
+            "must be at least uploader.backoff_base_s and at most a day (86400)",
+        );
+        demand(
+            self.log.level.parse::<tracing_subscriber::filter::Targets>().is_ok(),
+            "log.level",
+            "must be error, warn, info, debug, trace or a filter such as \"info,turnstage=debug\"",
+        );
+        found
+    }
+
+    /// The spool below `data`.
+    pub fn spool(&self, data: &Path) -> SpoolOptions {
+        SpoolOptions {
+            dir: data.join("spool"),
+            free_bytes_soft: self.storage.free_bytes_soft,
+            free_bytes_hard: self.storage.free_bytes_hard,
+            keep_confirmed: Duration::from_secs_f64(self.storage.keep_confirmed_days * 86_400.0),
+        }
+    }
+}
+
+fn one(layer: &str, key: &str, what: String) -> ConfigError {
+    ConfigError { problems: vec![Problem { layer: layer.to_owned(), key: key.to_owned(), what }] }
+}
+
+fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse::<Table>().map_err(|e| one(name, "", e.to_string().trim_end().to_owned()))
+}
+
+fn merge(
+    file: Option<(&str, &str)>,
+    environment: Vec<(String, String)>,
+) -> Result<Config, config::ConfigError> {
+    let mut builder = config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+    if let Some((_, text)) = file {
+        builder = builder.add_source(File::from_str(text, FileFormat::Toml));
+    }
+    // Values stay text until their place says otherwise: a station named "007" keeps its zeros.
+    let environment = Environment::with_prefix(PREFIX)
+        .prefix_separator(SEPARATOR)
+        .separator(SEPARATOR)
+        .source(Some(environment.into_iter().collect()));
+    builder.add_source(environment).build()?.try_deserialize()
+}
+
+/// The environment as a table of texts, to be held against the reference like a file.
+fn environment_table(environment: &[(String, String)]) -> Table {
+    let mut table = Table::new();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(SEPARATOR)) else {
+            continue;
+        };
+        let keys: Vec<String> = rest.split(SEPARATOR).map(str::to_lowercase).collect();
+        insert(&mut table, &keys, value);
+    }
+    table
+}
+
+fn insert(table: &mut Table, keys: &[String], value: &str) {
+    match keys {
+        [] => {}
+        [last] => {
+            table.insert(last.clone(), Value::String(value.to_owned()));
+        }
+        [first, rest @ ..] => {
+            let inner = table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Finds keys of `given` that `reference` lacks or has as another type.
+fn compare(reference: &Table, given: &Table, layer: &str, path: &str, problems: &mut Vec<Problem>) {
+    for (name, value) in given {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let mut tell = |what: String| {
+            problems.push(Problem { layer: layer.to_owned(), key: key.clone(), what });
+        };
+        match (reference.get(name), value) {
+            (None, _) => {
+                let known = reference.keys().cloned().collect::<Vec<_>>().join(", ");
+                tell(format!("no such key; here there are: {known}"));
+            }
+            (Some(Value::Table(_)), Value::Table(_)) if OPEN.contains(&key.as_str()) => {}
+            (Some(Value::Table(inner)), Value::Table(given)) => compare(inner, given, layer, &key, problems),
+            (Some(wanted), given) if !fits(wanted, given, layer) => {
+                tell(format!("must be {}, is {}", kind(wanted), shown(given)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether `given` can stand where `wanted` stands. Text of the environment may spell a number or a truth.
+fn fits(wanted: &Value, given: &Value, layer: &str) -> bool {
+    match (wanted, given) {
+        (Value::Float(_), Value::Integer(_)) => true,
+        (Value::Integer(_), Value::Integer(number)) => *number >= 0,
+        (Value::Integer(_), Value::String(text)) if layer == ENVIRONMENT => text.parse::<u64>().is_ok(),
+        (Value::Float(_), Value::String(text)) if layer == ENVIRONMENT => text.parse::<f64>().is_ok(),
+        (Value::Boolean(_), Value::String(text)) if layer == ENVIRONMENT => {
+            matches!(text.as_str(), "true" | "false")
+        }
+        _ => wanted.same_type(given),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "text",
+        Value::Integer(_) => "a whole number of at least 0",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Table(_) => "a section".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Devices and destinations are described whole, in one place.
+fn closed_to_environment(layer: &Layer, problems: &mut Vec<Problem>) {
+    for section in OPEN.iter().filter(|section| layer.table.contains_key(**section)) {
+        problems.push(Problem {
+            layer: layer.name.clone(),
+            key: (*section).to_owned(),
+            what: "cannot be set from the environment; write it into the file".to_owned(),
+        });
+    }
+}
+
+/// Sections whose keys the reference cannot know: each entry is read by its own type.
+fn read_open_sections(layer: &Layer, problems: &mut Vec<Problem>) {
+    let mut tell = |key: String, what: String| {
+        problems.push(Problem { layer: layer.name.clone(), key, what });
+    };
+    if let Some(booth) = layer.table.get("booth")
+        && let Err(e) = booth.clone().try_into::<BoothOptions>()
+    {
+        tell("booth".to_owned(), e.message().to_owned());
+    }
+    for (name, entry) in entries(layer.table.get("destinations")) {
+        if let Err(e) = entry.clone().try_into::<Destination>() {
+            tell(format!("destinations.{name}"), e.message().to_owned());
+        }
+    }
+    let Some(Value::Table(rig)) = layer.table.get("rig") else { return };
+    for unknown in rig.keys().filter(|key| !matches!(key.as_str(), "turntable" | "cameras")) {
+        tell(format!("rig.{unknown}"), "no such key; here there are: turntable, cameras".to_owned());
+    }
+    if let Some(options) = rig.get("turntable") {
+        let read = options.clone().try_into::<DeviceOptions>().map_err(|e| e.message().to_owned());
+        if let Err(what) = read.and_then(|options| turntable::check(&options)) {
+            tell("rig.turntable".to_owned(), what);
+        }
+    }
+    for (name, entry) in entries(rig.get("cameras")) {
+        let read = entry.clone().try_into::<CameraConfig>().map_err(|e| e.message().to_owned());
+        if let Err(what) = read.and_then(|camera| camera::check(&camera.device)) {
+            tell(format!("rig.cameras.{name}"), what);
+        }
+    }
+}
+
+fn entries(section: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+    section.and_then(Value::as_table).into_iter().flatten()
+}
+
+/// The last layer that sets `key`, for a person to look in.
+fn layer_of(layers: &[Layer], key: &str) -> String {
+    let sets = |layer: &&Layer| {
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        layer.table.get(section).is_some_and(|section| section.get(name).is_some())
+    };
+    let found = layers.iter().rev().find(sets);
+    found.map_or_else(|| "default.toml (built in)".to_owned(), |layer| layer.name.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Bad configurations and what is told of them.
+
+use super::*;
+
+fn problems(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    match Config::from_text(Some(("station.toml", text)), environment) {
+        Ok(_) => Vec::new(),
+        Err(e) => e.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_shipped_configuration_is_good() {
+    for text in [
+        DEFAULT,
+        DEMO,
+        include_str!("../../../config/studio.toml"),
+        include_str!("../../../config/dealership.toml"),
+    ] {
+        assert_eq!(problems(text, &[]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_with_layer_and_key() {
+    let text = r#"
+        [station]
+        ogr = "acme"
+        [storage]
+        frame_bytes = "many"
+        [destinations.stick]
+        backend = "directory"
+        rout = "/media/stick"
+        [rig.cameras.main]
+        driver = "simm"
+        [rig.turntable]
+        driver = "sim"
+        sped_deg_s = 3
+        [booth]
+        object = "elephant"
+    "#;
+    let found = problems(text, &[("TURNSTAGE__UPLOADER__PARALLEL", "lots"), ("TURNSTAGE__BOGUS", "1")]);
+    for wanted in [
+        "station.toml: station.ogr",
+        "station.toml: storage.frame_bytes",
+        "station.toml: destinations.stick",
+        "station.toml: rig.cameras.main",
+        "station.toml: rig.turntable",
+        "station.toml: booth",
+        "the environment: uploader.parallel",
+        "the environment: bogus",
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(wanted)), "{wanted} in {found:#?}");
+    }
+}
+
+#[test]
+fn an_impossible_value_names_the_layer_that_set_it() {
+    let found = problems("[uploader]\nparallel = 99\n", &[("TURNSTAGE__LOG__LEVEL", "loud=very")]);
+    assert!(found.iter().any(|p| p.starts_with("station.toml: uploader.parallel: must be 1 to 16")));
+    assert!(found.iter().any(|p| p.starts_with("the environment: log.level")), "{found:?}");
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_keeps_leading_zeros() {
+    let environment = vec![
+        ("TURNSTAGE__STATION__NAME".to_owned(), "007".to_owned()),
+        ("TURNSTAGE__UPLOADER__PARALLEL".to_owned(), "3".to_owned()),
+        ("TURNSTAGE_PHOTOS".to_owned(), "not ours".to_owned()),
+    ];
+    let config = Config::from_text(Some(("f", "[station]\nname = \"one\"\n")), environment).unwrap();
+    assert_eq!(config.station.name, "007");
+    assert_eq!(config.uploader.parallel, 3);
+}
+
+#[test]
+fn a_syntax_error_is_told_with_its_line() {
+    let found = problems("[station]\norg = \n", &[]);
+    assert!(found[0].starts_with("station.toml: ") && found[0].contains("line 2"), "{found:?}");
+}

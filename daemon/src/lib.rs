@@ -1,0 +1,20 @@
+//! The daemon of a photographic capture station: turns the object, shoots it from every angle, judges each picture
+//! while it still stands there, keeps every acknowledged frame and delivers it with proven hashes.
+//!
+//! Start reading at [`session`]: the way of one frame.
+
+pub mod audit;
+pub mod bench;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod exit;
+pub mod motion;
+pub mod recipe;
+pub mod rig;
+pub mod run;
+pub mod session;
+pub mod station;
+pub mod status;
+pub mod systemd;

@@ -1,0 +1,170 @@
+//! The rig: the cameras of this station, each with the examiner that judges its pictures.
+//!
+//! A camera that is missing or failed is a state, not an end: it keeps its reason and is opened again before the next
+//! session or resume. Only a camera that the configuration calls required can stop a session.
+
+use std::time::Duration;
+
+use turnstage_drivers::camera::{self, Applied, Settings};
+use turnstage_drivers::{Camera, CameraError, Surroundings, sim};
+use turnstage_pipeline::{Examiner, InputLimits};
+
+use crate::config::{CameraConfig, Config};
+use crate::status::CameraStatus;
+
+/// One camera of the rig.
+pub struct RigCamera {
+    /// Name in the rig.
+    pub name: String,
+    /// Its failure stops a session.
+    pub required: bool,
+    config: CameraConfig,
+    /// Open, unless `fault` says why not.
+    pub camera: Option<Box<dyn Camera>>,
+    /// Lent to a worker thread while it judges.
+    pub examiner: Option<Examiner>,
+    /// What was read back when the settings were locked.
+    pub applied: Option<Applied>,
+    /// Why it cannot be used.
+    pub fault: Option<String>,
+}
+
+/// All cameras, and what simulated devices share.
+pub struct Rig {
+    /// In the order of their names.
+    pub cameras: Vec<RigCamera>,
+    around: Surroundings,
+    input: InputLimits,
+}
+
+/// A camera has so long to become ready.
+const WARM_UP: Duration = Duration::from_secs(10);
+
+impl Rig {
+    /// The configured cameras, not opened yet.
+    pub fn new(config: &Config, around: Surroundings) -> Self {
+        let cameras = config.rig.cameras.iter().map(|(name, camera)| RigCamera {
+            name: name.clone(),
+            required: camera.required,
+            config: camera.clone(),
+            camera: None,
+            examiner: None,
+            applied: None,
+            fault: None,
+        });
+        Self { cameras: cameras.collect(), around, input: config.input }
+    }
+
+    /// Opens what is not open, without touching the others.
+    pub async fn open(&mut self) {
+        for camera in &mut self.cameras {
+            if camera.camera.is_none() {
+                camera.open(&self.around, &self.input).await;
+            }
+        }
+    }
+
+    /// Locks the settings of a session on the cameras that it uses; the reason of the first required one that fails.
+    pub async fn lock(&mut self, names: &[String], over: &Settings) -> Result<(), String> {
+        if let Some(gone) = names.iter().find(|name| !self.cameras.iter().any(|camera| camera.name == **name))
+        {
+            return Err(format!(
+                "this rig has no camera \"{gone}\" any more; call one so, or begin a new session"
+            ));
+        }
+        for camera in self.cameras.iter_mut().filter(|camera| names.contains(&camera.name)) {
+            let settings = layered(&camera.config.settings, over);
+            let result = match camera.camera.as_mut() {
+                Some(open) => open.apply(&settings).await.map_err(|e| e.to_string()),
+                None => Err(camera.fault.clone().unwrap_or_else(|| "not open".to_owned())),
+            };
+            match result {
+                Ok(applied) => camera.applied = Some(applied),
+                Err(reason) if camera.required => return Err(format!("{}: {reason}", camera.name)),
+                Err(reason) => {
+                    tracing::warn!(camera = camera.name, reason, "goes on without this camera");
+                    camera.camera = None;
+                    camera.applied = None;
+                    camera.fault = Some(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the cameras that a recipe uses; `Err` names one that the rig lacks.
+    pub fn names(&self, wanted: &[String]) -> Result<Vec<String>, String> {
+        if let Some(missing) = wanted.iter().find(|name| !self.cameras.iter().any(|c| &c.name == *name)) {
+            return Err(missing.clone());
+        }
+        let chosen = self.cameras.iter().filter(|c| wanted.is_empty() || wanted.contains(&c.name));
+        Ok(chosen.map(|camera| camera.name.clone()).collect())
+    }
+
+    /// Limits of what is decoded.
+    pub fn input(&self) -> InputLimits {
+        self.input
+    }
+
+    /// For the status.
+    pub fn status(&self) -> Vec<CameraStatus> {
+        let each = self.cameras.iter().map(|camera| CameraStatus {
+            name: camera.name.clone(),
+            model: camera.camera.as_ref().map(|open| open.info().model).unwrap_or_default(),
+            fault: camera.fault.clone(),
+        });
+        each.collect()
+    }
+}
+
+impl RigCamera {
+    async fn open(&mut self, around: &Surroundings, input: &InputLimits) {
+        match self.try_open(around, input).await {
+            Ok(()) => self.fault = None,
+            Err(e) => self.fault = Some(e.to_string()),
+        }
+    }
+
+    async fn try_open(&mut self, around: &Surroundings, input: &InputLimits) -> Result<(), CameraError> {
+        let mut camera = camera::open(&self.name, &self.config.device, around)?;
+        camera.warm_up(WARM_UP).await?;
+        if self.examiner.is_none() {
+            let examiner = Examiner::new(*input).map_err(|e| CameraError::Unsupported {
+                id: self.name.clone(),
+                what: format!("its pictures cannot be examined: {e}"),
+            })?;
+            self.examiner = Some(examiner);
+        }
+        self.camera = Some(camera);
+        Ok(())
+    }
+
+    /// Remembers a failure; a camera that must be opened again is closed.
+    pub fn failed(&mut self, error: &CameraError) {
+        self.fault = Some(error.to_string());
+        if error.needs_reopen() {
+            self.camera = None;
+            self.applied = None;
+        }
+    }
+}
+
+/// `over` where it says something, `base` elsewhere.
+fn layered(base: &Settings, over: &Settings) -> Settings {
+    Settings {
+        exposure_us: over.exposure_us.or(base.exposure_us),
+        gain: over.gain.or(base.gain),
+        wb_kelvin: over.wb_kelvin.or(base.wb_kelvin),
+        size: over.size.or(base.size),
+        quality: over.quality.or(base.quality),
+    }
+}
+
+/// The booth that simulated devices share, if any device is simulated.
+pub fn surroundings(config: &Config) -> Result<Surroundings, String> {
+    let table = config.rig.turntable.iter();
+    let mut devices = table.chain(config.rig.cameras.values().map(|camera| &camera.device));
+    let simulated = devices.any(|device| device.driver == "sim");
+    let booth = simulated.then(|| sim::Booth::new(config.booth.clone())).transpose()?;
+    Ok(Surroundings { booth })
+}

@@ -1,0 +1,278 @@
+//! Starts and ends the tasks of a station: the only file that spawns them.
+//!
+//! Station, motion and uploader run under one `JoinSet` and one cancellation token. A task that ends by itself is a
+//! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use turnstage_cloud_sync::Spool;
+use turnstage_cloud_sync::backend::Backend;
+use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
+use turnstage_cloud_sync::backoff::Backoff;
+use turnstage_cloud_sync::spool::Opened;
+use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions};
+use turnstage_drivers::Surroundings;
+
+use crate::clock::SystemClock;
+use crate::command::{Act, Actor, Commands};
+use crate::config::{Config, Destination};
+use crate::motion::{MotionTask, Mover};
+use crate::recipe::Recipes;
+use crate::rig::{self, Rig};
+use crate::station::{Parts, Station};
+use crate::status::{Fault, Status};
+
+/// How often confirmed pictures are looked at for deletion.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// A task that does not answer for so long is dead.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running station.
+pub struct Running {
+    /// Where commands go.
+    pub commands: Commands,
+    /// The state now.
+    pub status: watch::Receiver<Status>,
+    /// Frames, events and sessions.
+    pub spool: Spool,
+    /// What the spool found when it was opened; `None` without a disk.
+    pub opened: Option<Opened>,
+    /// The booth that simulated devices stand in.
+    pub around: Surroundings,
+    mover: Mover,
+    tasks: JoinSet<&'static str>,
+    cancel: CancellationToken,
+}
+
+/// What a station is started with.
+pub struct Start<'a> {
+    /// Checked configuration.
+    pub config: Config,
+    /// Everything is kept below this folder.
+    pub data: &'a Path,
+    /// What forbids capture from the beginning.
+    pub locked: Vec<Fault>,
+    /// A disk that fails is a state (`run`) instead of an error (everything else).
+    pub without_disk: bool,
+}
+
+/// The disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool below {data} cannot be opened: {reason}")]
+pub struct StorageFailed {
+    data: PathBuf,
+    reason: String,
+}
+
+impl Running {
+    /// Opens the spool and starts the tasks.
+    pub async fn start(start: Start<'_>) -> anyhow::Result<Self> {
+        let Start { config, data, mut locked, without_disk } = start;
+        let clock = SystemClock::new();
+        match open_spool(&config, data, &clock).await {
+            Ok((spool, opened)) => Self::on(spool, Some(opened), config, data, locked),
+            Err(e) if without_disk => {
+                locked.push(Fault::new(
+                    "storage-fault",
+                    format!("The disk does not store pictures: {e}"),
+                    "Capture is closed so that nothing is lost.",
+                    "Call your technician; see: turnstage queue check.",
+                ));
+                // Holds the audit log of this run only; nothing can be captured into it, because capture is locked.
+                Self::on(Spool::in_memory(Arc::new(clock)), None, config, data, locked)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Starts the tasks on a spool that is open already.
+    pub fn on(
+        spool: Spool,
+        opened: Option<Opened>,
+        config: Config,
+        data: &Path,
+        locked: Vec<Fault>,
+    ) -> anyhow::Result<Self> {
+        let clock = SystemClock::new();
+        let around = rig::surroundings(&config).map_err(anyhow::Error::msg).context("the simulated booth")?;
+        let uploader = uploader(&config, &spool, backends(&config, data), &clock)?;
+        let (failed, delivery) = watch::channel(None);
+        let (status, status_receiver) = watch::channel(Status::starting());
+        let (commands, command_receiver) = Commands::channel();
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+
+        let reopen = Duration::from_secs_f64(config.motion.reopen_s);
+        let table = config.rig.turntable.clone();
+        let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.approach_deg, reopen);
+        let token = cancel.clone();
+        tasks.spawn(async move {
+            motion.run(token).await;
+            "motion"
+        });
+
+        let folder = &config.recipes.folder;
+        let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
+        let rig = Rig::new(&config, around.clone());
+        let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
+        let parts = Parts {
+            config,
+            rig,
+            mover: mover.clone(),
+            spool: spool.clone(),
+            thumbnails,
+            clock,
+            recipes,
+            locked,
+            delivery,
+            status,
+        };
+        let token = cancel.clone();
+        tasks.spawn(async move {
+            Station::new(parts).run(command_receiver, token).await;
+            "station"
+        });
+
+        let token = cancel.clone();
+        let kept = spool.clone();
+        tasks.spawn(async move {
+            deliver(uploader, kept, failed, token).await;
+            "uploader"
+        });
+        Ok(Self { commands, status: status_receiver, spool, opened, around, mover, tasks, cancel })
+    }
+
+    /// Resolves with the name of a task that died; pending while all live.
+    pub async fn died(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => format!("the {name} task ended"),
+            Some(Err(e)) => format!("a task failed: {e}"),
+            None => "all tasks ended".to_owned(),
+        }
+    }
+
+    /// Whether the station answers and the motion task looks up from its work.
+    pub async fn is_alive(&self) -> bool {
+        let watchdog = Actor("watchdog".to_owned());
+        let ping = self.commands.ask(&watchdog, Act::Ping);
+        let station = tokio::time::timeout(ANSWER_LIMIT, ping).await;
+        matches!(station, Ok(Ok(_))) && self.mover.state().alive.elapsed() < ANSWER_LIMIT
+    }
+
+    /// Ends every task; the table's last command is a stop.
+    pub async fn stop(mut self) {
+        self.mover.stop();
+        self.cancel.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(e) = ended {
+                tracing::error!(error = %e, "a task failed while it ended");
+            }
+        }
+        self.spool.close().await;
+    }
+}
+
+async fn open_spool(
+    config: &Config,
+    data: &Path,
+    clock: &SystemClock,
+) -> Result<(Spool, Opened), StorageFailed> {
+    let options = config.spool(data);
+    let clock = Arc::new(clock.clone());
+    let failed = |reason: String| StorageFailed { data: data.to_path_buf(), reason };
+    // Opening reads every sidecar; that is file work and ends by itself.
+    let opened = tokio::task::spawn_blocking(move || Spool::open(options, clock)).await;
+    opened.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(chain(&e)))
+}
+
+/// An error with its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let text = e.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = e.source();
+    }
+    line
+}
+
+/// The configured destinations.
+pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
+    let each = config.destinations.iter().map(|(name, destination)| match destination {
+        Destination::Directory { root, create, require_mount } => {
+            Arc::new(DirectoryBackend::new(DirectoryOptions {
+                name: name.clone(),
+                root: data.join(root),
+                create: *create,
+                require_mount: *require_mount,
+            })) as Arc<dyn Backend>
+        }
+    });
+    each.collect()
+}
+
+fn uploader(
+    config: &Config,
+    spool: &Spool,
+    backends: Vec<Arc<dyn Backend>>,
+    clock: &SystemClock,
+) -> anyhow::Result<Uploader> {
+    let settings = &config.uploader;
+    let backoff = Backoff::new(
+        Duration::from_secs_f64(settings.backoff_base_s),
+        Duration::from_secs_f64(settings.backoff_max_s),
+    )
+    .map_err(|e| anyhow::anyhow!("uploader.backoff: {e}"))?;
+    let options = UploaderOptions {
+        org: config.station.org.clone(),
+        attempts_max: settings.attempts_max,
+        parallel: settings.parallel,
+        backoff,
+        ..UploaderOptions::default()
+    };
+    Ok(Uploader::new(spool.clone(), backends, Arc::new(clock.clone()), options))
+}
+
+/// Delivers and tidies until `cancel`. A failing disk ends the deliveries, not the daemon: it is told in the log and
+/// by the station, which meets the same disk.
+async fn deliver(
+    uploader: Uploader,
+    spool: Spool,
+    failed: watch::Sender<Option<Fault>>,
+    cancel: CancellationToken,
+) {
+    let tidy = async {
+        let mut every = tokio::time::interval(TIDY_EVERY);
+        loop {
+            every.tick().await;
+            if let Err(e) = spool.tidy().await {
+                tracing::error!(error = %chain(&e), "confirmed pictures cannot be tidied");
+            }
+        }
+    };
+    tokio::select! {
+        ended = uploader.run(cancel.clone()) => {
+            if let Err(e) = ended {
+                tracing::error!(error = %chain(&e), "deliveries are stopped: the disk does not store");
+                failed.send_replace(Some(Fault::new(
+                    "delivery-stopped",
+                    format!("Nothing is delivered any more: {}", chain(&e)),
+                    "Pictures taken so far stay on this station.",
+                    "Call your technician; see: turnstage queue check. Then restart the station.",
+                )));
+            }
+        }
+        () = tidy => {}
+    }
+    cancel.cancelled().await;
+}

@@ -1,0 +1,487 @@
+//! The way of one frame, on one page: turn, settle, expose, then judge and store while the table turns on.
+//!
+//! [`Session::run`] shoots what is left of the plan and returns why it ended. The table leaves at the end of
+//! exposure; fetching, verdict and storing of shot n overlap the turn to shot n + 1 and end before its exposure. A
+//! frame is promised to nobody before `spool.put` has returned.
+
+mod finish;
+pub mod journal;
+mod matching;
+pub mod plan;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use turnstage_cloud_sync::backend::Payload;
+use turnstage_cloud_sync::event::NewEvent;
+use turnstage_cloud_sync::spool::{Commit, SpoolError};
+use turnstage_cloud_sync::{Record, Sha256, Spool};
+use turnstage_drivers::camera::{ExposeRequest, Exposed};
+use turnstage_drivers::{Angle, CameraError, Position};
+use turnstage_pipeline::phash_from_hex;
+use turnstage_pipeline::qc::{Finding, Nature, Seen, Verdict};
+
+pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Timing};
+
+use crate::clock::SystemClock;
+use crate::command::{Refusal, Which};
+use crate::motion::{Move, MoveEnd, Mover};
+use crate::recipe::{Place, VerdictTiming};
+use crate::rig::Rig;
+use crate::status::{Fault, Kind, SessionStatus, Status};
+use matching::Zero;
+use plan::{Plan, Slot};
+
+/// A whole shot may take no longer than this on top of its exposure.
+const SHOT_LIMIT: Duration = Duration::from_secs(30);
+/// A table that reports another angle than this near to the asked one is not believed.
+const ANGLE_TOLERANCE_DEG: f64 = 0.5;
+/// Failed exposures of one slot before the session asks for a person.
+const FAILURES_MAX: u32 = 3;
+
+/// What a session works with while it runs.
+pub struct Stage<'a> {
+    /// The cameras.
+    pub rig: &'a mut Rig,
+    /// The table.
+    pub mover: &'a Mover,
+    /// Where frames are kept.
+    pub spool: &'a Spool,
+    /// Folder for thumbnails; without one none are kept.
+    pub thumbnails: Option<&'a Path>,
+    /// For labels.
+    pub clock: &'a SystemClock,
+    /// `true` = finish the shot at hand, then wait.
+    pub pause: watch::Receiver<bool>,
+    /// The state now.
+    pub status: &'a watch::Sender<Status>,
+}
+
+/// A picture that is there.
+#[derive(Debug, Clone)]
+pub struct Take {
+    /// Its record.
+    pub sequence: u64,
+    /// 1 for the first.
+    pub take: u32,
+    /// What a rule found.
+    pub findings: Vec<Finding>,
+    /// Its hash.
+    pub sha256: Sha256,
+    /// Its bytes, while they are on this station.
+    pub payload: Option<Payload>,
+}
+
+impl Take {
+    /// A rule blocks it.
+    pub fn is_flagged(&self) -> bool {
+        self.findings.iter().any(|finding| finding.verdict == Verdict::Block)
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Nothing is left to take.
+    Complete,
+    /// A person asked for a pause.
+    Paused,
+    /// A person pressed stop.
+    Stopped,
+    /// A person must look.
+    Fault(Fault),
+}
+
+/// One session of the station.
+pub struct Session {
+    /// What is stored of it.
+    pub doc: SessionDoc,
+    plan: Plan,
+    takes: BTreeMap<Slot, Take>,
+    seen: Seen,
+    failures: BTreeMap<Slot, u32>,
+    /// Rule and shot of the last systematic finding, by camera.
+    streak: BTreeMap<String, (String, u32)>,
+    retaken: u32,
+    /// Spin time of earlier runs, in seconds.
+    spun_before_s: f64,
+    zero: Zero,
+    /// A person agreed to what the comparison found.
+    confirmed: bool,
+}
+
+/// A shot whose bytes are still in the cameras.
+struct Shot {
+    place: Place,
+    reached: Option<Angle>,
+    exposures: Vec<(String, Result<Exposed, CameraError>)>,
+}
+
+impl Session {
+    /// A session with nothing taken, or with what `records` say was taken.
+    pub fn new(doc: SessionDoc, records: &[Record], spool: &Spool) -> Self {
+        let plan = Plan::new(doc.recipe.plan(), &doc.cameras);
+        let mut session = Self {
+            doc,
+            plan,
+            takes: BTreeMap::new(),
+            seen: Seen::default(),
+            failures: BTreeMap::new(),
+            streak: BTreeMap::new(),
+            retaken: 0,
+            spun_before_s: 0.0,
+            zero: Zero::Lost,
+            confirmed: false,
+        };
+        let since = session.doc.since;
+        for record in records.iter().filter(|r| r.superseded_by.is_none() && r.key.sequence >= since) {
+            session.restore(record, spool.payload(record).ok());
+        }
+        session
+    }
+
+    /// Shoots what is left.
+    pub async fn run(&mut self, stage: &mut Stage<'_>) -> Outcome {
+        let outcome = match self.begin(stage).await {
+            Ok(()) => {
+                self.spun_before_s = self.doc.timing.spin_s;
+                self.shoot(stage, Instant::now()).await
+            }
+            Err(outcome) => outcome,
+        };
+        self.show(stage, None);
+        outcome
+    }
+
+    async fn shoot(&mut self, stage: &mut Stage<'_>, began: Instant) -> Outcome {
+        let mut under_way: Option<Shot> = None;
+        let mut at = known(stage.mover.state().position);
+        loop {
+            let pause = *stage.pause.borrow();
+            let next = if pause { None } else { self.plan.next(at) };
+            let result = match (under_way.take(), next) {
+                (None, None) if pause => return Outcome::Paused,
+                (None, None) => return Outcome::Complete,
+                (Some(shot), None) => self.finish(stage, shot).await.map(|()| None),
+                (shot, Some((place, cameras))) => {
+                    self.step(stage, shot, place, cameras, began).await.map(Some)
+                }
+            };
+            match result {
+                Ok(shot) => {
+                    at = shot.as_ref().and_then(|shot| shot.place.angle).or(at);
+                    under_way = shot;
+                }
+                Err(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// Finishes the shot before while the table turns to `place`, then exposes there.
+    async fn step(
+        &mut self,
+        stage: &mut Stage<'_>,
+        before: Option<Shot>,
+        place: Place,
+        cameras: Vec<String>,
+        began: Instant,
+    ) -> Result<Shot, Outcome> {
+        self.show(stage, Some(place.shot));
+        let wait = self.doc.recipe.verdict == VerdictTiming::Wait;
+        let mover = stage.mover.clone();
+        let settle = self.doc.recipe.settle();
+        let turned = match before {
+            Some(shot) if wait => match self.finish(stage, shot).await {
+                Ok(()) => turn(&mover, place, settle).await,
+                Err(outcome) => Err(outcome),
+            },
+            Some(shot) => {
+                let (turned, finished) = tokio::join!(turn(&mover, place, settle), self.finish(stage, shot));
+                finished.and(turned)
+            }
+            None => turn(&mover, place, settle).await,
+        };
+        let slots = cameras.iter().map(|name| (place.shot, name.clone()));
+        match turned {
+            Ok(turned) => {
+                self.doc.timing.motion_s += turned.motion.as_secs_f64();
+                self.doc.timing.settle_s += turned.settle.as_secs_f64();
+                let shot = expose(stage.rig, place, turned.reached, &cameras).await;
+                let ended = shot.exposures.iter().filter_map(|(_, exposed)| exposed.as_ref().ok());
+                let end = ended.map(|exposed| exposed.end).max().unwrap_or_else(Instant::now);
+                self.doc.timing.exposure_s += end.duration_since(turned.stood).as_secs_f64();
+                self.doc.timing.spin_s = self.spun_before_s + end.duration_since(began).as_secs_f64();
+                Ok(shot)
+            }
+            Err(outcome) => {
+                slots.for_each(|slot| self.plan.retake(slot));
+                Err(outcome)
+            }
+        }
+    }
+
+    /// Cameras open and locked, table referenced.
+    async fn begin(&mut self, stage: &mut Stage<'_>) -> Result<(), Outcome> {
+        stage.rig.open().await;
+        self.plan.forgive();
+        self.failures.clear();
+        self.streak.clear();
+        if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
+            return Err(Outcome::Fault(Fault::new(
+                "camera-missing",
+                format!("Stopped: {reason}"),
+                "Without this camera the session cannot be complete.",
+                "Check its cable and power, then continue.",
+            )));
+        }
+        if self.plan.places().iter().all(|place| place.angle.is_none()) || self.plan.is_done() {
+            return Ok(());
+        }
+        self.tie_zero(stage).await
+    }
+
+    /// Takes a slot up from its record.
+    fn restore(&mut self, record: &Record, payload: Option<Payload>) {
+        let slot = (record.facts.shot, record.facts.camera.clone());
+        let findings = serde_json::from_value(record.meta["qc"]["findings"].clone()).unwrap_or_default();
+        let take = Take {
+            sequence: record.key.sequence,
+            take: record.facts.take,
+            findings,
+            sha256: record.sha256,
+            payload,
+        };
+        self.plan.skip(&slot);
+        let phash = record.meta["phash"].as_str().and_then(phash_from_hex);
+        self.seen.recall(&label(slot.0, &slot.1), *record.sha256.as_bytes(), phash);
+        let used = take.take.saturating_sub(1);
+        if take.is_flagged() && used < self.doc.recipe.retakes && self.doc.state != SessionState::Review {
+            self.plan.put_back(slot.clone(), self.doc.recipe.retakes - used);
+        }
+        self.takes.insert(slot, take);
+    }
+
+    /// Puts frames on the list; the number of pictures, or why not.
+    pub fn retake(&mut self, which: &Which) -> Result<usize, Refusal> {
+        let slots: Vec<Slot> = match which {
+            Which::Flagged => self.flagged_slots().into_iter().chain(self.missing_slots()).collect(),
+            Which::Frames(frames) => {
+                let places = self.plan.places().len() as u32;
+                if let Some(wrong) = frames.iter().find(|frame| !(1..=places).contains(*frame)) {
+                    return Err(Refusal::new(
+                        "frame-unknown",
+                        format!("There is no frame {wrong}; this recipe has frames 1 to {places}."),
+                    ));
+                }
+                let all = frames
+                    .iter()
+                    .flat_map(|frame| self.doc.cameras.iter().map(move |c| (frame - 1, c.clone())));
+                all.collect()
+            }
+        };
+        if slots.is_empty() {
+            return Err(Refusal::new(
+                "nothing-flagged",
+                "No frame is flagged or missing. Name the frames to retake.",
+            ));
+        }
+        let count = slots.len();
+        slots.into_iter().for_each(|slot| self.plan.retake(slot));
+        Ok(count)
+    }
+
+    /// A person agreed to what the comparison with the frames taken found.
+    pub fn confirm(&mut self) {
+        self.confirmed = true;
+    }
+
+    /// Forgets every take: the turn begins anew and what was taken stays as history.
+    pub fn begin_anew(&mut self) {
+        self.plan = Plan::new(self.doc.recipe.plan(), &self.doc.cameras);
+        self.takes.clear();
+        self.seen = Seen::default();
+        self.doc.timing = Timing::default();
+        self.zero = Zero::Lost;
+    }
+
+    /// Sequences that a release would let go, and what speaks against it.
+    pub fn release(&self) -> (Vec<u64>, Option<Refusal>) {
+        let sequences = self.takes.values().map(|take| take.sequence).collect();
+        let (flagged, missing) = (self.flagged_frames(), self.missing_frames());
+        let against = (!flagged.is_empty() || !missing.is_empty()).then(|| {
+            let told = [("flagged", &flagged), ("missing", &missing)].map(|(what, frames)| {
+                match frames.as_slice() {
+                    [] => format!("none {what}"),
+                    frames => format!(
+                        "{what}: {}",
+                        frames.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+                    ),
+                }
+            });
+            let reason = format!(
+                "The frames are not complete ({}). Retake them, or accept them by name and reason.",
+                told.join("; ")
+            );
+            Refusal::new("release-incomplete", reason)
+        });
+        (sequences, against)
+    }
+
+    /// Pictures that are there.
+    pub fn takes(&self) -> &BTreeMap<Slot, Take> {
+        &self.takes
+    }
+
+    fn flagged_slots(&self) -> Vec<Slot> {
+        self.takes.iter().filter(|(_, take)| take.is_flagged()).map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Without those of cameras whose failure only warns.
+    fn missing_slots(&self) -> Vec<Slot> {
+        let required = self.doc.cameras.iter().filter(|name| !self.doc.optional.contains(name));
+        let shots = self.plan.places().iter().map(|place| place.shot);
+        let slots = shots.flat_map(|shot| required.clone().map(move |name| (shot, name.clone())));
+        slots.filter(|slot| !self.takes.contains_key(slot)).collect()
+    }
+
+    fn flagged_frames(&self) -> Vec<u32> {
+        numbers(&self.flagged_slots())
+    }
+
+    fn missing_frames(&self) -> Vec<u32> {
+        numbers(&self.missing_slots())
+    }
+
+    /// For the status.
+    pub fn status(&self, frame: Option<u32>) -> SessionStatus {
+        SessionStatus {
+            id: self.doc.id.clone(),
+            item: self.doc.item.clone(),
+            recipe: self.doc.recipe.name.clone(),
+            state: self.doc.state,
+            wanted: self.plan.places().len() * self.doc.cameras.len(),
+            taken: self.takes.len(),
+            missing: self.missing_frames(),
+            flagged: self.flagged_frames(),
+            retaken: self.retaken,
+            frame: frame.map(|shot| shot + 1),
+        }
+    }
+
+    fn show(&self, stage: &Stage<'_>, shot: Option<u32>) {
+        let session = self.status(shot);
+        let total = self.plan.places().len();
+        stage.status.send_modify(|status| {
+            if let Some(frame) = session.frame {
+                let doing =
+                    if self.plan.is_retaking() && session.taken >= total { "Retaking" } else { "Shooting" };
+                status.say(
+                    Kind::Busy,
+                    format!("{doing} frame {frame} of {total}"),
+                    "Keep clear of the table.",
+                );
+            }
+            status.cameras = stage.rig.status();
+            status.session = Some(session);
+        });
+    }
+}
+
+/// Where the table stands when a shot is due, and what it took to get there.
+struct Turned {
+    reached: Option<Angle>,
+    motion: Duration,
+    settle: Duration,
+    /// From this moment exposures count.
+    stood: Instant,
+}
+
+async fn turn(mover: &Mover, place: Place, settle: Duration) -> Result<Turned, Outcome> {
+    let (reached, motion) = match place.angle {
+        None => (None, Duration::ZERO),
+        Some(angle) => match mover.go(Move::To(angle)).await {
+            MoveEnd::Arrived { at, took } if at.distance(angle) <= ANGLE_TOLERANCE_DEG => (Some(at), took),
+            MoveEnd::Arrived { at, .. } => return Err(wrong_angle(angle, at)),
+            end => return Err(interrupted_by(end)),
+        },
+    };
+    // The table says "there" before it stops ringing.
+    tokio::time::sleep(settle).await;
+    Ok(Turned { reached, motion, settle, stood: Instant::now() })
+}
+
+fn wrong_angle(asked: Angle, at: Angle) -> Outcome {
+    Outcome::Fault(Fault::new(
+        "motion-wrong-angle",
+        format!("The table was asked to stand at {asked} and says that it stands at {at}"),
+        "A frame would land at a wrong angle. The frames taken so far are safe.",
+        "Check that nothing slips or blocks the table, then continue.",
+    ))
+}
+
+/// Exposes every camera together; returns at the end of the last exposure.
+async fn expose(rig: &mut Rig, place: Place, reached: Option<Angle>, names: &[String]) -> Shot {
+    let not_before = Instant::now();
+    let request = ExposeRequest { not_before, deadline: not_before + SHOT_LIMIT };
+    let each =
+        rig.cameras.iter_mut().filter(|camera| names.contains(&camera.name)).map(|camera| async move {
+            let result = match camera.camera.as_mut() {
+                Some(open) => open.expose(&request).await,
+                None => Err(CameraError::Disconnected { id: camera.name.clone() }),
+            };
+            if let Err(e) = &result {
+                camera.failed(e);
+            }
+            (camera.name.clone(), result)
+        });
+    Shot { place, reached, exposures: join_all(each).await }
+}
+
+fn known(position: Position) -> Option<Angle> {
+    match position {
+        Position::Known(angle, _) | Position::Estimated(angle) => Some(angle),
+        Position::Unknown => None,
+    }
+}
+
+fn interrupted_by(end: MoveEnd) -> Outcome {
+    let why = "The frames taken so far are safe. The table will not move by itself.";
+    match end {
+        MoveEnd::Stopped => Outcome::Stopped,
+        MoveEnd::Refused { rule, .. } if rule == "motion-stopped" => Outcome::Stopped,
+        MoveEnd::Arrived { .. } => Outcome::Paused,
+        MoveEnd::Refused { rule, reason } => {
+            Outcome::Fault(Fault::new(&rule, reason, why, "Do that, then continue."))
+        }
+        MoveEnd::Failed { rule, reason } => {
+            Outcome::Fault(Fault::new(rule, reason, why, "Look at the table, then continue."))
+        }
+    }
+}
+
+/// Frame numbers as people count, each once; `slots` are in order.
+fn numbers(slots: &[Slot]) -> Vec<u32> {
+    let mut numbers: Vec<u32> = slots.iter().map(|slot| slot.0 + 1).collect();
+    numbers.dedup();
+    numbers
+}
+
+/// How a frame is called in sentences about others.
+fn label(shot: u32, camera: &str) -> String {
+    format!("frame {} of {camera}", shot + 1)
+}
+
+/// A finding on two angles in a row that another turn would not cure.
+fn is_systematic(finding: &Finding) -> bool {
+    finding.verdict == Verdict::Block && finding.nature == Nature::Systematic
+}
+
+/// Writes the document with what happened to it.
+pub async fn keep(spool: &Spool, doc: &SessionDoc, events: Vec<NewEvent>) -> Result<(), SpoolError> {
+    let commit = Commit { documents: vec![doc.document()], events, ..Commit::default() };
+    spool.commit(commit).await.map(drop)
+}

@@ -1,0 +1,427 @@
+//! The station task: the only one that changes the session. Commands in, one status out.
+//!
+//! While a session runs, only pause, stop and ping are obeyed; everything else is refused with what to do first. The
+//! state diagram of a session is in `session/journal.rs`.
+
+mod acts;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::pin::pin;
+
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use turnstage_cloud_sync::event::NewEvent;
+use turnstage_cloud_sync::spool::{Commit, SpoolError};
+use turnstage_cloud_sync::{Clock, Spool};
+
+use crate::audit;
+use crate::clock::SystemClock;
+use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
+use crate::config::Config;
+use crate::motion::{Motion, Mover};
+use crate::recipe::Recipes;
+use crate::rig::Rig;
+use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
+use crate::status::{Fault, Kind, Status, TableStatus};
+
+/// Answers that are remembered, so that a command sent twice is obeyed once.
+const REMEMBERED_MAX: usize = 256;
+
+/// Why a session is interrupted.
+const WENT_OFF: &str = "The station went off in the middle";
+
+/// What the station is given.
+pub struct Parts {
+    /// Its configuration.
+    pub config: Config,
+    /// Its cameras.
+    pub rig: Rig,
+    /// Its table.
+    pub mover: Mover,
+    /// Where frames are kept.
+    pub spool: Spool,
+    /// Folder for thumbnails; without one none are kept.
+    pub thumbnails: Option<PathBuf>,
+    /// For labels.
+    pub clock: SystemClock,
+    /// Recipes.
+    pub recipes: Recipes,
+    /// Why nothing may be captured, if so: a storage fault, a bad configuration.
+    pub locked: Vec<Fault>,
+    /// Why nothing is delivered any more, if so.
+    pub delivery: watch::Receiver<Option<Fault>>,
+    /// Where its state is told.
+    pub status: watch::Sender<Status>,
+}
+
+/// The station.
+pub struct Station {
+    parts: Parts,
+    destinations: BTreeSet<String>,
+    session: Option<Session>,
+    faults: Vec<Fault>,
+    answers: Answers,
+}
+
+/// Answers that were given, so that a command sent twice is obeyed once.
+#[derive(Default)]
+struct Answers(VecDeque<(String, Answer)>);
+
+impl Answers {
+    fn known(&self, id: &str) -> Option<Answer> {
+        self.0.iter().find(|(seen, _)| seen == id).map(|(_, answer)| answer.clone())
+    }
+
+    fn remember(&mut self, id: String, actor: &Actor, act: &Act, answer: &Answer) {
+        if *act == Act::Ping {
+            return;
+        }
+        match answer {
+            Ok(_) => tracing::info!(command = id, actor = actor.0, name = act.name(), "command accepted"),
+            Err(refusal) => {
+                let rule = &refusal.rule;
+                tracing::warn!(command = id, actor = actor.0, name = act.name(), rule, "command refused");
+            }
+        }
+        if self.0.len() == REMEMBERED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, answer.clone()));
+    }
+}
+
+/// What a command leaves to be done after its answer.
+enum Then {
+    Nothing,
+    Run,
+}
+
+impl Station {
+    /// A station with nothing to do yet.
+    pub fn new(parts: Parts) -> Self {
+        let destinations = parts.config.destinations.keys().cloned().collect();
+        Self { parts, destinations, session: None, faults: Vec::new(), answers: Answers::default() }
+    }
+
+    /// Serves commands until `cancel`.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, cancel: CancellationToken) {
+        self.parts.rig.open().await;
+        if let Err(error) = self.interrupt_unfinished().await {
+            self.storage_fault(&error);
+        }
+        let mut motion = self.parts.mover.watch();
+        let mut delivery = self.parts.delivery.clone();
+        self.tell();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                command = commands.recv() => match command {
+                    Some(command) => {
+                        if let Then::Run = self.serve(command).await {
+                            self.shoot(&mut commands, &cancel).await;
+                        }
+                        self.tell();
+                    }
+                    None => break,
+                },
+                changed = motion.changed() => match changed {
+                    Ok(()) => self.tell(),
+                    Err(_) => break,
+                },
+                Ok(()) = delivery.changed() => self.tell(),
+            }
+        }
+        if let Err(error) = self.interrupt_unfinished().await {
+            tracing::error!(
+                %error,
+                "the session's end was not stored; it is found as interrupted at the next start"
+            );
+        }
+    }
+
+    /// Answers one command while no session runs.
+    async fn serve(&mut self, command: Command) -> Then {
+        let Command { id, actor, act, answer } = command;
+        if let Some(known) = self.answers.known(&id) {
+            drop(answer.send(known));
+            return Then::Nothing;
+        }
+        let (given, then) = match self.obey(&id, &actor, &act).await {
+            Ok((accepted, then)) => (Ok(accepted), then),
+            Err(refusal) => {
+                let session = self.session.as_ref().map(|s| s.doc.id.clone());
+                let entry = audit::refused(&id, &actor, &act, session.as_deref(), &refusal);
+                if let Err(e) = write(&self.parts.spool, vec![entry]).await {
+                    tracing::error!(error = %e, "a refusal is not in the audit log");
+                }
+                (Err(refusal), Then::Nothing)
+            }
+        };
+        self.answers.remember(id, &actor, &act, &given);
+        // Before the answer, so that whoever asked sees no state from before it.
+        self.tell();
+        drop(answer.send(given));
+        then
+    }
+
+    /// Runs the session until it ends by itself or a person halts it.
+    async fn shoot(&mut self, commands: &mut mpsc::Receiver<Command>, cancel: &CancellationToken) {
+        let Some(session) = self.session.as_mut() else { return };
+        let id = session.doc.id.clone();
+        let (pause, paused) = watch::channel(false);
+        let mover = self.parts.mover.clone();
+        let mut motion = mover.watch();
+        let spool = self.parts.spool.clone();
+        let mut stopper = None;
+        let mut ending = false;
+        let outcome = {
+            let status = &self.parts.status;
+            let mut stage = Stage {
+                rig: &mut self.parts.rig,
+                mover: &self.parts.mover,
+                spool: &self.parts.spool,
+                thumbnails: self.parts.thumbnails.as_deref(),
+                clock: &self.parts.clock,
+                pause: paused,
+                status,
+            };
+            let mut run = pin!(session.run(&mut stage));
+            loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut run => break outcome,
+                    () = cancel.cancelled(), if !ending => {
+                        ending = true;
+                        mover.stop();
+                        pause.send_replace(true);
+                    }
+                    Ok(()) = motion.changed() => {
+                        let table = TableStatus::of(&motion.borrow_and_update());
+                        status.send_modify(|status| status.table = table);
+                    }
+                    Some(command) = commands.recv() => {
+                        // A stop does not wait for the disk: the table first, the audit log after.
+                        if command.act == Act::Stop {
+                            mover.stop();
+                            pause.send_replace(true);
+                            stopper = Some(command.actor.clone());
+                        }
+                        while_running(&spool, &pause, &id, &mut self.answers, command).await;
+                    }
+                }
+            }
+        };
+        let outcome = match outcome {
+            Outcome::Complete if !ending && stopper.is_none() => Some(Outcome::Complete),
+            _ if ending => None,
+            // Whatever was under way has ended, with or without a move: a person stopped it.
+            Outcome::Complete | Outcome::Paused if stopper.is_some() => Some(Outcome::Stopped),
+            other => Some(other),
+        };
+        self.ended(outcome, stopper).await;
+    }
+
+    /// Stores how a run ended; `None` when the station goes off in the middle.
+    async fn ended(&mut self, outcome: Option<Outcome>, stopper: Option<Actor>) {
+        let Some(session) = self.session.as_mut() else { return };
+        let (step, reason, kind) = match &outcome {
+            None => (Step::Interrupt, Some(WENT_OFF.to_owned()), "session.interrupted"),
+            Some(Outcome::Complete) => (Step::Complete, None, "session.complete"),
+            Some(Outcome::Paused) => (Step::Pause, Some("Paused".to_owned()), "session.paused"),
+            Some(Outcome::Stopped) => {
+                let who = stopper.as_ref().map_or("the stop line", |actor| actor.0.as_str());
+                (Step::Pause, Some(format!("Stopped by {who}")), "session.stopped")
+            }
+            Some(Outcome::Fault(fault)) => (Step::Pause, Some(fault.what.clone()), "session.fault"),
+        };
+        match session.doc.state.after(step) {
+            Ok(state) => session.doc.state = state,
+            Err(refusal) => tracing::error!(%refusal, "a run ended in a state that has no such end"),
+        }
+        session.doc.reason.clone_from(&reason);
+        self.faults = match outcome {
+            Some(Outcome::Fault(fault)) => vec![fault],
+            _ => Vec::new(),
+        };
+        let actor = stopper.unwrap_or(Actor("station".to_owned()));
+        let data = json!({ "reason": reason, "status": session.status(None) });
+        tracing::info!(session = session.doc.id, frames = session.takes().len(), reason, "{kind}");
+        let event = audit::entry(kind, &actor, Some(&session.doc.id), data);
+        if let Err(error) = session::keep(&self.parts.spool, &session.doc, vec![event]).await {
+            self.storage_fault(&error);
+        }
+    }
+
+    /// A session that was under way when the last process ended, or that this one leaves behind.
+    async fn interrupt_unfinished(&mut self) -> Result<(), SpoolError> {
+        self.session = None;
+        let documents = self.parts.spool.documents().await?;
+        let mut open = None;
+        for document in documents {
+            let mut doc = match SessionDoc::read(&document) {
+                Ok(doc) => doc,
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "a session is left alone");
+                    continue;
+                }
+            };
+            if !doc.state.is_open() || doc.org != self.parts.config.station.org {
+                continue;
+            }
+            if let (SessionState::Shooting, Ok(state)) = (doc.state, doc.state.after(Step::Interrupt)) {
+                doc.state = state;
+                doc.reason = Some(WENT_OFF.to_owned());
+                let actor = Actor("station".to_owned());
+                let event = audit::entry("session.interrupted", &actor, Some(&doc.id), json!({}));
+                session::keep(&self.parts.spool, &doc, vec![event]).await?;
+            }
+            open = Some(doc);
+        }
+        if let Some(doc) = open {
+            let records = self.parts.spool.session_records(&doc.id).await?;
+            self.session = Some(Session::new(doc, &records, &self.parts.spool));
+        }
+        Ok(())
+    }
+
+    fn storage_fault(&mut self, error: &SpoolError) {
+        self.parts.locked.push(Fault::new(
+            "storage-fault",
+            format!("The disk does not store pictures: {error}"),
+            "Capture is closed so that nothing is lost.",
+            "Call your technician; then restart the station.",
+        ));
+    }
+
+    fn is_short_of_room(&self) -> bool {
+        self.parts.spool.room().is_ok_and(|room| !room.above_soft())
+    }
+
+    fn accepted(&self, count: usize) -> Accepted {
+        Accepted { session: self.session.as_ref().map(|session| session.doc.id.clone()), count }
+    }
+
+    /// Publishes the state now.
+    fn tell(&mut self) {
+        let motion = self.parts.mover.state();
+        let cameras = self.parts.rig.status();
+        let session = self.session.as_ref().map(|session| session.status(None));
+        let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
+        faults.extend(self.parts.delivery.borrow().clone());
+        faults.extend(missing(&self.parts.rig, &motion));
+        let (kind, sentence, detail) = self.words(&faults);
+        self.parts.status.send_modify(|status| {
+            status.table = TableStatus::of(&motion);
+            status.cameras = cameras;
+            status.session = session;
+            status.faults = faults;
+            status.say(kind, sentence, detail);
+        });
+    }
+
+    /// The two lines, in the order of what matters most.
+    fn words(&self, faults: &[Fault]) -> (Kind, String, String) {
+        let session = self.session.as_ref();
+        let state = session.map(|session| session.doc.state);
+        let reason = session.and_then(|session| session.doc.reason.clone()).unwrap_or_default();
+        if let Some(fault) = faults.first() {
+            return (Kind::Stop, fault.what.clone(), fault.todo.clone());
+        }
+        let taken = session.map_or(0, |session| session.takes().len());
+        match (session, state) {
+            (None, None) | (_, Some(SessionState::Released | SessionState::Aborted))
+                if self.is_short_of_room() =>
+            {
+                let detail = "Connect the network, or tell your technician. Nothing undelivered is deleted.";
+                (Kind::Warn, "Disk room is short".to_owned(), detail.to_owned())
+            }
+            (Some(_), Some(SessionState::Paused)) => {
+                (Kind::Stop, reason, format!("{taken} frames are safe. Continue when the table is clear."))
+            }
+            (Some(_), Some(SessionState::Interrupted)) => {
+                (Kind::Warn, reason, format!("{taken} frames are safe. Is the item still in place?"))
+            }
+            (Some(session), Some(SessionState::Review)) => match session.release() {
+                (_, Some(against)) => (Kind::Warn, "Frames need a retake".to_owned(), against.reason),
+                (taken, None) => (
+                    Kind::Ready,
+                    format!("All {} frames passed", taken.len()),
+                    "Release to send them.".to_owned(),
+                ),
+            },
+            _ => (Kind::Ready, "Ready".to_owned(), "Scan an item.".to_owned()),
+        }
+    }
+}
+
+/// What the rig lacks, so that nothing can be shot.
+fn missing(rig: &Rig, motion: &Motion) -> Option<Fault> {
+    let why = "No session can be shot without it.";
+    if let Some(fault) = motion.fault.as_ref().filter(|_| motion.info.is_none()) {
+        let what = format!("The table is not there: {fault}");
+        return Some(Fault::new(
+            "motion-missing",
+            what,
+            why,
+            "Check its cable and power; it is tried again by itself.",
+        ));
+    }
+    let camera = rig.cameras.iter().find(|camera| camera.required && camera.camera.is_none())?;
+    let fault = camera.fault.clone()?;
+    let what = format!("Camera {} is not there: {fault}", camera.name);
+    Some(Fault::new(
+        "camera-missing",
+        what,
+        why,
+        "Check its cable and power, then start; it is opened again then.",
+    ))
+}
+
+/// Answers one command while a session runs.
+async fn while_running(
+    spool: &Spool,
+    pause: &watch::Sender<bool>,
+    session: &str,
+    answers: &mut Answers,
+    command: Command,
+) {
+    let Command { id, actor, act, answer } = command;
+    if let Some(known) = answers.known(&id) {
+        drop(answer.send(known));
+        return;
+    }
+    let given: Answer = match act {
+        Act::Pause => {
+            pause.send_replace(true);
+            Ok(())
+        }
+        Act::Stop | Act::Ping => Ok(()),
+        _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
+    }
+    .map(|()| Accepted { session: Some(session.to_owned()), count: 0 });
+    if act != Act::Ping {
+        let entry = match &given {
+            Ok(_) => audit::accepted(&id, &actor, &act, Some(session)),
+            Err(refusal) => audit::refused(&id, &actor, &act, Some(session), refusal),
+        };
+        if let Err(error) = write(spool, vec![entry]).await {
+            tracing::error!(%error, "a command is not in the audit log");
+        }
+    }
+    answers.remember(id, &actor, &act, &given);
+    drop(answer.send(given));
+}
+
+/// Writes events that tell of no change.
+async fn write(spool: &Spool, events: Vec<NewEvent>) -> Result<(), SpoolError> {
+    let commit = Commit { events, ..Commit::default() };
+    spool.commit(commit).await.map(drop)
+}
+
+/// Now, for documents.
+fn stamp(clock: &SystemClock) -> turnstage_cloud_sync::Stamp {
+    clock.now()
+}
