@@ -1,0 +1,197 @@
+//! What stories share: a station in this process, the real binary as a child, and the rule about prerequisites.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use turnstage::clock::SystemClock;
+use turnstage::command::{Accepted, Act, Actor, Answer};
+use turnstage::config::Config;
+use turnstage::run::Running;
+use turnstage::session::SessionState;
+use turnstage::status::SessionStatus;
+use turnstage_cloud_sync::{Record, Sha256, Spool};
+
+/// A prerequisite is missing: a failure where `CI=true`, a line for the list of skips elsewhere.
+pub fn skip(name: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} cannot run here: {reason}");
+    println!("SKIP {name}: {reason}");
+}
+
+/// The folder with real photographs, or `None` after saying so.
+pub fn photos(test: &str) -> Option<PathBuf> {
+    match std::env::var_os("TURNSTAGE_PHOTOS").map(PathBuf::from) {
+        Some(folder) if folder.is_dir() => Some(folder),
+        _ => {
+            skip(test, "TURNSTAGE_PHOTOS does not name a folder of photographs");
+            None
+        }
+    }
+}
+
+/// A rig that is quick: small pictures, a fast table, nothing rings. `more` is added to the text.
+pub fn quick_rig(more: &str) -> String {
+    format!(
+        r#"
+[storage]
+free_bytes_soft = 2_000_000
+free_bytes_hard = 1_000_000
+frame_bytes = 200_000
+
+[destinations.local]
+backend = "directory"
+root = "delivered"
+create = true
+
+[rig.turntable]
+driver = "sim"
+speed_deg_s = 3600.0
+acceleration_deg_s2 = 100000.0
+vibration_deg = 0.0
+start_deg = 33.0
+
+[rig.cameras.main]
+driver = "sim"
+size = [320, 240]
+latency_ms = 0.0
+transfer_ms = 0.0
+settings = {{ exposure_us = 8000.0, gain = 1.0, wb_kelvin = 5000.0 }}
+{more}
+"#
+    )
+}
+
+/// A recipe file in `folder` with so many frames; `more` is added to the text.
+pub fn write_recipe(folder: &Path, name: &str, frames: u32, more: &str) {
+    // Limits belong to a camera: so small a picture of the booth is sharp from 700 on and blurred below 110.
+    let text = format!(
+        "subject = \"object\"\nmotion = \"stop_and_shoot\"\nsettle_ms = 0\n{more}\n\
+         [[rows]]\nframes = {frames}\n[qc]\nsharpness_half_min = 300.0\n"
+    );
+    std::fs::create_dir_all(folder).expect("a folder for recipes");
+    std::fs::write(folder.join(format!("{name}.toml")), text).expect("a recipe");
+}
+
+/// A station in this process.
+pub struct Bench {
+    /// It.
+    pub running: Running,
+    /// Its data, gone with the bench unless taken.
+    pub data: TempDir,
+}
+
+impl Bench {
+    /// On a disk, in real time. The configuration's recipes are in `DATA/recipes`.
+    pub async fn on_disk(config: &str, data: TempDir) -> Self {
+        let config = read(config, data.path());
+        let start =
+            turnstage::run::Start { config, data: data.path(), locked: Vec::new(), without_disk: false };
+        Self { running: Running::start(start).await.expect("the station starts"), data }
+    }
+
+    /// In memory, for paused time: no thread and no socket waits for a clock that only a test moves.
+    pub fn in_memory(config: &str, data: TempDir) -> Self {
+        let config = read(config, data.path());
+        let spool = Spool::in_memory(Arc::new(SystemClock::new()));
+        let running = Running::on(spool, None, config, data.path(), Vec::new()).expect("the station starts");
+        Self { running, data }
+    }
+
+    /// Asks as a person.
+    pub async fn ask(&self, act: Act) -> Answer {
+        self.running.commands.ask(&Actor("operator:test".to_owned()), act).await
+    }
+
+    /// Starts a session; its id.
+    pub async fn start(&self, recipe: &str) -> String {
+        let act = Act::Start { item: "item-1".to_owned(), recipe: Some(recipe.to_owned()) };
+        let Accepted { session, .. } = self.ask(act).await.expect("the session starts");
+        session.expect("a session id")
+    }
+
+    /// Waits until the session is no longer being shot.
+    pub async fn settled(&self, id: &str) -> SessionStatus {
+        let mut status = self.running.status.clone();
+        let done = |status: &turnstage::status::Status| {
+            status.session.as_ref().is_some_and(|s| s.id == id && s.state != SessionState::Shooting)
+        };
+        let now = status.wait_for(done).await.expect("the station lives");
+        now.session.clone().expect("a session")
+    }
+
+    /// Records of a session.
+    pub async fn records(&self, id: &str) -> Vec<Record> {
+        self.running.spool.session_records(id).await.expect("records")
+    }
+
+    /// Ends the station and keeps its data.
+    pub async fn end(self) -> TempDir {
+        self.running.stop().await;
+        self.data
+    }
+}
+
+fn read(text: &str, data: &Path) -> Config {
+    let recipes = data.join("recipes").display().to_string();
+    let text = format!("{text}\n[recipes]\nfolder = \"{recipes}\"\n");
+    Config::from_text(Some(("test.toml", &text)), Vec::new()).expect("a good configuration")
+}
+
+/// The product's own binary, built as it is now; once in each process.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "turnstage", "--bin", "turnstage"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the binary does not build");
+    let test = std::env::current_exe().expect("this test's path");
+    test.ancestors().nth(2).expect("the target folder").join("turnstage")
+}
+
+/// How a run of the binary ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code.
+    pub code: i32,
+    /// What it printed.
+    pub out: String,
+    /// What it complained about.
+    pub err: String,
+}
+
+/// Runs the binary to its end.
+pub fn turnstage(args: &[&str]) -> Ran {
+    let output = Command::new(binary()).args(args).stdin(Stdio::null()).output().expect("the binary runs");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Hashes of all files below a folder that end in `.jpg`, by path.
+pub fn pictures(folder: &Path) -> BTreeMap<PathBuf, Sha256> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return found };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            found.extend(pictures(&path));
+        } else if path.extension().is_some_and(|extension| extension == "jpg") {
+            let bytes = std::fs::read(&path).expect("a readable picture");
+            found.insert(path, Sha256::of(&bytes));
+        }
+    }
+    found
+}
+
+/// Longest that a story waits for anything in real time.
+pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,0 +1,13 @@
+//! The product's stories, one module each.
+
+mod bad_input;
+mod commands;
+mod disk_full;
+mod halt;
+mod journal;
+mod layout;
+mod power_cut;
+mod service;
+mod spin;
+mod tidy;
+mod wet_lens;

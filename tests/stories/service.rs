@@ -1,0 +1,164 @@
+//! `turnstage run`: stays up whatever is missing, tells it in its status, and feeds the watchdog while it lives.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant};
+use turnstage_tests::{PATIENCE, binary, quick_rig};
+
+struct Service {
+    child: Child,
+    socket: UnixDatagram,
+    data: TempDir,
+}
+
+impl Service {
+    fn start(config: &str, strict: bool) -> Self {
+        let data = TempDir::new().expect("a folder");
+        let path = data.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a limit");
+        let file = data.path().join("station.toml");
+        std::fs::write(&file, config).expect("a configuration");
+        let child = Self::spawn(data.path(), &file, strict);
+        Self { child, socket, data }
+    }
+
+    fn spawn(data: &Path, config: &Path, strict: bool) -> Child {
+        let mut command = Command::new(binary());
+        command.arg("run").arg("--config").arg(config).arg("--data-dir").arg(data.join("data"));
+        if strict {
+            command.arg("--strict");
+        }
+        command.env("NOTIFY_SOCKET", data.join("notify")).env("WATCHDOG_USEC", "1500000");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    /// Waits until the service manager was told something that contains `wanted`.
+    fn told(&self, wanted: &str) {
+        let end = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        while Instant::now() < end {
+            if let Ok(length) = self.socket.recv(&mut buffer)
+                && String::from_utf8_lossy(&buffer[..length]).contains(wanted)
+            {
+                return;
+            }
+        }
+        panic!("nobody said {wanted}");
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let bytes = std::fs::read(self.data.path().join("data/status.json")).expect("a status file");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    fn ends_with(&mut self, code: i32) {
+        assert_eq!(self.child.wait().expect("an end").code(), Some(code));
+    }
+
+    /// Ends it and starts it anew on the same data.
+    fn restart_with(&mut self, config: &str) {
+        self.signal("TERM");
+        self.ends_with(0);
+        let file = self.data.path().join("station.toml");
+        std::fs::write(&file, config).expect("a configuration");
+        self.child = Self::spawn(self.data.path(), &file, false);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // A test that failed leaves no process behind; one that ended cannot be killed, which is well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn a_service_tells_that_it_is_ready_feeds_the_watchdog_and_ends_on_a_signal() {
+    let mut service = Service::start(&quick_rig(""), false);
+    service.told("READY=1");
+    service.told("STATUS=Ready");
+    service.told("WATCHDOG=1");
+    assert_eq!(service.status()["kind"], "ready");
+    service.signal("TERM");
+    service.told("STOPPING=1");
+    service.ends_with(0);
+}
+
+#[test]
+fn a_hang_up_asks_for_a_restart() {
+    let mut service = Service::start(&quick_rig(""), false);
+    service.told("STATUS=Ready");
+    service.signal("HUP");
+    service.ends_with(75);
+}
+
+#[test]
+fn a_bad_configuration_is_safe_mode_with_the_last_good_one_and_its_reason() {
+    let mut service = Service::start(&quick_rig(""), false);
+    service.told("STATUS=Ready");
+    service.restart_with("[station]\nogr = \"typo\"\n");
+    service.told("STATUS=Safe mode");
+    let status = service.status();
+    assert_eq!(
+        (status["safe_mode"].as_bool(), status["faults"][0]["rule"].as_str()),
+        (Some(true), Some("config-invalid"))
+    );
+    assert!(status["faults"][0]["what"].as_str().expect("a sentence").contains("station.ogr"));
+    assert_eq!(status["cameras"][0]["name"], "main", "the rig of the last good configuration");
+    service.signal("TERM");
+    service.ends_with(0);
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_a_state_and_strict_ends_with_74() {
+    let config = quick_rig("");
+    let blocked = |strict| {
+        let data = TempDir::new().expect("a folder");
+        let socket = UnixDatagram::bind(data.path().join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a limit");
+        std::fs::create_dir(data.path().join("data")).expect("a folder");
+        // A file stands where the spool's folder should be.
+        std::fs::write(data.path().join("data/spool"), "in the way").expect("a file");
+        let file = data.path().join("station.toml");
+        std::fs::write(&file, &config).expect("a configuration");
+        Service { child: Service::spawn(data.path(), &file, strict), socket, data }
+    };
+    let mut service = blocked(false);
+    service.told("STATUS=The disk does not store pictures");
+    assert_eq!(service.status()["faults"][0]["rule"], "storage-fault");
+    service.signal("TERM");
+    service.ends_with(0);
+    blocked(true).ends_with(74);
+}
+
+#[test]
+fn missing_hardware_is_a_state() {
+    let config = quick_rig("").replace(
+        "driver = \"sim\"\nsize = [320, 240]\nlatency_ms = 0.0\ntransfer_ms = 0.0",
+        "driver = \"replay\"\nfolder = \"/nowhere\"",
+    );
+    let mut service = Service::start(&config, false);
+    service.told("READY=1");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let fault = std::fs::read(service.data.path().join("data/status.json")).ok();
+        let text = fault.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        if text.contains("\"rule\": \"camera-missing\"") && text.contains("/nowhere") {
+            break;
+        }
+        assert!(Instant::now() < end, "the missing camera is not in the status: {text}");
+        std::thread::yield_now();
+    }
+    service.signal("TERM");
+    service.ends_with(0);
+}
