@@ -205,6 +205,24 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Changes one key of what was kept.
+    fn amend_config(&self, section: &str, key: &str, value: toml::Value) {
+        let kept = self.data.join(LAST_GOOD);
+        let amended = std::fs::read_to_string(&kept).map_err(|e| e.to_string()).and_then(|text| {
+            let mut table = text.parse::<toml::Table>().map_err(|e| e.to_string())?;
+            let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let Some(inner) = entry.as_table_mut() {
+                inner.insert(key.to_owned(), value);
+            }
+            std::fs::write(&kept, table.to_string()).map_err(|e| e.to_string())
+        });
+        if let Err(error) = amended {
+            tracing::warn!(error, "the kept configuration is not amended");
+        }
+    }
+}
+
 fn refused_configuration(error: ConfigError) -> anyhow::Error {
     Exit::new(exit::CONFIGURATION, error).into()
 }

@@ -136,3 +136,14 @@ fn a_missing_folder_and_an_unknown_object_are_told() {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.err.contains("vase, car, chrome, toy"), "{ran:?}");
 }
+
+#[test]
+fn a_spin_taken_up_later_finds_the_object_that_the_demo_was_given() {
+    let case = Case::new(&quick_rig(""));
+    let ran = case.run(&["demo", "--once", "--object", "car", "--recipe", "turn4"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let kept = std::fs::read_to_string(case.path().join("data/last-good.toml")).expect("a configuration");
+    let kept: toml::Table = kept.parse().expect("TOML");
+    assert_eq!(kept["booth"]["object"].as_str(), Some("car"));
+    assert!(kept["rig"]["cameras"]["main"].is_table(), "everything else is as it was");
+}

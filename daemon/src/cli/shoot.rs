@@ -29,12 +29,12 @@ pub async fn demo(place: &Place, options: Demo) -> Result<u8> {
     place.keep_config(DEMO);
     if let Some(object) = options.object {
         let name = toml::Value::String(object.clone());
-        config.booth.object = name.try_into::<sim::Object>().map_err(|_| {
-            Exit::new(
-                exit::USAGE,
-                format!("there is no object \"{object}\"; there are: vase, car, chrome, toy"),
-            )
+        config.booth.object = name.clone().try_into::<sim::Object>().map_err(|_| {
+            let known = "vase, car, chrome, toy";
+            Exit::new(exit::USAGE, format!("there is no object \"{object}\"; there are: {known}"))
         })?;
+        // A spin that is taken up later finds the same thing on the table.
+        place.amend_config("booth", "object", name);
     }
     if !options.json {
         println!("Simulated rig, armed by itself. Everything is kept in {}.", place.data.display());
