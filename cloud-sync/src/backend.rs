@@ -2,14 +2,16 @@
 
 pub mod directory;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::event::Event;
 pub use crate::queue::Receipt;
-use crate::queue::Record;
+use crate::queue::{Failure, Record};
 
 /// Where the bytes of a product are. Capture classes for persons add their own forms when they come.
 #[derive(Debug, Clone)]
@@ -58,7 +60,7 @@ pub enum PutError {
     #[error("{reason} ({rule})")]
     Offline {
         /// Stable rule id.
-        rule: &'static str,
+        rule: Cow<'static, str>,
         /// Plain sentence with what to do.
         reason: String,
     },
@@ -68,7 +70,7 @@ pub enum PutError {
         /// Not before, if the destination said so.
         after: Option<Duration>,
         /// Stable rule id.
-        rule: &'static str,
+        rule: Cow<'static, str>,
         /// Plain sentence with what to do.
         reason: String,
     },
@@ -76,10 +78,35 @@ pub enum PutError {
     #[error("{reason} ({rule})")]
     Never {
         /// Stable rule id.
-        rule: &'static str,
+        rule: Cow<'static, str>,
         /// Plain sentence with what to do.
         reason: String,
     },
+}
+
+impl PutError {
+    /// Not reached.
+    pub fn offline(rule: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::Offline { rule: rule.into(), reason: reason.into() }
+    }
+
+    /// Later, whenever the uploader thinks best.
+    pub fn later(rule: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::Later { after: None, rule: rule.into(), reason: reason.into() }
+    }
+
+    /// Never.
+    pub fn never(rule: impl Into<Cow<'static, str>>, reason: impl Into<String>) -> Self {
+        Self::Never { rule: rule.into(), reason: reason.into() }
+    }
+
+    /// Rule and sentence, as records and states show them.
+    pub fn failure(&self) -> Failure {
+        let (Self::Offline { rule, reason }
+        | Self::Later { rule, reason, .. }
+        | Self::Never { rule, reason }) = self;
+        Failure { rule: rule.to_string(), reason: reason.clone() }
+    }
 }
 
 /// A destination.
@@ -97,6 +124,30 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// Delivers and proves, or says why not: one receipt for each file, in the order given. Idempotent: the same delivery twice has the effect of one.
+    /// Delivers and proves, or says why not: one receipt for each file, in the order given. Idempotent: the same
+    /// delivery twice has the effect of one.
     async fn deliver(&self, delivery: &Delivery) -> Result<Vec<Receipt>, PutError>;
+
+    /// The network came back: what was learned while it was gone no longer holds. Must not wait.
+    fn reconnected(&self) {}
+
+    /// Upkeep that no delivery waits for, such as renewing credentials. Called every few minutes, online or not;
+    /// never twice at a time.
+    async fn tend(&self) {}
+
+    /// What people should know although deliveries go on, for example that a token expires in six days. Asked often:
+    /// must be cheap.
+    fn notices(&self) -> Vec<Failure> {
+        Vec::new()
+    }
+
+    /// Whether [`Backend::tell`] does anything.
+    fn takes_events(&self) -> bool {
+        false
+    }
+
+    /// Takes events of the log, oldest first. The same event may come twice. Failing holds up no delivery.
+    async fn tell(&self, _events: &[Event]) -> Result<(), PutError> {
+        Ok(())
+    }
 }

@@ -5,8 +5,10 @@
 //! Every destination has its own lanes, so a slow or missing one holds up nobody else, and while one is offline only
 //! a cheap probe goes out: waiting writes nothing and counts no attempt.
 
+mod destination;
 mod lanes;
 mod outcome;
+mod settle;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +16,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::Clock;
 use crate::backend::{Backend, Delivery, Payload, PutError, Receipt, Unit};
 use crate::backoff::Backoff;
 use crate::event::NewEvent;
 use crate::queue::{Change, Failure, Key, Record};
 use crate::spool::{Commit, Spool, SpoolError};
-use crate::{Clock, Stamp};
 
+use destination::{Destination, Reach};
 use lanes::Lanes;
+use settle::{Verdict, station_event};
 use work::{Asked, Work};
+
+pub use destination::DestinationState;
 
 /// Look at the queue at least this often: the clock may have been suspended.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -83,25 +89,7 @@ pub struct Uploader {
     lanes: Lanes,
     /// Organisations and destinations whose waiting records were told of.
     told: BTreeSet<String>,
-}
-
-struct Destination {
-    backend: Arc<dyn Backend>,
-    reach: Reach,
-}
-
-/// What is known of a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Online,
-    /// Ask again at this boot time, in ms.
-    Offline {
-        probe_at_ms: u64,
-    },
-    /// Being asked.
-    Asked,
-    /// It may be back: one delivery will show.
-    Hopeful,
+    states: watch::Sender<Vec<DestinationState>>,
 }
 
 /// What a lane did.
@@ -118,24 +106,30 @@ impl Uploader {
         clock: Arc<dyn Clock>,
         options: UploaderOptions,
     ) -> Self {
-        let destination = |backend: Arc<dyn Backend>| {
-            (backend.name().to_owned(), Destination { backend, reach: Reach::Online })
-        };
+        let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend));
+        let destinations: BTreeMap<_, _> = backends.into_iter().map(named).collect();
+        let states = destinations.iter().map(|(name, one)| one.state(name, 0)).collect();
         Self {
             spool,
             clock,
             wake: Wake::default(),
             rng: options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             options,
-            destinations: backends.into_iter().map(destination).collect(),
+            destinations,
             lanes: Lanes::default(),
             told: BTreeSet::new(),
+            states: watch::Sender::new(states),
         }
     }
 
     /// A handle that stays good while the uploader runs.
     pub fn wake(&self) -> Wake {
         self.wake.clone()
+    }
+
+    /// Follows what is known of each destination, in the order of their names.
+    pub fn states(&self) -> watch::Receiver<Vec<DestinationState>> {
+        self.states.subscribe()
     }
 
     /// Runs until cancelled; what is under way then falls back to `queued`. Ends early only when the spool fails.
@@ -147,6 +141,7 @@ impl Uploader {
             // Seen before the queue is read, so that nothing falls between.
             changed.mark_unchanged();
             let pause = self.start_work().await?;
+            self.show();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -158,6 +153,16 @@ impl Uploader {
         }
         drop(std::mem::take(&mut self.lanes));
         self.recover().await
+    }
+
+    fn show(&self) {
+        let state = |(name, one): (&String, &Destination)| one.state(name, self.lanes.under_way(name));
+        let states: Vec<_> = self.destinations.iter().map(state).collect();
+        self.states.send_if_modified(|shown| {
+            let news = *shown != states;
+            *shown = states;
+            news
+        });
     }
 
     /// Whatever is `uploading` now is nobody's work.
@@ -179,9 +184,8 @@ impl Uploader {
             }
             destination.reach = Reach::Asked;
             let (backend, name) = (Arc::clone(&destination.backend), name.clone());
-            self.lanes.push(&name.clone(), async move {
-                Done::Asked { destination: name, answer: backend.ready().await }
-            });
+            self.lanes
+                .push_aside(async move { Done::Asked { destination: name, answer: backend.ready().await } });
         }
         let asked = Asked {
             org: self.options.org.clone(),
@@ -288,12 +292,10 @@ impl Uploader {
     async fn finish(&mut self, done: Done) -> Result<(), SpoolError> {
         match done {
             Done::Asked { destination, answer } => {
-                let reach = match answer {
-                    Err(PutError::Offline { .. }) => self.offline(),
-                    // Whatever else is wrong, a delivery will say it and be counted.
-                    _ => Reach::Hopeful,
-                };
-                self.set_reach(&destination, reach);
+                let now_ms = self.clock.now().boottime_ms;
+                if let Some(one) = self.destinations.get_mut(&destination) {
+                    one.answered(answer, self.options.probe, now_ms);
+                }
                 Ok(())
             }
             Done::Delivered { destination, records, answer } => {
@@ -306,49 +308,33 @@ impl Uploader {
         }
     }
 
-    fn offline(&self) -> Reach {
-        let probe_ms = u64::try_from(self.options.probe.as_millis()).unwrap_or(u64::MAX);
-        Reach::Offline { probe_at_ms: self.clock.now().boottime_ms.saturating_add(probe_ms) }
-    }
-
-    fn set_reach(&mut self, destination: &str, reach: Reach) -> Option<Reach> {
-        let destination = self.destinations.get_mut(destination)?;
-        Some(std::mem::replace(&mut destination.reach, reach))
-    }
-
     /// Notes whether the destination is there; tells of a change only.
     async fn learn(
         &mut self,
         destination: &str,
         answer: &Result<Vec<Receipt>, PutError>,
     ) -> Result<(), SpoolError> {
-        let (reach, event) = match answer {
-            Err(PutError::Offline { rule, reason }) => {
+        let now_ms = self.clock.now().boottime_ms;
+        let Some(one) = self.destinations.get_mut(destination) else { return Ok(()) };
+        let before = one.learn(answer.as_ref().err(), self.options.probe, now_ms);
+        match (before == Reach::Online, answer) {
+            (true, Err(error @ PutError::Offline { .. })) => {
+                let Failure { rule, reason } = error.failure();
                 let data = json!({"destination": destination, "rule": rule, "reason": reason});
-                (self.offline(), station_event("destination.offline", None, data))
+                let event = station_event("destination.offline", None, data);
+                self.write(Vec::new(), vec![event]).await.map(drop)
             }
-            _ => (
-                Reach::Online,
-                station_event("destination.online", None, json!({"destination": destination})),
-            ),
-        };
-        let before = self.set_reach(destination, reach);
-        if (before == Some(Reach::Online)) == (reach == Reach::Online) {
-            return Ok(());
-        }
-        self.write(Vec::new(), vec![event]).await?;
-        match reach {
-            Reach::Online => self.requeue(Some(destination)).await,
+            (false, Ok(_) | Err(PutError::Later { .. } | PutError::Never { .. })) => {
+                let event = station_event("destination.online", None, json!({"destination": destination}));
+                self.write(Vec::new(), vec![event]).await?;
+                self.requeue(Some(destination)).await
+            }
             _ => Ok(()),
         }
     }
 
     async fn reconnected(&mut self) -> Result<(), SpoolError> {
-        for destination in self.destinations.values_mut() {
-            if matches!(destination.reach, Reach::Offline { .. }) {
-                destination.reach = Reach::Hopeful;
-            }
-        }
+        self.destinations.values_mut().for_each(Destination::reconnected);
         self.requeue(None).await
     }
 
@@ -361,39 +347,6 @@ impl Uploader {
         let data = json!({"records": keys.len(), "destination": destination});
         let changes = keys.into_iter().map(|key| (key, Change::Requeue)).collect();
         self.write(changes, vec![station_event("upload.requeued", None, data)]).await.map(drop)
-    }
-
-    async fn settle(&mut self, record: &Record, verdict: Verdict) -> Result<(), SpoolError> {
-        let now = self.clock.now();
-        let online_attempts = record.attempts.saturating_add(1);
-        let (change, event) = match verdict {
-            Verdict::Confirmed(receipt) => {
-                let data =
-                    json!({"proof": receipt.proof, "location": receipt.location, "sha256": receipt.sha256});
-                (Change::Confirm(receipt, now), about(record, "frame.confirmed", data))
-            }
-            Verdict::Offline(failure) => {
-                let data = json!({"rule": failure.rule, "reason": failure.reason, "counted": false});
-                let event = about(record, "upload.later", data);
-                // Due as soon as the destination is back.
-                (Change::Later { at: now, failure, counted: false }, event)
-            }
-            Verdict::Later { failure, after } if online_attempts < self.options.attempts_max => {
-                let wait = self.options.backoff.delay(online_attempts, &mut self.rng);
-                let wait = after.map_or(wait, |after| wait.max(after));
-                let data = json!({
-                    "rule": failure.rule, "reason": failure.reason, "counted": true,
-                    "attempts": online_attempts, "wait_ms": wait.as_millis() as u64,
-                });
-                let event = about(record, "upload.later", data);
-                (Change::Later { at: later(now, wait), failure, counted: true }, event)
-            }
-            Verdict::Later { failure, .. } | Verdict::Never(failure) => {
-                park(record, failure, online_attempts)
-            }
-            Verdict::Unfit(failure) => park(record, failure, record.attempts),
-        };
-        self.write(vec![(record.key.clone(), change)], vec![event]).await.map(drop)
     }
 
     /// False when a record was changed by someone else in the meantime: then it is not ours to change.
@@ -411,46 +364,6 @@ impl Uploader {
             Err(error) => Err(error),
         }
     }
-}
-
-/// What becomes of a record.
-enum Verdict {
-    Confirmed(Receipt),
-    Offline(Failure),
-    Later {
-        failure: Failure,
-        after: Option<Duration>,
-    },
-    Never(Failure),
-    /// Never, and it was not even tried.
-    Unfit(Failure),
-}
-
-fn park(record: &Record, failure: Failure, attempts: u32) -> (Change, NewEvent) {
-    let data = json!({"rule": failure.rule, "reason": failure.reason, "attempts": attempts});
-    let event = about(record, "frame.failed", data);
-    (Change::Park(failure), event)
-}
-
-fn later(now: Stamp, wait: Duration) -> Stamp {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    Stamp {
-        wall_ms: now.wall_ms.saturating_add_unsigned(wait_ms),
-        boottime_ms: now.boottime_ms.saturating_add(wait_ms),
-        ..now
-    }
-}
-
-fn station_event(kind: &str, session: Option<String>, data: serde_json::Value) -> NewEvent {
-    NewEvent { kind: kind.to_owned(), actor: "station".to_owned(), session, data }
-}
-
-fn about(record: &Record, kind: &str, mut data: serde_json::Value) -> NewEvent {
-    data["sequence"] = json!(record.key.sequence);
-    data["product"] = json!(record.key.product);
-    data["destination"] = json!(record.key.destination);
-    data["trace_id"] = json!(record.facts.trace_id);
-    station_event(kind, Some(record.facts.session.clone()), data)
 }
 
 #[cfg(test)]

@@ -105,11 +105,7 @@ impl DirectoryBackend {
     ) -> Result<T, PutError> {
         let shelf = Arc::clone(&self.shelf);
         tokio::task::spawn_blocking(move || work(&shelf)).await.unwrap_or_else(|error| {
-            Err(PutError::Later {
-                after: None,
-                rule: "destination-failed",
-                reason: format!("the delivery ended unexpectedly: {error}"),
-            })
+            Err(PutError::later("destination-failed", format!("the delivery ended unexpectedly: {error}")))
         })
     }
 }
@@ -218,11 +214,11 @@ impl Shelf {
     fn explain(&self, fault: Fault) -> PutError {
         let DirectoryOptions { name, root, .. } = &self.options;
         let root = root.display();
-        let later = |rule, reason| PutError::Later { after: None, rule, reason };
-        let never = |rule, reason| PutError::Never { rule, reason };
+        let later = |rule: &'static str, reason: String| PutError::later(rule, reason);
+        let never = |rule: &'static str, reason: String| PutError::never(rule, reason);
         match fault {
             Fault::Missing(what) => PutError::Offline {
-                rule: "destination-missing",
+                rule: "destination-missing".into(),
                 reason: format!("{what}: plug the stick in or correct the folder of destination {name}"),
             },
             Fault::Link(what) => never(
@@ -254,7 +250,7 @@ impl Shelf {
 
     fn explain_io(&self, error: &io::Error) -> PutError {
         let root = self.options.root.display();
-        let later = |rule, reason| PutError::Later { after: None, rule, reason };
+        let later = |rule: &'static str, reason: String| PutError::later(rule, reason);
         if crate::store::is_full(error) {
             return later("destination-full", format!("{root} is full: make room or use a larger one"));
         }
@@ -266,13 +262,13 @@ impl Shelf {
                 later("destination-forbidden", format!("{root} may not be written by this service: {error}"))
             }
             Some(Errno::NAMETOOLONG) => PutError::Never {
-                rule: "destination-name",
+                rule: "destination-name".into(),
                 reason: format!("{root} cannot take such a long name: {error}"),
             },
             // A pulled stick shows as an I/O error, a missing file or a missing device, by file system.
             _ => match self.open_root() {
                 Err(Fault::Missing(_) | Fault::Io(_)) => PutError::Offline {
-                    rule: "destination-missing",
+                    rule: "destination-missing".into(),
                     reason: format!("{root} went away: plug the stick in again ({error})"),
                 },
                 _ => later("destination-failed", format!("{root} failed: {error}; check the stick or disk")),

@@ -10,17 +10,23 @@ use super::Done;
 pub(super) struct Lanes(Vec<Lane>);
 
 struct Lane {
-    destination: String,
+    /// None when it is no delivery: takes no room from one.
+    destination: Option<String>,
     work: Pin<Box<dyn Future<Output = Done> + Send>>,
 }
 
 impl Lanes {
     pub fn push(&mut self, destination: &str, work: impl Future<Output = Done> + Send + 'static) {
-        self.0.push(Lane { destination: destination.to_owned(), work: Box::pin(work) });
+        self.0.push(Lane { destination: Some(destination.to_owned()), work: Box::pin(work) });
+    }
+
+    /// What takes no room from deliveries.
+    pub fn push_aside(&mut self, work: impl Future<Output = Done> + Send + 'static) {
+        self.0.push(Lane { destination: None, work: Box::pin(work) });
     }
 
     pub fn under_way(&self, destination: &str) -> usize {
-        self.0.iter().filter(|lane| lane.destination == destination).count()
+        self.0.iter().filter(|lane| lane.destination.as_deref() == Some(destination)).count()
     }
 
     /// The next one that ends; never, when none is under way.

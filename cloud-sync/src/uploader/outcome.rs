@@ -51,11 +51,11 @@ pub(super) async fn verdicts(
 }
 
 fn refusal(error: PutError) -> Verdict {
-    let failure = |rule: &str, reason| Failure { rule: rule.to_owned(), reason };
+    let failure = error.failure();
     match error {
-        PutError::Offline { rule, reason } => Verdict::Offline(failure(rule, reason)),
-        PutError::Later { after, rule, reason } => Verdict::Later { failure: failure(rule, reason), after },
-        PutError::Never { rule, reason } => Verdict::Never(failure(rule, reason)),
+        PutError::Offline { .. } => Verdict::Offline(failure),
+        PutError::Later { after, .. } => Verdict::Later { failure, after },
+        PutError::Never { .. } => Verdict::Never(failure),
     }
 }
 

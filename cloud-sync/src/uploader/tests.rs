@@ -11,7 +11,7 @@ use crate::queue::{Proof, State};
 use crate::spool::Counts;
 use crate::spool::test_support::{event, file, options};
 use crate::store::memory::{Fault, MemoryStore};
-use crate::{ClockQuality, Sha256};
+use crate::{ClockQuality, Sha256, Stamp};
 
 /// Goes with tokio's clock, which the tests pause.
 struct Paused(Instant);
@@ -110,11 +110,11 @@ impl Backend for Fake {
 }
 
 fn offline() -> PutError {
-    PutError::Offline { rule: "destination-missing", reason: "plug it in".to_owned() }
+    PutError::offline("destination-missing", "plug it in")
 }
 
 fn busy() -> PutError {
-    PutError::Later { after: None, rule: "destination-busy", reason: "wait".to_owned() }
+    PutError::later("destination-busy", "wait")
 }
 
 fn proof(delivery: &Delivery) -> Answer {
@@ -130,6 +130,7 @@ struct Rig {
     spool: Spool,
     wake: Wake,
     cancel: CancellationToken,
+    states: watch::Receiver<Vec<DestinationState>>,
     running: JoinHandle<Result<(), SpoolError>>,
 }
 
@@ -138,9 +139,9 @@ impl Rig {
         let backends = backends.iter().map(|fake| Arc::clone(*fake) as Arc<dyn Backend>).collect();
         let options = UploaderOptions { org: "org".to_owned(), seed: Some(1), ..UploaderOptions::default() };
         let uploader = Uploader::new(spool.clone(), backends, clock(), options);
-        let (wake, cancel) = (uploader.wake(), CancellationToken::new());
+        let (wake, cancel, states) = (uploader.wake(), CancellationToken::new(), uploader.states());
         let running = tokio::spawn(uploader.run(cancel.clone()));
-        Self { spool: spool.clone(), wake, cancel, running }
+        Self { spool: spool.clone(), wake, cancel, states, running }
     }
 
     /// Waits until the counts are as wished, a month of virtual time at most.
@@ -232,8 +233,7 @@ async fn a_poisoned_record_is_parked_after_five_attempts_and_blocks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn never_means_parked_at_once_with_its_rule() {
     let spool = Spool::in_memory(clock());
-    let refuse =
-        |_: &Delivery, _| Err(PutError::Never { rule: "not-yours", reason: "ask the owner".to_owned() });
+    let refuse = |_: &Delivery, _| Err(PutError::never("not-yours", "ask the owner"));
     let rig = Rig::start(&spool, &[&Arc::new(Fake::new("cloud", refuse))]);
     released(&spool, 1, |_| ()).await;
     rig.until(|counts| counts.failed == 1).await;
@@ -247,7 +247,7 @@ async fn a_server_that_names_a_time_is_not_asked_before() {
     let spool = Spool::in_memory(clock());
     let hour = Duration::from_secs(3600);
     let cloud = Arc::new(Fake::new("cloud", move |delivery, nth| match nth {
-        1 => Err(PutError::Later { after: Some(hour), rule: "slow-down", reason: "later".to_owned() }),
+        1 => Err(PutError::Later { after: Some(hour), rule: "slow-down".into(), reason: "later".to_owned() }),
         _ => proof(delivery),
     }));
     let rig = Rig::start(&spool, &[&cloud]);
@@ -282,12 +282,55 @@ async fn seven_days_offline_cost_no_attempt_and_hardly_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn people_see_whether_a_destination_is_there_why_not_and_what_it_is_busy_with() {
+    let spool = Spool::in_memory(clock());
+    let cloud = Arc::new(Fake::new("cloud", |delivery, _| proof(delivery)));
+    cloud.there.store(false, Ordering::Relaxed);
+    let mut rig = Rig::start(&spool, &[&cloud]);
+    let idle = DestinationState {
+        name: "cloud".to_owned(),
+        online: true,
+        failure: None,
+        notices: vec![],
+        under_way: 0,
+    };
+    assert_eq!(rig.states.borrow()[0], idle);
+    released(&spool, 8, |_| ()).await;
+    rig.states.wait_for(|states| states[0].under_way == 2).await.unwrap();
+    let gone = rig.states.wait_for(|states| !states[0].online && states[0].under_way == 0).await.unwrap();
+    assert_eq!(gone[0].failure, Some(offline().failure()));
+    drop(gone);
+
+    cloud.there.store(true, Ordering::Relaxed);
+    rig.wake.reconnected();
+    rig.states.wait_for(|states| states[0].online && states[0].under_way == 1).await.unwrap();
+    // One shows that it is back, then both lanes are used again.
+    rig.states.wait_for(|states| states[0].under_way == 2).await.unwrap();
+    rig.until(|counts| counts.confirmed == 8).await;
+    let last = rig.states.wait_for(|states| states[0].under_way == 0).await.unwrap();
+    assert_eq!(*last, [idle]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hoping_in_vain_costs_less_and_less() {
+    let spool = Spool::in_memory(clock());
+    // It answers when asked, and takes nothing.
+    let cloud = Arc::new(Fake::new("cloud", |_, _| Err(offline())));
+    let rig = Rig::start(&spool, &[&cloud]);
+    released(&spool, 1, |_| ()).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let tried = cloud.seen().len();
+    assert!((50..=70).contains(&tried), "about once a minute: {tried}");
+    assert_eq!(rig.record(1).await.attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reconnect_ends_all_waits_and_gives_new_attempts() {
     let spool = Spool::in_memory(clock());
     let cloud = Arc::new(Fake::new("cloud", |delivery, nth| match (nth, delivery.files[0].0.key.sequence) {
         (..=5, 1) => Err(busy()),
         (_, 1) => proof(delivery),
-        _ => Err(PutError::Never { rule: "not-yours", reason: "ask".to_owned() }),
+        _ => Err(PutError::never("not-yours", "ask")),
     }));
     let rig = Rig::start(&spool, &[&cloud]);
     released(&spool, 1, |_| ()).await;

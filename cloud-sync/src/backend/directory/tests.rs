@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -48,11 +49,13 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn rule(outcome: Result<Vec<Receipt>, PutError>) -> (&'static str, &'static str) {
-    match outcome.unwrap_err() {
+    let (kind, rule) = match outcome.unwrap_err() {
         PutError::Offline { rule, .. } => ("offline", rule),
         PutError::Later { rule, .. } => ("later", rule),
         PutError::Never { rule, .. } => ("never", rule),
-    }
+    };
+    let Cow::Borrowed(rule) = rule else { panic!("a rule of someone else: {rule}") };
+    (kind, rule)
 }
 
 #[tokio::test]

@@ -1,0 +1,113 @@
+//! A destination as the uploader knows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backend::{Backend, PutError};
+use crate::queue::Failure;
+
+/// Deliveries that were hoped for in vain are tried more and more rarely, down to this.
+const HOPE_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// What people see of a destination.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DestinationState {
+    /// Name in the configuration.
+    pub name: String,
+    /// It takes deliveries, or nothing is known against it.
+    pub online: bool,
+    /// Why it is not online.
+    pub failure: Option<Failure>,
+    /// What should be seen to although deliveries go on.
+    pub notices: Vec<Failure>,
+    /// Deliveries under way.
+    pub under_way: usize,
+}
+
+/// What is known of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Online,
+    /// Ask again at this boot time, in ms.
+    Offline {
+        probe_at_ms: u64,
+    },
+    /// Being asked.
+    Asked,
+    /// It may be back: one delivery will show.
+    Hopeful,
+}
+
+pub(super) struct Destination {
+    pub backend: Arc<dyn Backend>,
+    pub reach: Reach,
+    /// Why it was last found offline.
+    failure: Option<Failure>,
+    /// Deliveries in a row that were hoped for in vain.
+    vain: u32,
+}
+
+impl Destination {
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { backend, reach: Reach::Online, failure: None, vain: 0 }
+    }
+
+    /// Takes in what a probe said, unless a delivery or the network knew better in the meantime.
+    pub fn answered(&mut self, answer: Result<(), PutError>, probe: Duration, now_ms: u64) {
+        if self.reach != Reach::Asked {
+            return;
+        }
+        match answer {
+            Err(error @ PutError::Offline { .. }) => self.wait(&error, probe, now_ms),
+            // Whatever else is wrong, a delivery will say it and be counted.
+            _ => self.reach = Reach::Hopeful,
+        }
+    }
+
+    /// Takes in how a delivery went; gives the reach before.
+    pub fn learn(&mut self, error: Option<&PutError>, probe: Duration, now_ms: u64) -> Reach {
+        let before = self.reach;
+        match error {
+            Some(error @ PutError::Offline { .. }) if before == Reach::Hopeful => {
+                // Asking is cheap, a delivery in vain costs writes: each one waits longer than the one before.
+                self.vain = self.vain.saturating_add(1);
+                let pause = probe.saturating_mul(1 << (self.vain - 1).min(8));
+                self.wait(error, pause.min(HOPE_PAUSE_MAX).max(probe), now_ms);
+            }
+            Some(error @ PutError::Offline { .. }) => self.wait(error, probe, now_ms),
+            _ => {
+                self.vain = 0;
+                self.reach = Reach::Online;
+            }
+        }
+        before
+    }
+
+    fn wait(&mut self, error: &PutError, pause: Duration, now_ms: u64) {
+        self.failure = Some(error.failure());
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.reach = Reach::Offline { probe_at_ms: now_ms.saturating_add(pause_ms) };
+    }
+
+    /// What kept it from being reached may be over.
+    pub fn reconnected(&mut self) {
+        self.backend.reconnected();
+        self.vain = 0;
+        if self.reach != Reach::Online {
+            self.reach = Reach::Hopeful;
+        }
+    }
+
+    pub fn state(&self, name: &str, under_way: usize) -> DestinationState {
+        let online = matches!(self.reach, Reach::Online | Reach::Hopeful);
+        DestinationState {
+            name: name.to_owned(),
+            online,
+            failure: self.failure.clone().filter(|_| !online),
+            notices: self.backend.notices(),
+            under_way,
+        }
+    }
+}
