@@ -333,6 +333,19 @@ impl Spool {
         .await
     }
 
+    /// All products and destinations of one stored file.
+    pub async fn sequence_records(&self, sequence: u64) -> Result<Vec<Record>, SpoolError> {
+        self.ask(move |keeper| {
+            let mut records = Vec::new();
+            keeper.store.scan(Scope::Sequence(sequence), &mut |record| {
+                records.push(record);
+                true
+            })?;
+            Ok(records)
+        })
+        .await
+    }
+
     /// One document.
     pub async fn document(&self, id: &str) -> Result<Option<Document>, SpoolError> {
         let id = id.to_owned();

@@ -4,6 +4,7 @@
 //! battery clock stands in 1970 until the network tells it better, and pictures are taken all the same.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -17,16 +18,25 @@ const EARLIEST_WALL_MS: i64 = 1_793_491_200_000;
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
 /// The clock of this machine.
-#[derive(Debug, Clone)]
-pub struct SystemClock {
-    boot_id: String,
+#[derive(Clone)]
+pub struct SystemClock(Source);
+
+#[derive(Clone)]
+enum Source {
+    Machine { boot_id: String },
+    Other(Arc<dyn Clock>),
 }
 
 impl SystemClock {
     /// Reads the boot id once.
     pub fn new() -> Self {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { boot_id: boot_id.trim().to_owned() }
+        Self(Source::Machine { boot_id: boot_id.trim().to_owned() })
+    }
+
+    /// A clock that a story moves: wrong by years at boot, or seven days on.
+    pub fn of(clock: Arc<dyn Clock>) -> Self {
+        Self(Source::Other(clock))
     }
 
     /// Wall-clock milliseconds of a moment on the monotonic clock.
@@ -48,6 +58,10 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Stamp {
+        let boot_id = match &self.0 {
+            Source::Machine { boot_id } => boot_id.clone(),
+            Source::Other(clock) => return clock.now(),
+        };
         let wall = clock_gettime(ClockId::Realtime);
         let boot = clock_gettime(ClockId::Boottime);
         let wall_ms = wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000;
@@ -55,7 +69,7 @@ impl Clock for SystemClock {
             wall_ms,
             quality: quality(wall_ms, Path::new(SYNCHRONISED).exists()),
             boottime_ms: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or_default(),
-            boot_id: self.boot_id.clone(),
+            boot_id,
         }
     }
 }

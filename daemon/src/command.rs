@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use utoipa::ToSchema;
 
 /// Who asks: `cli:root`, `operator:ana`, `pedal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,13 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// The name without its role: `ana` of `operator:ana`.
+    pub fn who(&self) -> &str {
+        self.0.split_once(':').map_or(self.0.as_str(), |(_, who)| who)
+    }
+}
+
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -26,7 +34,7 @@ impl std::fmt::Display for Actor {
 }
 
 /// Which frames a retake is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
     /// Every frame that a rule flagged.
@@ -36,7 +44,7 @@ pub enum Which {
 }
 
 /// An acceptance of what the rules do not accept, by a person who gives name and reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Override {
     /// Who takes it upon themselves.
     pub name: String,
@@ -136,7 +144,7 @@ impl Refusal {
 }
 
 /// What a command brought about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
     /// Session it is about.
     pub session: Option<String>,

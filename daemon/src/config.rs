@@ -19,6 +19,8 @@ use turnstage_drivers::sim::BoothOptions;
 use turnstage_drivers::turntable;
 use turnstage_pipeline::InputLimits;
 
+use crate::status::StationName;
+
 /// The reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
 /// The rig of `turnstage demo`.
@@ -293,6 +295,12 @@ impl Config {
             "must be error, warn, info, debug, trace or a filter such as \"info,turnstage=debug\"",
         );
         found
+    }
+
+    /// Which station this is.
+    pub fn station_name(&self) -> StationName {
+        let Station { org, site, name } = self.station.clone();
+        StationName { org, site, name }
     }
 
     /// The spool below `data`.

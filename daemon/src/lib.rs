@@ -18,3 +18,5 @@ pub mod session;
 pub mod station;
 pub mod status;
 pub mod systemd;
+pub mod window;
+pub mod words;

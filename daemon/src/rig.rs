@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use turnstage_drivers::camera::{self, Applied, Settings};
-use turnstage_drivers::{Camera, CameraError, Surroundings, sim};
+use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
 use turnstage_pipeline::{Examiner, InputLimits};
 
 use crate::config::{CameraConfig, Config};
@@ -160,11 +160,18 @@ fn layered(base: &Settings, over: &Settings) -> Settings {
     }
 }
 
+fn devices(config: &Config) -> impl Iterator<Item = &DeviceOptions> {
+    config.rig.turntable.iter().chain(config.rig.cameras.values().map(|camera| &camera.device))
+}
+
+/// Nothing of the rig is real, so nobody can be hurt.
+pub fn is_simulated(config: &Config) -> bool {
+    devices(config).all(|device| device.driver == "sim")
+}
+
 /// The booth that simulated devices share, if any device is simulated.
 pub fn surroundings(config: &Config) -> Result<Surroundings, String> {
-    let table = config.rig.turntable.iter();
-    let mut devices = table.chain(config.rig.cameras.values().map(|camera| &camera.device));
-    let simulated = devices.any(|device| device.driver == "sim");
+    let simulated = devices(config).any(|device| device.driver == "sim");
     let booth = simulated.then(|| sim::Booth::new(config.booth.clone())).transpose()?;
     Ok(Surroundings { booth })
 }

@@ -27,6 +27,7 @@ use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
+use crate::window::{Frame, Window};
 
 /// How often confirmed pictures are looked at for deletion.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pub struct Running {
     pub commands: Commands,
     /// The state now.
     pub status: watch::Receiver<Status>,
+    /// What API and pages see.
+    pub window: Window,
     /// Frames, events and sessions.
     pub spool: Spool,
     /// What the spool found when it was opened; `None` without a disk.
@@ -58,8 +61,37 @@ pub struct Start<'a> {
     pub data: &'a Path,
     /// What forbids capture from the beginning.
     pub locked: Vec<Fault>,
+    /// What is wrong and forbids nothing.
+    pub told: Vec<Fault>,
     /// A disk that fails is a state (`run`) instead of an error (everything else).
     pub without_disk: bool,
+}
+
+impl<'a> Start<'a> {
+    /// Nothing is wrong, and a disk that fails is an error.
+    pub fn new(config: Config, data: &'a Path) -> Self {
+        Self { config, data, locked: Vec::new(), told: Vec::new(), without_disk: false }
+    }
+}
+
+/// What a station stands on: everything that the outer world decides.
+pub struct Ground<'a> {
+    /// An open spool.
+    pub spool: Spool,
+    /// What it found when it was opened; `None` without a disk.
+    pub opened: Option<Opened>,
+    /// Checked configuration.
+    pub config: Config,
+    /// Everything is kept below this folder.
+    pub data: &'a Path,
+    /// What forbids capture from the beginning.
+    pub locked: Vec<Fault>,
+    /// What is wrong and forbids nothing.
+    pub told: Vec<Fault>,
+    /// The time.
+    pub clock: SystemClock,
+    /// Where pictures go.
+    pub backends: Vec<Arc<dyn Backend>>,
 }
 
 /// The disk cannot be used.
@@ -73,10 +105,10 @@ pub struct StorageFailed {
 impl Running {
     /// Opens the spool and starts the tasks.
     pub async fn start(start: Start<'_>) -> anyhow::Result<Self> {
-        let Start { config, data, mut locked, without_disk } = start;
+        let Start { config, data, mut locked, told, without_disk } = start;
         let clock = SystemClock::new();
-        match open_spool(&config, data, &clock).await {
-            Ok((spool, opened)) => Self::on(spool, Some(opened), config, data, locked),
+        let (spool, opened) = match open_spool(&config, data, &clock).await {
+            Ok((spool, opened)) => (spool, Some(opened)),
             Err(e) if without_disk => {
                 locked.push(Fault::new(
                     "storage-fault",
@@ -85,25 +117,23 @@ impl Running {
                     "Call your technician; see: turnstage queue check.",
                 ));
                 // Holds the audit log of this run only; nothing can be captured into it, because capture is locked.
-                Self::on(Spool::in_memory(Arc::new(clock)), None, config, data, locked)
+                (Spool::in_memory(Arc::new(clock.clone())), None)
             }
-            Err(e) => Err(e.into()),
-        }
+            Err(e) => return Err(e.into()),
+        };
+        let backends = backends(&config, data);
+        Self::on(Ground { spool, opened, config, data, locked, told, clock, backends })
     }
 
     /// Starts the tasks on a spool that is open already.
-    pub fn on(
-        spool: Spool,
-        opened: Option<Opened>,
-        config: Config,
-        data: &Path,
-        locked: Vec<Fault>,
-    ) -> anyhow::Result<Self> {
-        let clock = SystemClock::new();
+    pub fn on(ground: Ground<'_>) -> anyhow::Result<Self> {
+        let Ground { spool, opened, config, data, locked, told, clock, backends } = ground;
         let around = rig::surroundings(&config).map_err(anyhow::Error::msg).context("the simulated booth")?;
-        let uploader = uploader(&config, &spool, backends(&config, data), &clock)?;
+        let uploader = uploader(&config, &spool, backends, &clock)?;
+        let destinations = uploader.states();
         let (failed, delivery) = watch::channel(None);
-        let (status, status_receiver) = watch::channel(Status::starting());
+        let (status, status_receiver) =
+            watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
         let (commands, command_receiver) = Commands::channel();
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -121,6 +151,16 @@ impl Running {
         let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
+        let window = Window::new(Frame {
+            commands: commands.clone(),
+            status: status_receiver.clone(),
+            destinations,
+            spool: spool.clone(),
+            recipes: recipes.clone(),
+            thumbnails: thumbnails.clone(),
+            clock: clock.clone(),
+            config: config.clone(),
+        });
         let parts = Parts {
             config,
             rig,
@@ -130,6 +170,7 @@ impl Running {
             clock,
             recipes,
             locked,
+            told,
             delivery,
             status,
         };
@@ -145,7 +186,7 @@ impl Running {
             deliver(uploader, kept, failed, token).await;
             "uploader"
         });
-        Ok(Self { commands, status: status_receiver, spool, opened, around, mover, tasks, cancel })
+        Ok(Self { commands, status: status_receiver, window, spool, opened, around, mover, tasks, cancel })
     }
 
     /// Resolves with the name of a task that died; pending while all live.
@@ -165,8 +206,13 @@ impl Running {
         matches!(station, Ok(Ok(_))) && self.mover.state().alive.elapsed() < ANSWER_LIMIT
     }
 
-    /// Ends every task; the table's last command is a stop.
-    pub async fn stop(mut self) {
+    /// Ends every task and closes the spool; the table's last command is a stop.
+    pub async fn stop(self) {
+        self.end().await.close().await;
+    }
+
+    /// Ends every task and hands the spool out, still open: a reboot that a story plays in memory.
+    pub async fn end(mut self) -> Spool {
         self.mover.stop();
         self.cancel.cancel();
         while let Some(ended) = self.tasks.join_next().await {
@@ -174,7 +220,7 @@ impl Running {
                 tracing::error!(error = %e, "a task failed while it ended");
             }
         }
-        self.spool.close().await;
+        self.spool
     }
 }
 

@@ -8,6 +8,7 @@ mod finish;
 pub mod journal;
 mod matching;
 pub mod plan;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,9 +33,10 @@ use crate::command::{Refusal, Which};
 use crate::motion::{Move, MoveEnd, Mover};
 use crate::recipe::{Place, VerdictTiming};
 use crate::rig::Rig;
-use crate::status::{Fault, Kind, SessionStatus, Status};
+use crate::status::{Fault, Status};
 use matching::Zero;
 use plan::{Plan, Slot};
+use progress::Progress;
 
 /// A whole shot may take no longer than this on top of its exposure.
 const SHOT_LIMIT: Duration = Duration::from_secs(30);
@@ -112,6 +114,7 @@ pub struct Session {
     zero: Zero,
     /// A person agreed to what the comparison found.
     confirmed: bool,
+    progress: Progress,
 }
 
 /// A shot whose bytes are still in the cameras.
@@ -136,6 +139,7 @@ impl Session {
             spun_before_s: 0.0,
             zero: Zero::Lost,
             confirmed: false,
+            progress: Progress::default(),
         };
         let since = session.doc.since;
         for record in records.iter().filter(|r| r.superseded_by.is_none() && r.key.sequence >= since) {
@@ -153,7 +157,7 @@ impl Session {
             }
             Err(outcome) => outcome,
         };
-        self.show(stage, None);
+        self.show(stage, None, None);
         outcome
     }
 
@@ -162,12 +166,20 @@ impl Session {
         let mut at = known(stage.mover.state().position);
         loop {
             let pause = *stage.pause.borrow();
+            let first = self.plan.first_left() > 0;
             let next = if pause { None } else { self.plan.next(at) };
             let result = match (under_way.take(), next) {
                 (None, None) if pause => return Outcome::Paused,
                 (None, None) => return Outcome::Complete,
                 (Some(shot), None) => self.finish(stage, shot).await.map(|()| None),
                 (shot, Some((place, cameras))) => {
+                    self.progress.spent_s = began.elapsed().as_secs_f64();
+                    match first {
+                        true => self.progress.begun += 1,
+                        false => self.progress.again += 1,
+                    }
+                    self.say(stage, place, shot.is_some(), first);
+                    self.show(stage, Some(place.shot), shot.as_ref().map(|shot| shot.place.shot));
                     self.step(stage, shot, place, cameras, began).await.map(Some)
                 }
             };
@@ -190,7 +202,6 @@ impl Session {
         cameras: Vec<String>,
         began: Instant,
     ) -> Result<Shot, Outcome> {
-        self.show(stage, Some(place.shot));
         let wait = self.doc.recipe.verdict == VerdictTiming::Wait;
         let mover = stage.mover.clone();
         let settle = self.doc.recipe.settle();
@@ -228,6 +239,7 @@ impl Session {
     async fn begin(&mut self, stage: &mut Stage<'_>) -> Result<(), Outcome> {
         stage.rig.open().await;
         self.plan.forgive();
+        self.progress = Progress::default();
         self.failures.clear();
         self.streak.clear();
         if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
@@ -354,40 +366,6 @@ impl Session {
 
     fn missing_frames(&self) -> Vec<u32> {
         numbers(&self.missing_slots())
-    }
-
-    /// For the status.
-    pub fn status(&self, frame: Option<u32>) -> SessionStatus {
-        SessionStatus {
-            id: self.doc.id.clone(),
-            item: self.doc.item.clone(),
-            recipe: self.doc.recipe.name.clone(),
-            state: self.doc.state,
-            wanted: self.plan.places().len() * self.doc.cameras.len(),
-            taken: self.takes.len(),
-            missing: self.missing_frames(),
-            flagged: self.flagged_frames(),
-            retaken: self.retaken,
-            frame: frame.map(|shot| shot + 1),
-        }
-    }
-
-    fn show(&self, stage: &Stage<'_>, shot: Option<u32>) {
-        let session = self.status(shot);
-        let total = self.plan.places().len();
-        stage.status.send_modify(|status| {
-            if let Some(frame) = session.frame {
-                let doing =
-                    if self.plan.is_retaking() && session.taken >= total { "Retaking" } else { "Shooting" };
-                status.say(
-                    Kind::Busy,
-                    format!("{doing} frame {frame} of {total}"),
-                    "Keep clear of the table.",
-                );
-            }
-            status.cameras = stage.rig.status();
-            status.session = Some(session);
-        });
     }
 }
 

@@ -24,10 +24,13 @@ use crate::motion::{Motion, Mover};
 use crate::recipe::Recipes;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
-use crate::status::{Fault, Kind, Status, TableStatus};
+use crate::status::{Fault, Situation, Status, TableStatus};
 
 /// Answers that are remembered, so that a command sent twice is obeyed once.
 const REMEMBERED_MAX: usize = 256;
+
+/// Rule of a configuration that cannot be used.
+pub const SAFE_MODE: &str = "config-invalid";
 
 /// Why a session is interrupted.
 const WENT_OFF: &str = "The station went off in the middle";
@@ -48,8 +51,10 @@ pub struct Parts {
     pub clock: SystemClock,
     /// Recipes.
     pub recipes: Recipes,
-    /// Why nothing may be captured, if so: a storage fault, a bad configuration.
+    /// Why nothing may be captured, if so: a storage fault, a configuration without one before it.
     pub locked: Vec<Fault>,
+    /// What is wrong and forbids nothing: the last good configuration is in use.
+    pub told: Vec<Fault>,
     /// Why nothing is delivered any more, if so.
     pub delivery: watch::Receiver<Option<Fault>>,
     /// Where its state is told.
@@ -62,7 +67,15 @@ pub struct Station {
     destinations: BTreeSet<String>,
     session: Option<Session>,
     faults: Vec<Fault>,
+    /// Who or what halted the session at hand.
+    halted: Option<Halt>,
     answers: Answers,
+}
+
+/// Why a session waits for a person, where that is no fault.
+enum Halt {
+    Stopped(Actor),
+    Paused,
 }
 
 /// Answers that were given, so that a command sent twice is obeyed once.
@@ -102,7 +115,14 @@ impl Station {
     /// A station with nothing to do yet.
     pub fn new(parts: Parts) -> Self {
         let destinations = parts.config.destinations.keys().cloned().collect();
-        Self { parts, destinations, session: None, faults: Vec::new(), answers: Answers::default() }
+        Self {
+            parts,
+            destinations,
+            session: None,
+            faults: Vec::new(),
+            halted: None,
+            answers: Answers::default(),
+        }
     }
 
     /// Serves commands until `cancel`.
@@ -232,7 +252,7 @@ impl Station {
             Some(Outcome::Complete) => (Step::Complete, None, "session.complete"),
             Some(Outcome::Paused) => (Step::Pause, Some("Paused".to_owned()), "session.paused"),
             Some(Outcome::Stopped) => {
-                let who = stopper.as_ref().map_or("the stop line", |actor| actor.0.as_str());
+                let who = stopper.as_ref().map_or("the stop line", |actor| actor.who());
                 (Step::Pause, Some(format!("Stopped by {who}")), "session.stopped")
             }
             Some(Outcome::Fault(fault)) => (Step::Pause, Some(fault.what.clone()), "session.fault"),
@@ -242,12 +262,17 @@ impl Station {
             Err(refusal) => tracing::error!(%refusal, "a run ended in a state that has no such end"),
         }
         session.doc.reason.clone_from(&reason);
+        self.halted = match &outcome {
+            Some(Outcome::Stopped) => stopper.clone().map(Halt::Stopped),
+            Some(Outcome::Paused) => Some(Halt::Paused),
+            _ => None,
+        };
         self.faults = match outcome {
             Some(Outcome::Fault(fault)) => vec![fault],
             _ => Vec::new(),
         };
         let actor = stopper.unwrap_or(Actor("station".to_owned()));
-        let data = json!({ "reason": reason, "status": session.status(None) });
+        let data = json!({ "reason": reason, "status": session.status() });
         tracing::info!(session = session.doc.id, frames = session.takes().len(), reason, "{kind}");
         let event = audit::entry(kind, &actor, Some(&session.doc.id), data);
         if let Err(error) = session::keep(&self.parts.spool, &session.doc, vec![event]).await {
@@ -296,10 +321,6 @@ impl Station {
         ));
     }
 
-    fn is_short_of_room(&self) -> bool {
-        self.parts.spool.room().is_ok_and(|room| !room.above_soft())
-    }
-
     fn accepted(&self, count: usize) -> Accepted {
         Accepted { session: self.session.as_ref().map(|session| session.doc.id.clone()), count }
     }
@@ -308,52 +329,76 @@ impl Station {
     fn tell(&mut self) {
         let motion = self.parts.mover.state();
         let cameras = self.parts.rig.status();
-        let session = self.session.as_ref().map(|session| session.status(None));
+        let session = self.session.as_ref().map(|session| session.status());
         let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
         faults.extend(self.parts.delivery.borrow().clone());
         faults.extend(missing(&self.parts.rig, &motion));
-        let (kind, sentence, detail) = self.words(&faults);
+        let situation = self.situation(&faults);
+        faults.extend(self.parts.told.iter().cloned());
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;
             status.session = session;
+            status.safe_mode = faults.iter().any(|fault| fault.rule == SAFE_MODE);
             status.faults = faults;
-            status.say(kind, sentence, detail);
+            status.tell(situation);
         });
     }
 
-    /// The two lines, in the order of what matters most.
-    fn words(&self, faults: &[Fault]) -> (Kind, String, String) {
-        let session = self.session.as_ref();
-        let state = session.map(|session| session.doc.state);
-        let reason = session.and_then(|session| session.doc.reason.clone()).unwrap_or_default();
+    /// What goes on while nothing is shot, in the order of what matters most.
+    fn situation(&self, faults: &[Fault]) -> Situation {
+        let (taken, wanted) = self.session.as_ref().map_or((0, 0), |session| {
+            let status = session.status();
+            (status.taken as u32, status.wanted as u32)
+        });
         if let Some(fault) = faults.first() {
-            return (Kind::Stop, fault.what.clone(), fault.todo.clone());
+            return self.of_fault(fault, taken, wanted);
         }
-        let taken = session.map_or(0, |session| session.takes().len());
-        match (session, state) {
-            (None, None) | (_, Some(SessionState::Released | SessionState::Aborted))
-                if self.is_short_of_room() =>
-            {
-                let detail = "Connect the network, or tell your technician. Nothing undelivered is deleted.";
-                (Kind::Warn, "Disk room is short".to_owned(), detail.to_owned())
-            }
-            (Some(_), Some(SessionState::Paused)) => {
-                (Kind::Stop, reason, format!("{taken} frames are safe. Continue when the table is clear."))
-            }
-            (Some(_), Some(SessionState::Interrupted)) => {
-                (Kind::Warn, reason, format!("{taken} frames are safe. Is the item still in place?"))
-            }
-            (Some(session), Some(SessionState::Review)) => match session.release() {
-                (_, Some(against)) => (Kind::Warn, "Frames need a retake".to_owned(), against.reason),
-                (taken, None) => (
-                    Kind::Ready,
-                    format!("All {} frames passed", taken.len()),
-                    "Release to send them.".to_owned(),
-                ),
+        let Some(session) = self.session.as_ref() else {
+            return if self.parts.told.is_empty() { Situation::Ready } else { Situation::SafeMode };
+        };
+        match session.doc.state {
+            SessionState::Paused => match &self.halted {
+                Some(Halt::Stopped(actor)) => {
+                    Situation::StoppedBy { who: actor.who().to_owned(), taken, wanted }
+                }
+                _ => Situation::Paused { taken, wanted },
             },
-            _ => (Kind::Ready, "Ready".to_owned(), "Scan an item.".to_owned()),
+            SessionState::Interrupted => {
+                let frame = session.status().missing.first().copied().unwrap_or(taken);
+                Situation::Interrupted { frame, taken }
+            }
+            SessionState::Review => review(session),
+            SessionState::Shooting | SessionState::Released | SessionState::Aborted => Situation::Ready,
         }
+    }
+
+    fn of_fault(&self, fault: &Fault, taken: u32, wanted: u32) -> Situation {
+        let unplugged = || {
+            let mut cameras = self.parts.rig.cameras.iter();
+            cameras.find(|camera| camera.required && camera.fault.is_some()).map(|camera| camera.name.clone())
+        };
+        let told = || Situation::Fault { what: fault.what.clone(), todo: fault.todo.clone() };
+        match fault.rule.as_str() {
+            "storage-fault" => Situation::StorageFault,
+            SAFE_MODE => Situation::SafeModeClosed,
+            "motion-link-lost" => Situation::TableLost,
+            "motion-outcome-unknown" => Situation::PositionUnknown,
+            "camera-unplugged" => {
+                unplugged().map_or_else(told, |camera| Situation::CameraUnplugged { camera, taken, wanted })
+            }
+            _ => told(),
+        }
+    }
+}
+
+/// The turn is over.
+fn review(session: &Session) -> Situation {
+    let status = session.status();
+    match session.first_flagged() {
+        Some(first) => Situation::Flagged { frames: status.flagged.len() as u32, rule: first.rule },
+        None if !status.missing.is_empty() => Situation::Missing { frames: status.missing.len() as u32 },
+        None => Situation::Complete { frames: status.taken as u32 },
     }
 }
 

@@ -1,12 +1,22 @@
 //! The state of the station *now*, for panel, telemetry and command line. What must not be missed is an event instead.
+//!
+//! What goes on is a [`Situation`]: data, with a loudness ([`Kind`]) of its own and words in every language
+//! ([`crate::words`]). The station tells its own; [`Status::with_delivery`] lays over it what concerns delivery, where
+//! nothing more important goes on. Only one shows; which one goes first is the order of panel, API and telemetry alike.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_drivers::Position;
+use utoipa::ToSchema;
 
 use crate::motion::Motion;
+use crate::words::Language;
+
+/// Disk room for so few sessions is said.
+const ROOM_SHORT_SESSIONS: u64 = 5;
 
 /// How loud the state is: whether a person is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Nothing to do for a person but to go on.
@@ -19,8 +29,155 @@ pub enum Kind {
     Stop,
 }
 
+/// A frame that a rule flagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlaggedFrame {
+    /// Its number, from 1.
+    pub frame: u32,
+    /// Rule id, for example `qc.sharpness`.
+    pub rule: String,
+}
+
+/// What goes on. Frames count from 1; `taken` and `wanted` are pictures of all cameras together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+#[allow(missing_docs)] // fields are named for what the sentence says
+pub enum Situation {
+    /// Before anything is known.
+    Starting,
+    /// The daemon ended.
+    Off,
+    /// Nothing on the table.
+    Ready,
+    /// An item was named, nothing is shot yet.
+    ItemSet { item: String },
+    /// The table looks for its zero.
+    Referencing,
+    /// The table compares its place with the frames taken.
+    Comparing,
+    /// Under way to the first place.
+    Turning { deg: f64 },
+    /// First pass.
+    Shooting { frame: u32, total: u32, left_s: Option<f64>, flagged: Option<FlaggedFrame> },
+    /// Frame `nth` of those that are taken again.
+    Retaking { frame: u32, nth: u32, of: u32 },
+    /// The turn is over and a rule flagged frames; `rule` is that of the first.
+    Flagged { frames: u32, rule: String },
+    /// The turn is over and frames are not there.
+    Missing { frames: u32 },
+    /// Every frame passed.
+    Complete { frames: u32 },
+    /// Idle, and pictures are on their way.
+    Sending { pictures: u64 },
+    /// Idle, and there is no way out.
+    Offline { pictures: u64 },
+    /// Idle, and one destination is not there for a reason of its own.
+    DestinationAway { name: String, pictures: u64, reason: String },
+    /// The cloud does not take this station's sign-in.
+    SignIn { pictures: u64, reason: String },
+    /// Few more sessions fit on the disk.
+    RoomShort { sessions: u64 },
+    /// None fits.
+    RoomNone { waiting: u64 },
+    /// A required camera went away in mid-session.
+    CameraUnplugged { camera: String, taken: u32, wanted: u32 },
+    /// The link to the table went away.
+    TableLost,
+    /// The table must be referenced.
+    PositionUnknown,
+    /// A person pressed stop.
+    StoppedBy { who: String, taken: u32, wanted: u32 },
+    /// A person asked for a pause.
+    Paused { taken: u32, wanted: u32 },
+    /// The process ended in mid-session.
+    Interrupted { frame: u32, taken: u32 },
+    /// The disk failed.
+    StorageFault,
+    /// The last good configuration is in use.
+    SafeMode,
+    /// The configuration is wrong and there is none before it.
+    SafeModeClosed,
+    /// A destination refused pictures for good.
+    Refused { pictures: u64 },
+    /// Anything else that is wrong, as it was told.
+    Fault { what: String, todo: String },
+}
+
+impl Situation {
+    /// How loud it is.
+    pub fn kind(&self) -> Kind {
+        use Situation as S;
+        match self {
+            S::Ready
+            | S::ItemSet { .. }
+            | S::Complete { .. }
+            | S::Sending { .. }
+            | S::Offline { .. }
+            | S::DestinationAway { .. } => Kind::Ready,
+            S::Starting
+            | S::Referencing
+            | S::Comparing
+            | S::Turning { .. }
+            | S::Shooting { .. }
+            | S::Retaking { .. } => Kind::Busy,
+            S::Flagged { .. }
+            | S::Missing { .. }
+            | S::SignIn { .. }
+            | S::RoomShort { .. }
+            | S::PositionUnknown
+            | S::Interrupted { .. }
+            | S::SafeMode
+            | S::Refused { .. } => Kind::Warn,
+            S::Off
+            | S::RoomNone { .. }
+            | S::CameraUnplugged { .. }
+            | S::TableLost
+            | S::StoppedBy { .. }
+            | S::Paused { .. }
+            | S::StorageFault
+            | S::SafeModeClosed
+            | S::Fault { .. } => Kind::Stop,
+        }
+    }
+}
+
+/// What waits for delivery, and where to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub struct Delivery {
+    /// Pictures released and not yet proven: queued or uploading.
+    pub waiting: u64,
+    /// Of these, being sent at this moment.
+    pub uploading: u64,
+    /// Refused for good, kept on this station.
+    pub failed: u64,
+    /// Captured, not released.
+    pub held: u64,
+    /// Delivered with proof and still listed here.
+    pub confirmed: u64,
+    /// When the oldest of those that wait was captured, in ms since 1970; the wall clock's own opinion.
+    pub oldest_wall_ms: Option<i64>,
+    /// Free bytes on the data disk.
+    pub free_bytes: u64,
+    /// So many more sessions of the default recipe fit.
+    pub sessions_left: u64,
+    /// Each destination with its state.
+    #[schema(value_type = Vec<Object>)]
+    pub destinations: Vec<DestinationState>,
+}
+
+/// Which station this is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StationName {
+    /// Organisation.
+    pub org: String,
+    /// Site.
+    pub site: String,
+    /// Name within the site.
+    pub name: String,
+}
+
 /// Something that is wrong, in three sentences and a code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
     /// Stable rule id.
     pub rule: String,
@@ -40,7 +197,7 @@ impl Fault {
 }
 
 /// A session at work or in review.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionStatus {
     /// Id.
     pub id: String,
@@ -62,10 +219,14 @@ pub struct SessionStatus {
     pub retaken: u32,
     /// Frame at work, from 1.
     pub frame: Option<u32>,
+    /// Frame whose verdict is not in yet, from 1.
+    pub checking: Option<u32>,
+    /// Seconds that the rest of the first pass will take, once that can be told.
+    pub left_s: Option<f64>,
 }
 
 /// A camera of the rig.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CameraStatus {
     /// Name in the rig.
     pub name: String,
@@ -76,11 +237,12 @@ pub struct CameraStatus {
 }
 
 /// The table.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TableStatus {
     /// Model.
     pub model: String,
     /// Where it stands, as far as is known.
+    #[schema(value_type = Object)]
     pub position: Position,
     /// It is under way.
     pub moving: bool,
@@ -104,14 +266,20 @@ impl TableStatus {
 }
 
 /// The state now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Status {
+    /// Which station this is.
+    pub station: StationName,
     /// How loud.
     pub kind: Kind,
+    /// What goes on, as data.
+    pub situation: Situation,
     /// First line: what is.
     pub sentence: String,
     /// Second line: what to do.
     pub detail: String,
+    /// Every device of the rig is simulated: nothing can be hurt, and it is armed by itself.
+    pub simulated: bool,
     /// The last good configuration is in use, because the present one is wrong.
     pub safe_mode: bool,
     /// What is wrong, worst first.
@@ -122,27 +290,137 @@ pub struct Status {
     pub cameras: Vec<CameraStatus>,
     /// The table, if the rig has one.
     pub table: Option<TableStatus>,
+    /// What waits for delivery.
+    pub delivery: Delivery,
 }
 
 impl Status {
     /// Before anything is known.
-    pub fn starting() -> Self {
-        Self {
+    pub fn starting(station: StationName, simulated: bool) -> Self {
+        let mut status = Self {
+            station,
             kind: Kind::Busy,
-            sentence: "Starting".to_owned(),
-            detail: "Looking for cameras and table.".to_owned(),
+            situation: Situation::Starting,
+            sentence: String::new(),
+            detail: String::new(),
+            simulated,
             safe_mode: false,
             faults: Vec::new(),
             session: None,
             cameras: Vec::new(),
             table: None,
-        }
+            delivery: Delivery::default(),
+        };
+        status.tell(Situation::Starting);
+        status
     }
 
-    /// Sets the two lines.
-    pub fn say(&mut self, kind: Kind, sentence: impl Into<String>, detail: impl Into<String>) {
-        self.kind = kind;
-        self.sentence = sentence.into();
-        self.detail = detail.into();
+    /// Sets the situation, with its loudness and its words.
+    pub fn tell(&mut self, situation: Situation) {
+        let lines = Language::En.lines(&situation);
+        self.kind = situation.kind();
+        self.sentence = lines.first;
+        self.detail = lines.second;
+        self.situation = situation;
+    }
+
+    /// The same with what concerns delivery, which shows while nothing is on the table.
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        if let (Situation::Ready | Situation::SafeMode, Some(situation)) = (&self.situation, self.beside()) {
+            self.tell(situation);
+        }
+        self
+    }
+
+    /// What is told of an idle station: room, safe mode, refused, away, sending, in this order.
+    fn beside(&self) -> Option<Situation> {
+        let delivery = &self.delivery;
+        let pictures = delivery.waiting;
+        let away = delivery.destinations.iter().find_map(|one| match &one.failure {
+            Some(failure) if !one.online => Some((one, failure)),
+            _ => None,
+        });
+        match away {
+            _ if delivery.sessions_left == 0 => {
+                Some(Situation::RoomNone { waiting: pictures + delivery.failed + delivery.held })
+            }
+            _ if delivery.sessions_left <= ROOM_SHORT_SESSIONS => {
+                Some(Situation::RoomShort { sessions: delivery.sessions_left })
+            }
+            _ if self.situation == Situation::SafeMode => None,
+            Some((_, failure)) if failure.rule.starts_with("token-") => {
+                Some(Situation::SignIn { pictures, reason: failure.reason.clone() })
+            }
+            _ if delivery.failed > 0 => Some(Situation::Refused { pictures: delivery.failed }),
+            Some((_, failure)) if is_network(&failure.rule) => Some(Situation::Offline { pictures }),
+            Some((one, failure)) => Some(Situation::DestinationAway {
+                name: one.name.clone(),
+                pictures,
+                reason: failure.reason.clone(),
+            }),
+            None if pictures > 0 => Some(Situation::Sending { pictures }),
+            None => None,
+        }
+    }
+}
+
+/// There is no way to the destination, as opposed to a destination that is there and wants something.
+fn is_network(rule: &str) -> bool {
+    matches!(rule, "network-unreachable" | "breaker-open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turnstage_cloud_sync::queue::Failure;
+
+    fn idle(delivery: Delivery) -> Status {
+        let mut status = Status::starting(StationName::default(), true);
+        status.tell(Situation::Ready);
+        status.with_delivery(Delivery { sessions_left: 100, ..delivery })
+    }
+
+    fn away(rule: &str) -> Vec<DestinationState> {
+        let failure = Failure { rule: rule.to_owned(), reason: "why".to_owned() };
+        vec![DestinationState {
+            name: "cloud".to_owned(),
+            online: false,
+            failure: Some(failure),
+            notices: Vec::new(),
+            under_way: 0,
+        }]
+    }
+
+    #[test]
+    fn offline_is_a_way_of_working_and_never_amber() {
+        let status =
+            idle(Delivery { waiting: 36, destinations: away("network-unreachable"), ..Delivery::default() });
+        assert_eq!(status.situation, Situation::Offline { pictures: 36 });
+        assert_eq!((status.kind, status.sentence.as_str()), (Kind::Ready, "Ready, no network"));
+    }
+
+    #[test]
+    fn an_expired_token_asks_for_a_person_before_anything_else_of_delivery() {
+        let destinations = away("token-expired");
+        let status = idle(Delivery { waiting: 3, failed: 2, destinations, ..Delivery::default() });
+        assert_eq!(status.kind, Kind::Warn);
+        assert!(matches!(status.situation, Situation::SignIn { pictures: 3, .. }));
+    }
+
+    #[test]
+    fn refused_pictures_are_told_of_while_others_are_sent() {
+        let status = idle(Delivery { waiting: 3, failed: 2, ..Delivery::default() });
+        assert_eq!(status.situation, Situation::Refused { pictures: 2 });
+    }
+
+    #[test]
+    fn a_full_disk_closes_capture_and_a_session_at_work_hides_it() {
+        let full = Delivery { waiting: 40, sessions_left: 0, ..Delivery::default() };
+        let mut status = Status::starting(StationName::default(), true);
+        status.tell(Situation::Ready);
+        assert_eq!(status.clone().with_delivery(full.clone()).situation, Situation::RoomNone { waiting: 40 });
+        status.tell(Situation::Complete { frames: 36 });
+        assert_eq!(status.with_delivery(full).situation, Situation::Complete { frames: 36 });
     }
 }

@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use turnstage::clock::SystemClock;
 use turnstage::command::{Accepted, Act, Actor, Answer};
 use turnstage::config::Config;
-use turnstage::run::Running;
+use turnstage::run::{Ground, Running};
 use turnstage::session::SessionState;
 use turnstage::status::SessionStatus;
-use turnstage_cloud_sync::{Record, Sha256, Spool};
+use turnstage_cloud_sync::{Backend, Record, Sha256, Spool};
 
 /// A prerequisite is missing: a failure where `CI=true`, a line for the list of skips elsewhere.
 pub fn skip(name: &str, reason: &str) {
@@ -87,17 +87,38 @@ impl Bench {
     /// On a disk, in real time. The configuration's recipes are in `DATA/recipes`.
     pub async fn on_disk(config: &str, data: TempDir) -> Self {
         let config = read(config, data.path());
-        let start =
-            turnstage::run::Start { config, data: data.path(), locked: Vec::new(), without_disk: false };
+        let start = turnstage::run::Start::new(config, data.path());
         Self { running: Running::start(start).await.expect("the station starts"), data }
     }
 
     /// In memory, for paused time: no thread and no socket waits for a clock that only a test moves.
     pub fn in_memory(config: &str, data: TempDir) -> Self {
         let config = read(config, data.path());
-        let spool = Spool::in_memory(Arc::new(SystemClock::new()));
-        let running = Running::on(spool, None, config, data.path(), Vec::new()).expect("the station starts");
-        Self { running, data }
+        let clock = SystemClock::new();
+        let spool = Spool::in_memory(Arc::new(clock.clone()));
+        let backends = turnstage::run::backends(&config, data.path());
+        Self::on(spool, clock, backends, config, data)
+    }
+
+    /// In memory, with time and destinations of the story's own.
+    pub fn on(
+        spool: Spool,
+        clock: SystemClock,
+        backends: Vec<Arc<dyn Backend>>,
+        config: Config,
+        data: TempDir,
+    ) -> Self {
+        let ground = Ground {
+            spool,
+            opened: None,
+            config,
+            data: data.path(),
+            locked: Vec::new(),
+            told: Vec::new(),
+            clock,
+            backends,
+        };
+        Self { running: Running::on(ground).expect("the station starts"), data }
     }
 
     /// Asks as a person.
@@ -134,7 +155,8 @@ impl Bench {
     }
 }
 
-fn read(text: &str, data: &Path) -> Config {
+/// A configuration whose recipes are in `DATA/recipes`.
+pub fn read(text: &str, data: &Path) -> Config {
     let recipes = data.join("recipes").display().to_string();
     let text = format!("{text}\n[recipes]\nfolder = \"{recipes}\"\n");
     Config::from_text(Some(("test.toml", &text)), Vec::new()).expect("a good configuration")

@@ -41,7 +41,7 @@ async fn a_stop_halts_the_turn_and_nothing_moves_until_a_person_goes_on() {
     assert_eq!(session.state, SessionState::Paused);
     assert!(session.taken < 12);
     let status = bench.running.status.borrow().clone();
-    assert_eq!(status.sentence, "Stopped by operator:test");
+    assert_eq!(status.sentence, "Stopped by test");
     assert!(!booth(&bench).is_moving());
     let moves = booth(&bench).commands().iter().filter(|told| told.command.is_motion()).count();
     tokio::time::sleep(tokio::time::Duration::from_secs(600)).await;
@@ -76,7 +76,7 @@ async fn an_unplugged_camera_costs_its_own_pictures_only() {
     let id = bench.start("turn12").await;
     let session = bench.settled(&id).await;
     assert_eq!(session.state, SessionState::Paused);
-    assert_eq!(bench.running.status.borrow().faults[0].rule, "camera-failed");
+    assert_eq!(bench.running.status.borrow().faults[0].rule, "camera-unplugged");
     let fifth = bench.records(&id).await.into_iter().filter(|r| r.facts.shot == 4).count();
     assert_eq!(fifth, 1, "the other camera's picture of the same shot is kept");
     booth(&bench).replug("second");

@@ -43,8 +43,8 @@ struct Spin {
 
 async fn spins(folder: &Path) -> Result<Vec<Row>, Unmeasured> {
     let config = configure(folder)?;
-    let start = Start { config, data: folder, locked: Vec::new(), without_disk: false };
-    let running = Running::start(start).await.map_err(Unmeasured::at("start a station"))?;
+    let running =
+        Running::start(Start::new(config, folder)).await.map_err(Unmeasured::at("start a station"))?;
     say("spin: rendering 36 frames once, which takes longest");
     spin(&running, "overlap").await?;
     say("spin: 36 frames, the work overlaps the motion");

@@ -37,8 +37,7 @@ impl Desk {
     pub async fn open(config: Config, data: &Path, json: bool) -> Result<Self> {
         let org = config.station.org.clone();
         let destinations = config.destinations.keys().cloned().collect();
-        let start = Start { config, data, locked: Vec::new(), without_disk: false };
-        let running = Running::start(start).await.map_err(storage_code)?;
+        let running = Running::start(Start::new(config, data)).await.map_err(storage_code)?;
         if let Some(opened) = &running.opened {
             for sentence in opened.sentences() {
                 eprintln!("{sentence}");

@@ -59,7 +59,7 @@ pub async fn session(desk: &Desk, id: &str, json: bool) -> Result<Summary> {
         recipe: session.doc.recipe.name.clone(),
         state: session.doc.state,
         reason: session.doc.reason.clone(),
-        wanted: session.status(None).wanted,
+        wanted: session.status().wanted,
         frames: takes.len(),
         flagged: takes.values().filter(|take| take.is_flagged()).count(),
         retaken: takes.values().map(|take| take.take as usize - 1).sum(),

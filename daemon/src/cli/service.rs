@@ -17,7 +17,8 @@ use crate::motion::MotionTask;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::run::{Running, Start, backends};
-use crate::status::{Fault, Kind, Status};
+use crate::station::SAFE_MODE;
+use crate::status::{Fault, Situation, Status};
 use crate::systemd;
 
 /// The state now, below the data folder, for who cannot ask the daemon.
@@ -25,15 +26,14 @@ const STATUS: &str = "status.json";
 
 /// Runs until a signal or until a task dies.
 pub async fn run(place: &Place, strict: bool) -> Result<u8> {
-    let (config, locked) = match Config::load(place.config.as_deref()) {
+    let (config, locked, told) = match Config::load(place.config.as_deref()) {
         Ok(config) => {
             place.keep_config("");
-            (config, Vec::new())
+            (config, Vec::new(), Vec::new())
         }
         Err(e) if strict => return Err(Exit::new(exit::CONFIGURATION, e).into()),
         Err(e) => safe_mode(place, &e)?,
     };
-    let safe_mode = !locked.is_empty();
     if strict {
         let mut lines = Vec::new();
         check_devices(&config, &mut lines).await?;
@@ -41,38 +41,36 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
             return Err(Exit::new(line.code, format!("{}: {}", line.what, line.told)).into());
         }
     }
-    let start = Start { config, data: &place.data, locked, without_disk: !strict };
+    let start = Start { config, data: &place.data, locked, told, without_disk: !strict };
     let mut running = Running::start(start).await.map_err(storage_code)?;
     if let Some(opened) = &running.opened {
         opened.sentences().for_each(|sentence| tracing::info!("{sentence}"));
     }
     systemd::notify(&[NotifyState::Ready]);
-    let code = serve(place, &mut running, safe_mode).await;
+    let code = serve(place, &mut running).await;
     systemd::notify(&[NotifyState::Stopping]);
+    let mut off = running.window.status().await;
     running.stop().await;
-    let mut off = Status::starting();
-    off.say(Kind::Stop, "Off", "The station is not running.");
+    off.tell(Situation::Off);
     tell(&place.data, &off);
     code
 }
 
-async fn serve(place: &Place, running: &mut Running, safe_mode: bool) -> Result<u8> {
+async fn serve(place: &Place, running: &mut Running) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut restart = signal(SignalKind::hangup())?;
-    let mut status = running.status.clone();
+    let mut changes = running.window.changes();
     let fed = systemd::watchdog();
     let mut feed = tokio::time::interval(fed.map_or(Duration::from_secs(3600), |limit| limit / 3));
     loop {
-        let mut now = status.borrow_and_update().clone();
-        now.safe_mode = safe_mode;
-        tell(&place.data, &now);
+        tell(&place.data, &running.window.status().await);
         tokio::select! {
             _ = terminate.recv() => return Ok(exit::OK),
             _ = interrupt.recv() => return Ok(exit::OK),
             _ = restart.recv() => return Ok(exit::RESTART),
             // Its sender lives in the station task.
-            changed = status.changed() => if changed.is_err() {
+            changed = changes.next() => if !changed {
                 return Ok(exit::TASK_DIED);
             },
             died = running.died() => {
@@ -103,23 +101,35 @@ fn tell(data: &Path, status: &Status) {
     systemd::notify(&[NotifyState::Status(&line)]);
 }
 
-/// The last good configuration or the defaults, with motion locked and the reason to be read.
-fn safe_mode(place: &Place, error: &ConfigError) -> Result<(Config, Vec<Fault>)> {
+/// What the service runs on when its configuration cannot be used: configuration, what closes capture, what is told.
+type Fallback = (Config, Vec<Fault>, Vec<Fault>);
+
+/// The last good configuration, which goes on capturing, or the defaults, which do not: a station that never had a
+/// good configuration does not know its owner.
+fn safe_mode(place: &Place, error: &ConfigError) -> Result<Fallback> {
     let last = place.data.join(LAST_GOOD);
-    let kept = std::fs::read_to_string(&last).unwrap_or_default();
-    // The environment itself may be what is wrong: without it the kept text, or the embedded defaults, load.
-    let fallback = Config::load(Some(&last))
-        .or_else(|_| Config::from_text(Some((LAST_GOOD, &kept)), Vec::new()))
-        .or_else(|_| Config::from_text(None, Vec::new()))?;
+    let kept = std::fs::read_to_string(&last).ok();
+    // The environment itself may be what is wrong: without it the kept text may load.
+    let good = kept.as_ref().and_then(|text| {
+        let alone = || Config::from_text(Some((LAST_GOOD, text)), Vec::new());
+        Config::load(Some(&last)).or_else(|_| alone()).ok()
+    });
     tracing::error!(%error, "safe mode");
-    let told: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    let why = match good {
+        Some(_) => "The last settings that worked are in use.",
+        None => "Nothing is captured: no settings ever worked on this station.",
+    };
     let fault = Fault::new(
-        "config-invalid",
-        format!("Safe mode, the settings cannot be used: {}", told.join("; ")),
-        "The last settings that worked are in use; nothing is captured with them, because they may not be meant.",
+        SAFE_MODE,
+        format!("Safe mode, the settings cannot be used: {}", problems.join("; ")),
+        why,
         "Correct the named keys, then restart the station.",
     );
-    Ok((fallback, vec![fault]))
+    match good {
+        Some(config) => Ok((config, Vec::new(), vec![fault])),
+        None => Ok((Config::from_text(None, Vec::new())?, vec![fault], Vec::new())),
+    }
 }
 
 /// One line of `check`.

@@ -176,7 +176,7 @@ async fn list(desk: &Desk, json: bool) -> Result<u8> {
         };
         let records = desk.running.spool.session_records(&doc.id).await?;
         let session = Session::new(doc, &records, &desk.running.spool);
-        let status = session.status(None);
+        let status = session.status();
         if json {
             println!("{}", serde_json::to_string(&status)?);
         } else {

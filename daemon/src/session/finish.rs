@@ -17,6 +17,7 @@ use super::{FAILURES_MAX, Outcome, Session, Shot, Stage, Take, is_systematic, la
 use crate::recipe::Place;
 use crate::rig::RigCamera;
 use crate::status::Fault;
+use crate::window::thumbnails;
 
 /// Of a name that a picture already had, so much is kept.
 const NAME_BYTES_MAX: usize = 100;
@@ -95,13 +96,17 @@ impl Session {
         if again || optional {
             return Ok(());
         }
+        let rule = match error {
+            CameraError::Disconnected { .. } | CameraError::NotPresent { .. } => "camera-unplugged",
+            _ => "camera-failed",
+        };
         let todo = match error {
             CameraError::Unsupported { .. } => "Correct the configuration of this camera, then continue.",
             CameraError::Exhausted { .. } => "The folder has no more pictures: add them, or end the session.",
             _ => "Check its cable and power, then continue.",
         };
         Err(Outcome::Fault(Fault::new(
-            "camera-failed",
+            rule,
             format!("Stopped: {error}"),
             "Without this camera the session cannot be complete. The frames taken so far are safe.",
             todo,
@@ -307,14 +312,13 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
 /// Thumbnails are a cache: made again when they are missing, so a failure here is told and nothing more.
 async fn keep_thumbnails(folder: Option<&Path>, record: &Record, examined: &Examined) {
     let Some(picture) = &examined.picture else { return };
-    let Some(folder) = folder.map(|folder| folder.join(&record.facts.session)) else { return };
+    let Some(folder) = folder else { return };
     let files: Vec<_> = picture
         .thumbnails
         .iter()
-        .map(|thumb| {
-            (folder.join(format!("{:012}_{}.jpg", record.key.sequence, thumb.side_max)), thumb.jpeg.clone())
-        })
+        .map(|thumb| (thumbnails::path(folder, record, thumb.side_max), thumb.jpeg.clone()))
         .collect();
+    let folder = folder.join(&record.facts.session);
     let written = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;
         files.iter().try_for_each(|(path, jpeg)| std::fs::write(path, jpeg))

@@ -23,7 +23,7 @@ use crate::recipe::Recipe;
 pub const SESSION_SCHEMA: u32 = 1;
 
 /// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     /// Frames are being taken.

@@ -13,7 +13,7 @@ use super::finish::fetch_and_judge;
 use super::{Outcome, Session, Stage, expose, interrupted_by, turn};
 use crate::motion::{Move, MoveEnd};
 use crate::recipe::Place;
-use crate::status::{Fault, Kind};
+use crate::status::{Fault, Situation};
 
 /// Steps of the sweep to each side, over one spacing of frames.
 const STEPS: i32 = 8;
@@ -61,9 +61,7 @@ impl Session {
             (false, _, _) if self.takes.is_empty() => Reference::At(Angle::default()),
             (false, _, _) => return self.find_zero(stage).await,
         };
-        stage.status.send_modify(|status| {
-            status.say(Kind::Busy, "The table looks for its zero", "Keep clear of the table.");
-        });
+        stage.status.send_modify(|status| status.tell(Situation::Referencing));
         match stage.mover.go(Move::Reference(how)).await {
             MoveEnd::Arrived { .. } => {
                 self.zero = Zero::Good;
@@ -75,10 +73,7 @@ impl Session {
 
     /// Compares and tells what was found; always ends with a person.
     async fn find_zero(&mut self, stage: &mut Stage<'_>) -> Result<(), Outcome> {
-        stage.status.send_modify(|status| {
-            let detail = "Keep clear of the table. It moves a little to and fro.";
-            status.say(Kind::Busy, "The table compares its place with the frames taken", detail);
-        });
+        stage.status.send_modify(|status| status.tell(Situation::Comparing));
         self.zero = Zero::Lost;
         match stage.mover.go(Move::Reference(Reference::At(Angle::default()))).await {
             MoveEnd::Arrived { .. } => {}

@@ -78,9 +78,14 @@ impl Plan {
         self.first.is_empty() && self.again.is_empty()
     }
 
-    /// The first pass is over.
-    pub fn is_retaking(&self) -> bool {
-        self.first.is_empty()
+    /// Places left in the first pass.
+    pub fn first_left(&self) -> u32 {
+        distinct(&self.first)
+    }
+
+    /// Places on the list for the end of the turn.
+    pub fn again_left(&self) -> u32 {
+        distinct(&self.again)
     }
 
     fn nearest(&self, from: Option<Angle>) -> Option<u32> {
@@ -94,6 +99,10 @@ impl Plan {
         let shots = self.again.iter().map(|slot| slot.0);
         shots.min_by(|a, b| ahead(*a).total_cmp(&ahead(*b)))
     }
+}
+
+fn distinct(slots: &BTreeSet<Slot>) -> u32 {
+    slots.iter().map(|slot| slot.0).collect::<BTreeSet<_>>().len() as u32
 }
 
 #[cfg(test)]

@@ -1,0 +1,236 @@
+//! What API and pages see of the station, and the one way in which they ask it.
+//!
+//! Everything shown is read from two places: the state now (`watch<Status>`) and the spool. A running session is
+//! visible in the spool frame by frame, because a frame is accepted only when it is durable; so a page shows the same
+//! before and after a restart. Records of another organisation are never shown (V-13).
+
+mod sessions;
+pub(crate) mod thumbnails;
+pub mod views;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use turnstage_cloud_sync::spool::SpoolError;
+use turnstage_cloud_sync::store::Document;
+use turnstage_cloud_sync::uploader::DestinationState;
+use turnstage_cloud_sync::{Clock, Event, Record, Spool};
+
+use crate::clock::SystemClock;
+use crate::command::{Act, Actor, Answer, Commands, Refusal};
+use crate::config::Config;
+use crate::recipe::Recipes;
+use crate::session::SessionDoc;
+use crate::status::{Delivery, Status};
+use thumbnails::Thumbnails;
+use views::QueueView;
+
+pub use sessions::Filter;
+
+/// See the module; cheap to clone.
+#[derive(Clone)]
+pub struct Window {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    commands: Commands,
+    status: watch::Receiver<Status>,
+    destinations: watch::Receiver<Vec<DestinationState>>,
+    spool: Spool,
+    recipes: Recipes,
+    thumbnails: Thumbnails,
+    clock: SystemClock,
+    config: Config,
+}
+
+/// What a window is cut into.
+pub struct Frame {
+    /// Where commands go.
+    pub commands: Commands,
+    /// The state now.
+    pub status: watch::Receiver<Status>,
+    /// The destinations now.
+    pub destinations: watch::Receiver<Vec<DestinationState>>,
+    /// Frames, events and sessions.
+    pub spool: Spool,
+    /// Recipes.
+    pub recipes: Recipes,
+    /// Folder of thumbnails, if any is kept.
+    pub thumbnails: Option<PathBuf>,
+    /// The time.
+    pub clock: SystemClock,
+    /// Checked configuration.
+    pub config: Config,
+}
+
+/// A recipe in a list.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct RecipeLine {
+    /// Name.
+    pub name: String,
+    /// One line about it.
+    pub about: String,
+    /// Places of one session.
+    pub frames: usize,
+    /// Used when none is named.
+    pub default: bool,
+}
+
+impl Window {
+    /// A window on a station.
+    pub fn new(frame: Frame) -> Self {
+        let Frame { commands, status, destinations, spool, recipes, thumbnails, clock, config } = frame;
+        let thumbnails = Thumbnails::new(thumbnails, config.input);
+        let inner = Inner { commands, status, destinations, spool, recipes, thumbnails, clock, config };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Asks the station; every change goes through here, with its actor.
+    pub async fn ask(&self, id: Option<String>, actor: &Actor, act: Act) -> Answer {
+        match id {
+            Some(id) => self.inner.commands.ask_as(id, actor, act).await,
+            None => self.inner.commands.ask(actor, act).await,
+        }
+    }
+
+    /// The state now, with what concerns delivery. A spool that does not answer leaves the figures of delivery at 0;
+    /// the station tells of the disk.
+    pub async fn status(&self) -> Status {
+        let status = self.inner.status.borrow().clone();
+        match self.delivery().await {
+            Ok(delivery) => status.with_delivery(delivery),
+            Err(error) => {
+                tracing::warn!(%error, "the queue cannot be read");
+                status
+            }
+        }
+    }
+
+    async fn delivery(&self) -> Result<Delivery, SpoolError> {
+        let counts = self.inner.spool.counts().await?;
+        let room = self.inner.spool.room()?;
+        let pictures = self.inner.recipes.get(&self.inner.config.recipes.default).map_or(36, |recipe| {
+            let cameras = self.inner.config.rig.cameras.len().max(1);
+            recipe.plan().len() * cameras
+        });
+        let bytes = self.inner.config.storage.frame_bytes.saturating_mul(pictures as u64);
+        Ok(Delivery {
+            waiting: counts.queued + counts.uploading,
+            uploading: counts.uploading,
+            failed: counts.failed,
+            held: counts.captured,
+            confirmed: counts.confirmed,
+            oldest_wall_ms: counts.oldest_queued.map(|stamp| stamp.wall_ms),
+            free_bytes: room.free_bytes,
+            sessions_left: room.sessions_left(bytes),
+            destinations: self.inner.destinations.borrow().clone(),
+        })
+    }
+
+    /// Waits for the next change of status, destinations or event log. Keep the value between calls: what changed in
+    /// the meantime is not missed.
+    pub fn changes(&self) -> Changes {
+        Changes {
+            status: self.inner.status.clone(),
+            destinations: self.inner.destinations.clone(),
+            events: self.inner.spool.changed(),
+        }
+    }
+
+    /// The queue, with the sessions that wait.
+    pub async fn queue(&self) -> Result<QueueView, SpoolError> {
+        let counts = self.inner.spool.counts().await?;
+        let mut sessions = self.sessions(&Filter::default()).await?;
+        sessions.retain(|session| session.undelivered() > 0);
+        sessions.reverse();
+        Ok(QueueView {
+            captured: counts.captured,
+            queued: counts.queued,
+            uploading: counts.uploading,
+            confirmed: counts.confirmed,
+            failed: counts.failed,
+            superseded: counts.superseded,
+            sessions,
+        })
+    }
+
+    /// Up to `limit` events after `after`, in order.
+    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, SpoolError> {
+        self.inner.spool.events(after, limit).await
+    }
+
+    /// Follows the sequence of the newest event.
+    pub fn newest_event(&self) -> watch::Receiver<u64> {
+        self.inner.spool.changed()
+    }
+
+    /// Every recipe that can be used, and every one that cannot, with the reason as its line.
+    pub fn recipes(&self) -> Vec<RecipeLine> {
+        let default = &self.inner.config.recipes.default;
+        let line = |name: String| {
+            let (about, frames) = match self.inner.recipes.get(&name) {
+                Ok(recipe) => (recipe.about.clone(), recipe.plan().len()),
+                Err(error) => (error.to_string(), 0),
+            };
+            RecipeLine { default: name == *default, name, about, frames }
+        };
+        self.inner.recipes.names().into_iter().map(line).collect()
+    }
+
+    /// All products and destinations of one stored picture; empty for another organisation's.
+    pub async fn picture(&self, sequence: u64) -> Result<Vec<Record>, SpoolError> {
+        let records = self.inner.spool.sequence_records(sequence).await?;
+        Ok(records.into_iter().filter(|record| record.facts.org == *self.org()).collect())
+    }
+
+    /// The original bytes of a picture while they are on this station.
+    pub async fn original(&self, record: &Record) -> Option<bytes::Bytes> {
+        thumbnails::original(&self.inner.spool, record).await
+    }
+
+    /// A thumbnail: kept, or made anew from the original. Longest side `side_max`, one of 150, 600 and 1200.
+    pub async fn thumbnail(&self, record: &Record, side_max: u32) -> Option<bytes::Bytes> {
+        self.inner.thumbnails.get(&self.inner.spool, record, side_max).await
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &dyn Clock {
+        &self.inner.clock
+    }
+
+    fn org(&self) -> &String {
+        &self.inner.config.station.org
+    }
+
+    fn mine(&self, document: &Document) -> Option<Result<SessionDoc, Refusal>> {
+        match SessionDoc::read(document) {
+            Ok(doc) if doc.org != *self.org() => None,
+            read => Some(read),
+        }
+    }
+}
+
+/// See [`Window::changes`].
+pub struct Changes {
+    status: watch::Receiver<Status>,
+    destinations: watch::Receiver<Vec<DestinationState>>,
+    events: watch::Receiver<u64>,
+}
+
+impl Changes {
+    /// The next change; false when the station has ended.
+    pub async fn next(&mut self) -> bool {
+        tokio::select! {
+            changed = self.status.changed() => changed.is_ok(),
+            changed = self.events.changed() => changed.is_ok(),
+            Ok(()) = self.destinations.changed() => true,
+        }
+    }
+}
