@@ -22,7 +22,8 @@ pub enum Fault {
         /// Value of `Retry-After`, in seconds.
         retry_after_s: Option<u64>,
     },
-    /// The connection is reset after so many bytes of the body, which is how much gets through.
+    /// The connection is reset after so many bytes of the body, which is how much gets through. Where the body has no
+    /// more than that, it is served and the answer is lost.
     CutAfter(u64),
     /// The request is served, then the connection is reset instead of answered.
     SwallowAnswer,

@@ -143,9 +143,9 @@ impl Door {
                     drop(request.into_body().collect().await);
                     answer
                 }
-                None => self.serve(request, Some(fault), &reset).await,
+                None => self.serve(request, Some(fault)).await,
             },
-            None => self.serve(request, None, &reset).await,
+            None => self.serve(request, None).await,
         };
         if matches!(fault, Some(Fault::CutAfter(_) | Fault::SwallowAnswer)) {
             reset.notify_one();
@@ -155,14 +155,9 @@ impl Door {
         Ok(answer.map(Full::new))
     }
 
-    async fn serve(
-        &self,
-        request: Request<Incoming>,
-        fault: Option<Fault>,
-        reset: &Arc<Notify>,
-    ) -> Response<Bytes> {
+    async fn serve(&self, request: Request<Incoming>, fault: Option<Fault>) -> Response<Bytes> {
         let edit = match fault {
-            Some(Fault::CutAfter(bytes)) => Edit::Cut(bytes, Arc::clone(reset)),
+            Some(Fault::CutAfter(bytes)) => Edit::Cut(bytes),
             Some(Fault::FlipByte(at)) => Edit::Flip(at),
             _ => Edit::Nothing,
         };
@@ -187,7 +182,7 @@ impl Door {
 
 enum Edit {
     Nothing,
-    Cut(u64, Arc<Notify>),
+    Cut(u64),
     Flip(u64),
 }
 
@@ -206,10 +201,11 @@ impl Body for Relayed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
-        if let Edit::Cut(after, reset) = &self.edit
-            && self.passed >= *after
+        // The service sees the end of it first and the caller the reset after, so what was counted is counted by then.
+        if let Edit::Cut(after) = self.edit
+            && self.passed >= after
+            && !self.body.is_end_stream()
         {
-            reset.notify_one();
             return Poll::Ready(Some(Err("the connection was cut".into())));
         }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
@@ -232,7 +228,7 @@ impl Relayed {
     fn edited(&mut self, mut data: Bytes) -> Bytes {
         let before = self.passed;
         match &self.edit {
-            Edit::Cut(after, _) => data.truncate(usize::try_from(after - before).unwrap_or(usize::MAX)),
+            Edit::Cut(after) => data.truncate(usize::try_from(after - before).unwrap_or(usize::MAX)),
             Edit::Flip(at) => {
                 let place = at.checked_sub(before).and_then(|place| usize::try_from(place).ok());
                 if let Some(place) = place.filter(|place| *place < data.len()) {

@@ -164,7 +164,9 @@ impl MemoryCloud {
         if let Some(Fault::FlipByte(at)) = fault {
             *request.body_mut() = flipped(request.body(), at);
         }
-        if let Some(Fault::CutAfter(_)) = fault {
+        if let Some(Fault::CutAfter(bytes)) = fault
+            && bytes < request.body().len() as u64
+        {
             // Half a request: the store counts it as a failure and keeps nothing, the API never sees it whole.
             if let Some(key) = key(request.uri().path()).filter(|_| to_store) {
                 self.service.put_failed(&key);
@@ -172,7 +174,7 @@ impl MemoryCloud {
             return Err(Lost::Reset);
         }
         let mut answer = if to_store { self.put(&request) } else { self.ask(request).await };
-        if fault == Some(Fault::SwallowAnswer) {
+        if matches!(fault, Some(Fault::SwallowAnswer | Fault::CutAfter(_))) {
             return Err(Lost::Reset);
         }
         if let Some(fault) = fault {
