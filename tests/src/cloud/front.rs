@@ -161,7 +161,9 @@ impl Door {
             Some(Fault::FlipByte(at)) => Edit::Flip(at),
             _ => Edit::Nothing,
         };
-        let work = (self.serve)(request.map(|body| Relayed { body, edit, passed: 0 }));
+        let (leave, left) = oneshot::channel();
+        let relayed = |body| Relayed { body: Some(body), edit, passed: 0, leave: Some(leave) };
+        let work = (self.serve)(request.map(relayed));
         let (done, answer) = oneshot::channel();
         {
             let mut works = self.works.lock().expect("nobody panics with it");
@@ -176,6 +178,11 @@ impl Door {
         if let Some(fault) = fault {
             fault.edit(answer.headers_mut());
         }
+        // A service may refuse before it has read everything. Answering then would meet a large body with a reset that
+        // often overtakes the answer: a trap worth a story of its own, by CutAfter, and not by chance.
+        if let (Ok(rest), false) = (left.await, matches!(fault, Some(Fault::CutAfter(_)))) {
+            drop(rest.collect().await);
+        }
         answer
     }
 }
@@ -188,9 +195,19 @@ enum Edit {
 
 /// A request's body on its way, perhaps damaged.
 pub struct Relayed {
-    body: Incoming,
+    body: Option<Incoming>,
     edit: Edit,
     passed: u64,
+    leave: Option<oneshot::Sender<Incoming>>,
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        if let (Some(body), Some(leave)) = (self.body.take(), self.leave.take()) {
+            // Nobody waits for it where the caller has hung up.
+            drop(leave.send(body));
+        }
+    }
 }
 
 impl Body for Relayed {
@@ -201,14 +218,13 @@ impl Body for Relayed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
+        let cut = matches!(self.edit, Edit::Cut(after) if self.passed >= after);
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
         // The service sees the end of it first and the caller the reset after, so what was counted is counted by then.
-        if let Edit::Cut(after) = self.edit
-            && self.passed >= after
-            && !self.body.is_end_stream()
-        {
+        if cut && !body.is_end_stream() {
             return Poll::Ready(Some(Err("the connection was cut".into())));
         }
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+        let Some(frame) = ready!(Pin::new(body).poll_frame(context)) else {
             return Poll::Ready(None);
         };
         let frame = frame.map(|frame| frame.map_data(|data| self.edited(data)));
@@ -216,11 +232,11 @@ impl Body for Relayed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
