@@ -167,11 +167,11 @@ impl MemoryCloud {
         if let Some(Fault::CutAfter(bytes)) = fault
             && bytes < request.body().len() as u64
         {
-            // Half a request: the store counts it as a failure and keeps nothing, the API never sees it whole.
-            if let Some(key) = key(request.uri().path()).filter(|_| to_store) {
-                self.service.put_failed(&key);
+            // The API never sees half a request whole. The store does what it does with bytes that are not as promised.
+            if !to_store {
+                return Err(Lost::Reset);
             }
-            return Err(Lost::Reset);
+            request.body_mut().truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         let mut answer = if to_store { self.put(&request) } else { self.ask(request).await };
         if matches!(fault, Some(Fault::SwallowAnswer | Fault::CutAfter(_))) {
@@ -203,7 +203,8 @@ impl MemoryCloud {
             }
             Err(no) => no.answer(),
         };
-        if let Some(key) = key.filter(|_| counts(answer.status(), answer.body())) {
+        let put = key.filter(|_| request.method() == Method::PUT);
+        if let Some(key) = put.filter(|_| counts(answer.status(), answer.body())) {
             self.service.put_failed(&key);
         }
         answer.headers_mut().insert(header::DATE, http_date((self.clock)()));

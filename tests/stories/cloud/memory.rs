@@ -178,9 +178,15 @@ async fn another_tenant_and_a_wrong_type_are_refused_in_memory_too() {
 #[tokio::test(start_paused = true)]
 async fn five_failed_attempts_cost_fifteen_minutes() {
     let naive = Naive::start();
-    for _ in 0..5 {
+    for attempt in 0..5 {
         let (url, _) = naive.permit("f-001.jpg").await;
-        assert_eq!(store(naive.put_others(&url).await), is(400, "BadDigest"));
+        if attempt == 0 {
+            naive.cloud.faults().script("PUT", "", 1, Fault::CutAfter(3));
+            let put = naive.try_put(&url, "image/jpeg", &base64_digest(PICTURE), PICTURE).await;
+            assert_eq!(put, Err(Lost::Reset));
+        } else {
+            assert_eq!(store(naive.put_others(&url).await), is(400, "BadDigest"));
+        }
         advance(MINUTE).await;
     }
     let session = naive.cloud.sessions()[0].session_id.clone();
