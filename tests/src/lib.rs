@@ -1,5 +1,7 @@
 //! What stories share: a station in this process, the real binary as a child, and the rule about prerequisites.
 
+pub mod cloud;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! The product's stories, one module each.
 
 mod bad_input;
+mod cloud;
 mod commands;
 mod disk_full;
 mod halt;
