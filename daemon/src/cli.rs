@@ -1,9 +1,13 @@
 //! The command line: what each command is for, its options, and where its work is done.
 //!
-//! Commands that shoot run station and spool in their own process. Every command takes `--config` and `--data-dir`.
+//! Commands speak to the station that runs on the data folder, and run one in their own process where none does: the
+//! same interface either way ([`line`]). Every command takes `--config` and `--data-dir`.
 
-mod deliver;
+mod check;
+mod desk;
 mod inspect;
+mod line;
+mod people;
 mod queue;
 mod report;
 mod service;
@@ -19,6 +23,7 @@ use crate::bench;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
 use crate::systemd;
+use line::Line;
 
 /// Turnstage, the daemon of a photographic capture station.
 ///
@@ -35,9 +40,10 @@ pub struct Cli {
     /// data folder, and the others the defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder that everything is kept in.
-    #[arg(long, global = true, value_name = "DIR", default_value = "turnstage-data")]
-    data_dir: PathBuf,
+    /// Folder that everything is kept in; turnstage-data if absent. Where neither this nor --config is given and the
+    /// service is installed and runs, commands speak to it.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,11 +56,24 @@ enum Verb {
         #[arg(long)]
         strict: bool,
     },
-    /// Shoots a spin on the simulated rig and delivers it to DIR/delivered.
+    /// Opens the panel on a simulated rig, shoots a spin by itself, delivers it to DIR/delivered and stays up.
     ///
-    /// The simulated rig is armed by itself, because nothing can be hurt. With a terminal it offers one spin after
-    /// the other; with --once it ends by itself.
+    /// The simulated rig is armed by itself, because nothing can be hurt. With --once it shoots one spin without panel
+    /// and ends by itself.
     Demo(Demo),
+    /// Tells the state of the running station.
+    Status {
+        /// Print the whole state as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Halts the table of the running station now. Not a safety circuit.
+    Stop,
+    /// Who may use the panel: set, remove, list.
+    Accounts {
+        #[command(subcommand)]
+        what: people::What,
+    },
     /// Checks configuration, devices, disk and destinations, and says what to do about each.
     Check {
         /// Print one JSON object a line.
@@ -105,9 +124,12 @@ enum Verb {
 /// Options of `demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Shoot one spin and end.
+    /// Shoot one spin without panel and end.
     #[arg(long)]
     once: bool,
+    /// Port of the panel on this machine; 0 for any free one.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
     /// What stands on the simulated table: vase, car, chrome or toy.
     #[arg(long)]
     object: Option<String>,
@@ -156,12 +178,22 @@ pub struct Capture {
 pub struct Place {
     config: Option<PathBuf>,
     data: PathBuf,
+    /// Neither configuration nor data folder was named.
+    anywhere: bool,
 }
 
 /// The last configuration that worked on a data folder, kept in it.
 const LAST_GOOD: &str = "last-good.toml";
 
 impl Place {
+    /// The station that runs on this data folder; without any word of where, the installed service.
+    async fn running(&self) -> Option<Line> {
+        match Line::to_running(&self.data).await {
+            None if self.anywhere && !self.data.exists() => Line::to_service().await,
+            found => found,
+        }
+    }
+
     /// The configuration, or exit 78 with everything that is wrong.
     fn config(&self) -> Result<Config> {
         Config::load(self.config.as_deref()).map_err(refused_configuration)
@@ -229,7 +261,11 @@ fn refused_configuration(error: ConfigError) -> anyhow::Error {
 
 /// Does what the command line says; the exit code.
 pub async fn perform(cli: Cli) -> Result<u8> {
-    let place = Place { config: cli.config, data: cli.data_dir };
+    let place = Place {
+        anywhere: cli.config.is_none() && cli.data_dir.is_none(),
+        config: cli.config,
+        data: cli.data_dir.unwrap_or_else(|| PathBuf::from("turnstage-data")),
+    };
     // A person at a terminal sees progress and results; only a service tells its whole way.
     let quiet = !matches!(cli.verb, Verb::Run { .. });
     let level = place.config().map_or_else(|_| "info".to_owned(), |config| config.log.level);
@@ -237,8 +273,11 @@ pub async fn perform(cli: Cli) -> Result<u8> {
     match cli.verb {
         Verb::Run { strict } => service::run(&place, strict).await,
         Verb::Demo(options) => shoot::demo(&place, options).await,
-        Verb::Check { json } => service::check(&place, json).await,
-        Verb::Devices { json } => service::devices(json),
+        Verb::Status { json } => service::status(&place, json).await,
+        Verb::Stop => service::stop(&place).await,
+        Verb::Accounts { what } => people::perform(&place, what),
+        Verb::Check { json } => check::check(&place, json).await,
+        Verb::Devices { json } => check::devices(json),
         Verb::Import(options) => shoot::import(&place, options).await,
         Verb::Inspect { files, json } => inspect::inspect(&place, &files, json),
         Verb::Capture(options) => shoot::capture(&place, options).await,

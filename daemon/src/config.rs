@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,6 +140,25 @@ pub struct UploaderConfig {
     pub backoff_max_s: f64,
 }
 
+/// Where the panel is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PanelConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Unix socket; empty for the default.
+    pub socket: String,
+    /// Names that the panel answers to, beside plain addresses and this machine's own.
+    pub hosts: Vec<String>,
+}
+
+impl PanelConfig {
+    /// [`PanelConfig::listen`], which a loaded configuration has checked.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +181,7 @@ pub struct Config {
     pub booth: BoothOptions,
     pub destinations: BTreeMap<String, Destination>,
     pub uploader: UploaderConfig,
+    pub panel: PanelConfig,
     pub log: LogConfig,
 }
 
@@ -288,6 +309,11 @@ impl Config {
             (uploader.backoff_base_s..=86_400.0).contains(&uploader.backoff_max_s),
             "uploader.backoff_max_s",
             "must be at least uploader.backoff_base_s and at most a day (86400)",
+        );
+        demand(
+            self.panel.address().is_some(),
+            "panel.listen",
+            "must be an address and a port, for example \"127.0.0.1:8360\" or \"0.0.0.0:8360\"",
         );
         demand(
             self.log.level.parse::<tracing_subscriber::filter::Targets>().is_ok(),

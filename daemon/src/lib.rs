@@ -3,6 +3,8 @@
 //!
 //! Start reading at [`session`]: the way of one frame.
 
+pub mod access;
+pub mod api;
 pub mod audit;
 pub mod bench;
 pub mod cli;
@@ -10,7 +12,9 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod exit;
+pub mod listen;
 pub mod motion;
+pub mod panel;
 pub mod recipe;
 pub mod rig;
 pub mod run;

@@ -3,6 +3,7 @@
 //! Station, motion and uploader run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,12 @@ use turnstage_cloud_sync::spool::Opened;
 use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions};
 use turnstage_drivers::Surroundings;
 
+use crate::access::accounts::Accounts;
+use crate::api;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
 use crate::config::{Config, Destination};
+use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
@@ -49,6 +53,7 @@ pub struct Running {
     /// The booth that simulated devices stand in.
     pub around: Surroundings,
     mover: Mover,
+    panel: watch::Sender<Option<Fault>>,
     tasks: JoinSet<&'static str>,
     cancel: CancellationToken,
 }
@@ -151,10 +156,12 @@ impl Running {
         let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
+        let (panel, _) = watch::channel(None);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: status_receiver.clone(),
             destinations,
+            panel: panel.subscribe(),
             spool: spool.clone(),
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
@@ -186,7 +193,59 @@ impl Running {
             deliver(uploader, kept, failed, token).await;
             "uploader"
         });
-        Ok(Self { commands, status: status_receiver, window, spool, opened, around, mover, tasks, cancel })
+        Ok(Self {
+            commands,
+            status: status_receiver,
+            window,
+            spool,
+            opened,
+            around,
+            mover,
+            panel,
+            tasks,
+            cancel,
+        })
+    }
+
+    /// Everything that the station answers to, for who asks without a socket.
+    pub fn router(&self, data: &Path) -> axum::Router {
+        let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let hosts = [format!("{own}.local"), own].into_iter().chain(self.window.config().panel.hosts.clone());
+        api::router(self.window.clone(), Arc::new(Accounts::of(data)), hosts.collect())
+    }
+
+    /// Opens panel, interface and socket. An address beyond this machine is refused until somebody has an account: the
+    /// same port of this machine serves until then. Follow what is returned to learn what is bound.
+    pub fn open(&mut self, data: &Path) -> watch::Receiver<Found> {
+        let config = &self.window.config().panel;
+        let socket = listen::socket(&config.socket, data);
+        let mut address = config.address().unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+        let (found, finding) = watch::channel(Found::default());
+        let mut fault = self.panel.clone();
+        if !address.ip().is_loopback() && Accounts::of(data).is_empty() {
+            fault.send_replace(Some(Fault::new(
+                "panel-needs-account",
+                format!("The panel is not opened on {address}: nobody has an account on this station"),
+                "Anybody in reach could command the table.",
+                "Make one: turnstage accounts set NAME --role admin. Then restart the station.",
+            )));
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+            // What the listener tells of this machine's own address is not to take the place of that.
+            fault = watch::channel(None).0;
+        }
+        let listening =
+            Listening { address, socket, data: data.to_path_buf(), router: self.router(data), fault, found };
+        let token = self.cancel.clone();
+        self.tasks.spawn(async move {
+            listen::serve(listening, token).await;
+            "panel"
+        });
+        finding
+    }
+
+    /// Why the panel is not where it was configured.
+    pub fn panel_fault(&self) -> Option<Fault> {
+        self.panel.borrow().clone()
     }
 
     /// Resolves with the name of a task that died; pending while all live.

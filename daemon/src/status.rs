@@ -99,6 +99,8 @@ pub enum Situation {
     SafeModeClosed,
     /// A destination refused pictures for good.
     Refused { pictures: u64 },
+    /// Something that stops nothing and that a person should look at, as it was told.
+    Look { what: String, todo: String },
     /// Anything else that is wrong, as it was told.
     Fault { what: String, todo: String },
 }
@@ -127,6 +129,7 @@ impl Situation {
             | S::PositionUnknown
             | S::Interrupted { .. }
             | S::SafeMode
+            | S::Look { .. }
             | S::Refused { .. } => Kind::Warn,
             S::Off
             | S::RoomNone { .. }
@@ -292,6 +295,8 @@ pub struct Status {
     pub table: Option<TableStatus>,
     /// What waits for delivery.
     pub delivery: Delivery,
+    /// Sequence of the newest event: whoever reads this state misses nothing by following the log from here.
+    pub newest_event: u64,
 }
 
 impl Status {
@@ -310,6 +315,7 @@ impl Status {
             cameras: Vec::new(),
             table: None,
             delivery: Delivery::default(),
+            newest_event: 0,
         };
         status.tell(Situation::Starting);
         status
@@ -341,6 +347,9 @@ impl Status {
             Some(failure) if !one.online => Some((one, failure)),
             _ => None,
         });
+        if let Some(fault) = self.faults.iter().find(|fault| fault.rule.starts_with("panel-")) {
+            return Some(Situation::Look { what: fault.what.clone(), todo: fault.todo.clone() });
+        }
         match away {
             _ if delivery.sessions_left == 0 => {
                 Some(Situation::RoomNone { waiting: pictures + delivery.failed + delivery.held })

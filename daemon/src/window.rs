@@ -8,23 +8,27 @@ mod sessions;
 pub(crate) mod thumbnails;
 pub mod views;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use turnstage_cloud_sync::spool::SpoolError;
+use turnstage_cloud_sync::event::NewEvent;
+use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_cloud_sync::{Clock, Event, Record, Spool};
 
+use crate::access::Visitor;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Answer, Commands, Refusal};
 use crate::config::Config;
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
-use crate::status::{Delivery, Status};
+use crate::status::{Delivery, Fault, Status};
 use thumbnails::Thumbnails;
-use views::QueueView;
+use views::{QueueView, SessionSummary};
 
 pub use sessions::Filter;
 
@@ -38,6 +42,7 @@ struct Inner {
     commands: Commands,
     status: watch::Receiver<Status>,
     destinations: watch::Receiver<Vec<DestinationState>>,
+    panel: watch::Receiver<Option<Fault>>,
     spool: Spool,
     recipes: Recipes,
     thumbnails: Thumbnails,
@@ -53,6 +58,8 @@ pub struct Frame {
     pub status: watch::Receiver<Status>,
     /// The destinations now.
     pub destinations: watch::Receiver<Vec<DestinationState>>,
+    /// Why the panel is not where it was configured.
+    pub panel: watch::Receiver<Option<Fault>>,
     /// Frames, events and sessions.
     pub spool: Spool,
     /// Recipes.
@@ -81,9 +88,11 @@ pub struct RecipeLine {
 impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
-        let Frame { commands, status, destinations, spool, recipes, thumbnails, clock, config } = frame;
+        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config } =
+            frame;
         let thumbnails = Thumbnails::new(thumbnails, config.input);
-        let inner = Inner { commands, status, destinations, spool, recipes, thumbnails, clock, config };
+        let inner =
+            Inner { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config };
         Self { inner: Arc::new(inner) }
     }
 
@@ -98,7 +107,13 @@ impl Window {
     /// The state now, with what concerns delivery. A spool that does not answer leaves the figures of delivery at 0;
     /// the station tells of the disk.
     pub async fn status(&self) -> Status {
-        let status = self.inner.status.borrow().clone();
+        // Read first: what happens from here on is in the log after it.
+        let newest_event = *self.inner.spool.changed().borrow();
+        let mut status = self.inner.status.borrow().clone();
+        status.newest_event = newest_event;
+        if let Some(fault) = self.inner.panel.borrow().clone() {
+            status.faults.push(fault);
+        }
         match self.delivery().await {
             Ok(delivery) => status.with_delivery(delivery),
             Err(error) => {
@@ -135,14 +150,15 @@ impl Window {
         Changes {
             status: self.inner.status.clone(),
             destinations: self.inner.destinations.clone(),
+            panel: self.inner.panel.clone(),
             events: self.inner.spool.changed(),
         }
     }
 
-    /// The queue, with the sessions that wait.
-    pub async fn queue(&self) -> Result<QueueView, SpoolError> {
+    /// The queue, with the sessions that wait and that the visitor may see.
+    pub async fn queue(&self, visitor: &Visitor) -> Result<QueueView, SpoolError> {
         let counts = self.inner.spool.counts().await?;
-        let mut sessions = self.sessions(&Filter::default()).await?;
+        let mut sessions = self.sessions(&Filter::seen_by(visitor)).await?;
         sessions.retain(|session| session.undelivered() > 0);
         sessions.reverse();
         Ok(QueueView {
@@ -156,9 +172,41 @@ impl Window {
         })
     }
 
-    /// Up to `limit` events after `after`, in order.
+    /// Up to `limit` events after `after`, in order; without those of another organisation's sessions.
     pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, SpoolError> {
-        self.inner.spool.events(after, limit).await
+        let mut events = self.inner.spool.events(after, limit).await?;
+        let mut foreign: BTreeMap<String, bool> = BTreeMap::new();
+        for session in events.iter().filter_map(|event| event.session.clone()) {
+            if let Entry::Vacant(entry) = foreign.entry(session) {
+                let document = self.inner.spool.document(entry.key()).await?;
+                let is_foreign = document.is_some_and(|document| self.mine(&document).is_none());
+                entry.insert(is_foreign);
+            }
+        }
+        events.retain(|event| event.session.as_ref().is_none_or(|session| !foreign[session]));
+        Ok(events)
+    }
+
+    /// Puts something on record that is no command; a disk that does not take it is told of in the log.
+    pub async fn record(&self, event: NewEvent) {
+        let commit = Commit { events: vec![event], ..Commit::default() };
+        if let Err(error) = self.inner.spool.commit(commit).await {
+            tracing::error!(%error, "something is not in the audit log");
+        }
+    }
+
+    /// Operators see the sessions that they began, and the one at hand.
+    pub fn may_see(&self, visitor: &Visitor, session: &SessionSummary) -> Result<(), Refusal> {
+        self.may_see_session(visitor, &session.session, &session.actor)
+    }
+
+    /// The same by id and by who began it.
+    pub fn may_see_session(&self, visitor: &Visitor, id: &str, actor: &str) -> Result<(), Refusal> {
+        let at_hand = || self.inner.status.borrow().session.as_ref().is_some_and(|session| session.id == id);
+        if visitor.role.sees_all() || actor == visitor.actor.0 || at_hand() {
+            return Ok(());
+        }
+        Err(Refusal::new("role-not-allowed", "Somebody else began this session. Ask a reviewer."))
     }
 
     /// Follows the sequence of the newest event.
@@ -221,6 +269,7 @@ impl Window {
 pub struct Changes {
     status: watch::Receiver<Status>,
     destinations: watch::Receiver<Vec<DestinationState>>,
+    panel: watch::Receiver<Option<Fault>>,
     events: watch::Receiver<u64>,
 }
 
@@ -231,6 +280,7 @@ impl Changes {
             changed = self.status.changed() => changed.is_ok(),
             changed = self.events.changed() => changed.is_ok(),
             Ok(()) = self.destinations.changed() => true,
+            Ok(()) = self.panel.changed() => true,
         }
     }
 }

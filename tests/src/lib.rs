@@ -1,6 +1,7 @@
 //! What stories share: a station in this process, the real binary as a child, and the rule about prerequisites.
 
 pub mod cloud;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,9 @@ pub fn quick_rig(more: &str) -> String {
 free_bytes_soft = 2_000_000
 free_bytes_hard = 1_000_000
 frame_bytes = 200_000
+
+[panel]
+listen = "127.0.0.1:0"
 
 [destinations.local]
 backend = "directory"
@@ -126,6 +130,11 @@ impl Bench {
     /// Asks as a person.
     pub async fn ask(&self, act: Act) -> Answer {
         self.running.commands.ask(&Actor("operator:test".to_owned()), act).await
+    }
+
+    /// What a browser or a program on this machine would use.
+    pub fn client(&self) -> web::Client {
+        web::Client::of(self.running.router(self.data.path()))
     }
 
     /// Starts a session; its id.

@@ -1,5 +1,6 @@
 //! The product's stories, one module each.
 
+mod api;
 mod bad_input;
 mod cloud;
 mod commands;

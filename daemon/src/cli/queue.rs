@@ -8,17 +8,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use indicatif::ProgressBar;
+use turnstage_cloud_sync::Record;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
-use turnstage_cloud_sync::backend::{Backend, Delivery};
+use turnstage_cloud_sync::backend::{Backend, Delivery, Payload};
 use turnstage_cloud_sync::queue::State;
 use turnstage_cloud_sync::spool::{Finding, repair};
 
 use super::Place;
-use super::deliver::{Desk, released};
+use super::desk::Desk;
 use crate::clock::SystemClock;
 use crate::command::Act;
 use crate::config::RigConfig;
 use crate::exit::{self, Exit};
+use crate::window::views::QueueView;
 
 /// What to do with the queue.
 #[derive(Debug, Subcommand)]
@@ -72,35 +74,39 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
 }
 
 async fn with_desk(place: &Place, act: impl AsyncFnOnce(&mut Desk) -> Result<u8>) -> Result<u8> {
-    let mut config = place.config_of_data()?;
-    config.rig = RigConfig::default();
-    let mut desk = Desk::open(config, &place.data, false).await?;
+    let config = || {
+        let mut config = place.config_of_data()?;
+        config.rig = RigConfig::default();
+        Ok(config)
+    };
+    let mut desk = Desk::open(place, config, false).await?;
     let code = act(&mut desk).await;
     desk.close().await;
     code
 }
 
 async fn list(desk: &mut Desk, json: bool) -> Result<u8> {
-    let counts = desk.running.spool.counts().await?;
+    let queue: QueueView = desk.get("/api/v1/queue").await?;
     if json {
-        println!("{}", serde_json::to_string(&counts)?);
+        println!("{}", serde_json::to_string(&queue)?);
         return Ok(exit::OK);
     }
     for (state, count) in [
-        ("captured", counts.captured),
-        ("queued", counts.queued),
-        ("uploading", counts.uploading),
-        ("confirmed", counts.confirmed),
-        ("failed", counts.failed),
-        ("superseded", counts.superseded),
+        ("captured", queue.captured),
+        ("queued", queue.queued),
+        ("uploading", queue.uploading),
+        ("confirmed", queue.confirmed),
+        ("failed", queue.failed),
+        ("superseded", queue.superseded),
     ] {
         println!("{state:<10} {count}");
     }
-    for document in desk.running.spool.documents().await? {
-        for record in desk.running.spool.session_records(&document.id).await? {
-            if let (State::Queued | State::Failed, Some(failure)) = (record.state, &record.failure) {
-                println!("{} {}: {} ({})", document.id, record.facts.file_name, failure.reason, failure.rule);
-            }
+    for session in &queue.sessions {
+        for waiting in &session.waiting {
+            println!(
+                "{} {}: {} wait: {} ({})",
+                session.session, session.item, waiting.pictures, waiting.reason, waiting.rule
+            );
         }
     }
     Ok(exit::OK)
@@ -108,9 +114,8 @@ async fn list(desk: &mut Desk, json: bool) -> Result<u8> {
 
 async fn send(desk: &mut Desk) -> Result<u8> {
     let mut undelivered = 0;
-    for document in desk.running.spool.documents().await? {
-        let records = desk.delivered(&document.id).await?;
-        undelivered += records.iter().filter(|record| record.state != State::Confirmed).count();
+    for session in desk.sessions().await? {
+        undelivered += desk.delivered(&session.session).await?.undelivered();
     }
     println!("{undelivered} pictures wait.");
     Ok(if undelivered == 0 { exit::OK } else { exit::HARDWARE })
@@ -165,7 +170,7 @@ fn tell(findings: &[Finding]) {
 }
 
 /// `export`: originals of sessions to a folder, with manifest, read back.
-pub async fn copy(place: &Place, to: &Path, sessions: &[String]) -> Result<u8> {
+pub async fn copy(place: &Place, to: &Path, chosen: &[String]) -> Result<u8> {
     with_desk(place, async |desk| {
         let backend = DirectoryBackend::new(DirectoryOptions {
             name: "export".to_owned(),
@@ -173,30 +178,26 @@ pub async fn copy(place: &Place, to: &Path, sessions: &[String]) -> Result<u8> {
             create: false,
             require_mount: false,
         });
-        let mut chosen = Vec::new();
-        let documents = desk.running.spool.documents().await?;
-        if let Some(unknown) =
-            sessions.iter().find(|id| !documents.iter().any(|document| document.id == **id))
-        {
+        let known: Vec<String> = desk.sessions().await?.into_iter().map(|session| session.session).collect();
+        if let Some(unknown) = chosen.iter().find(|id| !known.contains(*id)) {
             return Err(Exit::new(exit::NO_INPUT, format!("there is no session {unknown}")).into());
         }
-        for document in documents {
-            if sessions.is_empty() || sessions.contains(&document.id) {
-                chosen.extend(released(desk.running.spool.session_records(&document.id).await?));
-            }
+        let mut records = Vec::new();
+        for id in known.iter().filter(|id| chosen.is_empty() || chosen.contains(*id)) {
+            records.extend(desk.get::<Vec<Record>>(&format!("/api/v1/sessions/{id}/records")).await?);
         }
-        // Of another organisation nothing is shown or handed out.
-        chosen.retain(|record| record.facts.org == desk.org());
-        // One record a destination; the bytes are the same.
-        chosen.dedup_by_key(|record| record.key.sequence);
-        let bar = ProgressBar::new(chosen.len() as u64);
+        // History stays behind, and of several destinations the bytes are the same.
+        records.retain(|record| record.state != State::Captured);
+        records.dedup_by_key(|record| record.key.sequence);
+        let bar = ProgressBar::new(records.len() as u64);
         let mut gone = 0;
-        for record in chosen {
-            let Ok(payload) = desk.running.spool.payload(&record) else {
+        for record in records {
+            if record.media.is_empty() {
                 gone += 1;
                 continue;
-            };
-            let delivery = Delivery { files: vec![(record, payload)] };
+            }
+            let bytes = desk.bytes(&format!("/api/v1/frames/{}/original", record.key.sequence)).await?;
+            let delivery = Delivery { files: vec![(record, Payload::Ram(bytes))] };
             backend.deliver(&delivery).await.map_err(|e| Exit::new(exit::STORAGE, e))?;
             bar.inc(1);
         }

@@ -1,100 +1,49 @@
 //! What is printed of a session: a table for people, one object for scripts.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use serde::Serialize;
-use turnstage_cloud_sync::queue::State;
 
-use super::deliver::Desk;
-use crate::session::{Session, SessionState, Timing};
+use super::desk::Desk;
+use crate::window::views::{SessionDetail, SessionSummary};
 
-/// A session in numbers.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    session: String,
-    item: String,
-    recipe: String,
-    state: SessionState,
-    reason: Option<String>,
-    /// Pictures that the recipe asks for.
-    wanted: usize,
-    /// Pictures that are there.
-    frames: usize,
-    /// Of these, flagged by a rule.
-    flagged: usize,
-    /// Pictures that took the place of others.
-    retaken: usize,
-    bytes: u64,
-    /// Let go, by state.
-    delivery: BTreeMap<State, usize>,
-    timing: Timing,
+/// A session in numbers, for scripts.
+#[derive(Serialize)]
+struct Summary<'a> {
+    #[serde(flatten)]
+    session: &'a SessionSummary,
+    timing: &'a crate::session::Timing,
     /// What rules found on pictures that are there.
     findings: Vec<String>,
-    /// Why pictures are not confirmed, with how many.
-    waiting: BTreeMap<String, usize>,
     /// Where the first one lies.
-    location: Option<String>,
-}
-
-impl Summary {
-    /// Pictures that were let go and are not proven.
-    pub fn undelivered(&self) -> usize {
-        self.delivery.iter().filter(|(state, _)| **state != State::Confirmed).map(|(_, count)| count).sum()
-    }
+    location: Option<&'a str>,
 }
 
 /// Prints the session; its numbers.
-pub async fn session(desk: &Desk, id: &str, json: bool) -> Result<Summary> {
-    let doc = desk.session(id).await?;
-    let records = desk.running.spool.session_records(id).await?;
-    let timing = doc.timing;
-    let session = Session::new(doc, &records, &desk.running.spool);
-    let takes = session.takes();
-    let present: Vec<u64> = takes.values().map(|take| take.sequence).collect();
-    let current = records.iter().filter(|record| present.contains(&record.key.sequence));
-    let mut summary = Summary {
-        session: id.to_owned(),
-        item: session.doc.item.clone(),
-        recipe: session.doc.recipe.name.clone(),
-        state: session.doc.state,
-        reason: session.doc.reason.clone(),
-        wanted: session.status().wanted,
-        frames: takes.len(),
-        flagged: takes.values().filter(|take| take.is_flagged()).count(),
-        retaken: takes.values().map(|take| take.take as usize - 1).sum(),
-        bytes: current.clone().map(|record| record.length).sum(),
-        delivery: BTreeMap::new(),
-        timing,
-        findings: Vec::new(),
-        waiting: BTreeMap::new(),
-        location: current.clone().find_map(|record| record.receipt.as_ref().map(|r| r.location.clone())),
-    };
-    for ((shot, camera), take) in takes {
-        let told = take
-            .findings
-            .iter()
-            .map(|f| format!("frame {} of {camera}: {} ({})", shot + 1, f.message, f.rule));
-        summary.findings.extend(told);
-    }
-    for record in current.filter(|record| record.state != State::Captured) {
-        *summary.delivery.entry(record.state).or_default() += 1;
-        if record.state != State::Confirmed
-            && let Some(why) = desk.why_waiting(record)
-        {
-            *summary.waiting.entry(why).or_default() += 1;
-        }
-    }
+pub async fn session(desk: &Desk, id: &str, json: bool) -> Result<SessionSummary> {
+    let detail = desk.session(id).await?;
     if json {
-        println!("{}", serde_json::to_string(&summary)?)
+        let summary = Summary {
+            session: &detail.summary,
+            timing: &detail.timing,
+            findings: findings(&detail),
+            location: detail.location.as_deref(),
+        };
+        println!("{}", serde_json::to_string(&summary)?);
     } else {
-        print(&summary)
+        print(&detail);
     }
-    Ok(summary)
+    Ok(detail.summary)
 }
 
-fn print(summary: &Summary) {
+fn findings(detail: &SessionDetail) -> Vec<String> {
+    let each = detail.places.iter().flat_map(|place| place.findings.iter().map(move |found| (place, found)));
+    each.map(|(place, f)| format!("frame {} of {}: {} ({})", place.frame, place.camera, f.message, f.rule))
+        .collect()
+}
+
+fn print(detail: &SessionDetail) {
     let row = |name: &str, value: String| println!("  {name:<10} {value}");
+    let summary = &detail.summary;
     println!("Session {} of {}: {:?}", summary.session, summary.item, summary.state);
     if let Some(reason) = &summary.reason {
         row("reason", reason.clone());
@@ -104,7 +53,7 @@ fn print(summary: &Summary) {
     row("flagged", summary.flagged.to_string());
     row("retaken", summary.retaken.to_string());
     row("bytes", format!("{:.1} MB", summary.bytes as f64 / 1e6));
-    let timing = &summary.timing;
+    let timing = &detail.timing;
     if timing.motion_s > 0.0 {
         let floor = timing.floor_s();
         row(
@@ -120,15 +69,15 @@ fn print(summary: &Summary) {
         );
     }
     for (state, count) in &summary.delivery {
-        row(&format!("{state:?}").to_lowercase(), count.to_string());
+        row(&state.to_string(), count.to_string());
     }
-    if let Some(location) = &summary.location {
+    if let Some(location) = &detail.location {
         row("first at", location.clone());
     }
-    for finding in &summary.findings {
+    for finding in findings(detail) {
         println!("  {finding}");
     }
-    for (reason, count) in &summary.waiting {
-        println!("  {count} not delivered: {reason}");
+    for waiting in &summary.waiting {
+        println!("  {} not delivered: {} ({})", waiting.pictures, waiting.reason, waiting.rule);
     }
 }

@@ -1,28 +1,23 @@
-//! `run`, `check` and `devices`: the station as a service, and what a technician asks before it is one.
+//! `run`, `status` and `stop`: the station as a service, and how it is asked.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::http::Method;
 use sd_notify::NotifyState;
-use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use turnstage_drivers::{Listing, camera, turntable};
 
-use super::deliver::storage_code;
-use super::{LAST_GOOD, Place};
+use super::desk::{Now, storage_code};
+use super::line::Line;
+use super::{LAST_GOOD, Place, check};
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
-use crate::motion::MotionTask;
-use crate::recipe::Recipes;
-use crate::rig::{self, Rig};
-use crate::run::{Running, Start, backends};
+use crate::run::{Running, Start};
 use crate::station::SAFE_MODE;
-use crate::status::{Fault, Situation, Status};
+use crate::status::Fault;
 use crate::systemd;
-
-/// The state now, below the data folder, for who cannot ask the daemon.
-const STATUS: &str = "status.json";
 
 /// Runs until a signal or until a task dies.
 pub async fn run(place: &Place, strict: bool) -> Result<u8> {
@@ -36,7 +31,7 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     };
     if strict {
         let mut lines = Vec::new();
-        check_devices(&config, &mut lines).await?;
+        check::devices_of(&config, &mut lines).await?;
         if let Some(line) = lines.iter().find(|line| !line.good) {
             return Err(Exit::new(line.code, format!("{}: {}", line.what, line.told)).into());
         }
@@ -46,17 +41,72 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     if let Some(opened) = &running.opened {
         opened.sentences().for_each(|sentence| tracing::info!("{sentence}"));
     }
+    if strict {
+        opened(&mut running, &place.data).await?;
+    } else {
+        running.open(&place.data);
+    }
     systemd::notify(&[NotifyState::Ready]);
-    let code = serve(place, &mut running).await;
+    let code = serve(&mut running).await;
     systemd::notify(&[NotifyState::Stopping]);
-    let mut off = running.window.status().await;
     running.stop().await;
-    off.tell(Situation::Off);
-    tell(&place.data, &off);
     code
 }
 
-async fn serve(place: &Place, running: &mut Running) -> Result<u8> {
+/// Opens the panel and waits for its address; one that cannot be had is exit 69.
+pub async fn opened(running: &mut Running, data: &Path) -> Result<SocketAddr> {
+    let mut found = running.open(data);
+    let mut changes = running.window.changes();
+    loop {
+        if let Some(fault) = running.panel_fault() {
+            return Err(Exit::new(exit::HARDWARE, format!("{}. {}", fault.what, fault.todo)).into());
+        }
+        if let Some(address) = found.borrow_and_update().address {
+            return Ok(address);
+        }
+        tokio::select! {
+            changed = found.changed() => changed?,
+            _ = changes.next() => {}
+        }
+    }
+}
+
+/// The station that runs, or exit 66.
+async fn running(place: &Place) -> Result<Line> {
+    let none = || Exit::new(exit::NO_INPUT, format!("no station runs on {}", place.data.display()));
+    place.running().await.ok_or_else(|| none().into())
+}
+
+/// `status`: the two lines and what is wrong, or the whole state.
+pub async fn status(place: &Place, json: bool) -> Result<u8> {
+    let (_, bytes) = running(place).await?.send(Method::GET, "/api/v1/status", None).await?;
+    if json {
+        println!("{}", String::from_utf8_lossy(&bytes));
+        return Ok(exit::OK);
+    }
+    let now: Now = serde_json::from_slice(&bytes)?;
+    println!("{}\n{}", now.sentence, now.detail);
+    for fault in &now.faults {
+        println!(
+            "\n{} ({})\n  why it matters: {}\n  what to do: {}",
+            fault.what, fault.rule, fault.why, fault.todo
+        );
+    }
+    Ok(exit::OK)
+}
+
+/// `stop`: the table halts.
+pub async fn stop(place: &Place) -> Result<u8> {
+    let body = Some(serde_json::json!({}));
+    let (status, bytes) = running(place).await?.send(Method::POST, "/api/v1/commands/stop", body).await?;
+    if !status.is_success() {
+        return Err(Exit::new(exit::REFUSED, String::from_utf8_lossy(&bytes)).into());
+    }
+    println!("Stopped. Look at the table, then continue at the rig.");
+    Ok(exit::OK)
+}
+
+async fn serve(running: &mut Running) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut restart = signal(SignalKind::hangup())?;
@@ -64,7 +114,8 @@ async fn serve(place: &Place, running: &mut Running) -> Result<u8> {
     let fed = systemd::watchdog();
     let mut feed = tokio::time::interval(fed.map_or(Duration::from_secs(3600), |limit| limit / 3));
     loop {
-        tell(&place.data, &running.window.status().await);
+        let now = running.window.status().await;
+        systemd::notify(&[NotifyState::Status(&format!("{} {}", now.sentence, now.detail))]);
         tokio::select! {
             _ = terminate.recv() => return Ok(exit::OK),
             _ = interrupt.recv() => return Ok(exit::OK),
@@ -84,21 +135,6 @@ async fn serve(place: &Place, running: &mut Running) -> Result<u8> {
             }
         }
     }
-}
-
-/// Keeps the whole state as a file and repeats the two lines to the service manager.
-fn tell(data: &Path, status: &Status) {
-    let line = format!("{} {}", status.sentence, status.detail);
-    let written = serde_json::to_vec_pretty(status).map_err(std::io::Error::from).and_then(|json| {
-        std::fs::create_dir_all(data)?;
-        let new = data.join(format!("{STATUS}.tmp"));
-        std::fs::write(&new, json)?;
-        std::fs::rename(new, data.join(STATUS))
-    });
-    if let Err(e) = written {
-        tracing::warn!(error = %e, line, "the status file is not written");
-    }
-    systemd::notify(&[NotifyState::Status(&line)]);
 }
 
 /// What the service runs on when its configuration cannot be used: configuration, what closes capture, what is told.
@@ -130,98 +166,4 @@ fn safe_mode(place: &Place, error: &ConfigError) -> Result<Fallback> {
         Some(config) => Ok((config, Vec::new(), vec![fault])),
         None => Ok((Config::from_text(None, Vec::new())?, vec![fault], Vec::new())),
     }
-}
-
-/// One line of `check`.
-#[derive(Debug, Serialize)]
-struct Line {
-    what: String,
-    good: bool,
-    told: String,
-    #[serde(skip)]
-    code: u8,
-}
-
-/// Checks everything and says what to do; the first failing exit code.
-pub async fn check(place: &Place, json: bool) -> Result<u8> {
-    let config = place.config()?;
-    let mut lines = vec![line("configuration", exit::CONFIGURATION, Ok("every key is good".to_owned()))];
-    let folder = &config.recipes.folder;
-    let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
-    if !folder.is_empty() && !Path::new(folder).is_dir() {
-        let why = format!("{folder} is not a folder: correct recipes.folder");
-        lines.push(line("recipes", exit::CONFIGURATION, Err(why)));
-    }
-    let default = &config.recipes.default;
-    let told = recipes.get(default).map(|_| default.clone()).map_err(|e| e.to_string());
-    lines.push(line("default recipe", exit::CONFIGURATION, told));
-    for name in recipes.names() {
-        let told = recipes.get(&name).map(|r| r.about).map_err(|e| e.to_string());
-        lines.push(line(&format!("recipe {name}"), exit::CONFIGURATION, told));
-    }
-    check_devices(&config, &mut lines).await?;
-    std::fs::create_dir_all(&place.data)
-        .map_err(|e| Exit::new(exit::STORAGE, format!("{}: {e}", place.data.display())))?;
-    lines.push(line("disk", exit::STORAGE, room(&config, &place.data)));
-    for backend in backends(&config, &place.data) {
-        let told = backend.ready().await.map(|()| "there".to_owned()).map_err(|e| e.to_string());
-        lines.push(line(&format!("destination {}", backend.name()), exit::HARDWARE, told));
-    }
-    let code = lines.iter().find(|line| !line.good).map_or(exit::OK, |line| line.code);
-    for line in &lines {
-        if json {
-            println!("{}", serde_json::to_string(line)?);
-        } else {
-            println!("{:<4} {:<24} {}", if line.good { "ok" } else { "FAIL" }, line.what, line.told);
-        }
-    }
-    Ok(code)
-}
-
-async fn check_devices(config: &Config, lines: &mut Vec<Line>) -> Result<()> {
-    let around = rig::surroundings(config).map_err(|e| Exit::new(exit::CONFIGURATION, e))?;
-    let mut rig = Rig::new(config, around.clone());
-    rig.open().await;
-    for camera in rig.status() {
-        let told = camera.fault.map_or_else(|| Ok(camera.model), Err);
-        lines.push(line(&format!("camera {}", camera.name), exit::HARDWARE, told));
-    }
-    if let Some(options) = &config.rig.turntable {
-        let told = MotionTask::probe(options, &around).await.map_err(|e| e.to_string());
-        lines.push(line("turntable", exit::HARDWARE, told));
-    }
-    Ok(())
-}
-
-fn room(config: &Config, data: &Path) -> Result<String, String> {
-    let disk = rustix::fs::statvfs(data).map_err(|e| e.to_string())?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let pictures = free.saturating_sub(config.storage.free_bytes_hard) / config.storage.frame_bytes;
-    let told = format!("{:.1} GB free, room for {pictures} pictures", free as f64 / 1e9);
-    if pictures > 0 { Ok(told) } else { Err(format!("{told}: make room, or lower storage.free_bytes_hard")) }
-}
-
-fn line(what: &str, code: u8, result: Result<String, String>) -> Line {
-    let good = result.is_ok();
-    Line { what: what.to_owned(), good, told: result.unwrap_or_else(|why| why), code }
-}
-
-/// Drivers and what they find.
-pub fn devices(json: bool) -> Result<u8> {
-    let tables = turntable::DRIVERS.iter().map(|d| ("turntable", d.name, d.about, (d.list)()));
-    let cameras = camera::DRIVERS.iter().map(|d| ("camera", d.name, d.about, (d.list)()));
-    for (kind, name, about, found) in tables.chain(cameras) {
-        if json {
-            println!(
-                "{}",
-                serde_json::json!({ "kind": kind, "driver": name, "about": about, "found": found })
-            );
-            continue;
-        }
-        println!("{kind:<10} {name:<8} {about}");
-        for Listing { id, label, problem, .. } in found {
-            println!("{:<19} {id}  {label}{}", "", problem.map(|p| format!("  ({p})")).unwrap_or_default());
-        }
-    }
-    Ok(exit::OK)
 }

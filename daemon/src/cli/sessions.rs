@@ -5,13 +5,12 @@ use std::io::{BufRead, IsTerminal};
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::deliver::Desk;
+use super::desk::Desk;
 use super::{Place, report, shoot};
 use crate::clock::readable;
 use crate::command::{Act, Override, Which};
 use crate::config::RigConfig;
 use crate::exit;
-use crate::session::{Session, SessionDoc};
 
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
@@ -89,12 +88,16 @@ pub enum What {
 /// Does it.
 pub async fn perform(place: &Place, what: What) -> Result<u8> {
     let json = matches!(what, What::Resume { json: true, .. } | What::Retake { json: true, .. });
-    let mut config = place.config_of_data()?;
-    if !matches!(what, What::Resume { .. } | What::Retake { .. }) {
-        // Nothing is shot: cameras and table are left alone.
-        config.rig = RigConfig::default();
-    }
-    let mut desk = Desk::open(config, &place.data, json).await?;
+    let shoots = matches!(what, What::Resume { .. } | What::Retake { .. });
+    let config = || {
+        let mut config = place.config_of_data()?;
+        if !shoots {
+            // Nothing is shot: cameras and table are left alone.
+            config.rig = RigConfig::default();
+        }
+        Ok(config)
+    };
+    let mut desk = Desk::open(place, config, json).await?;
     let code = act(&mut desk, what).await;
     desk.close().await;
     code
@@ -111,7 +114,7 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
             let go = |confirm| Act::Resume { session: Some(session.clone()), anew, confirm };
             desk.ask(go(false)).await?;
             let mut state = desk.follow(&session).await?;
-            if found_place(desk) && (confirm || agrees(desk)?) {
+            if found_place(desk).await? && (confirm || agrees(desk).await?) {
                 desk.ask(go(true)).await?;
                 state = desk.follow(&session).await?;
             }
@@ -148,13 +151,13 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
 }
 
 /// The station compared frames and waits for a person.
-fn found_place(desk: &Desk) -> bool {
-    desk.running.status.borrow().faults.iter().any(|fault| fault.rule == "position-match")
+async fn found_place(desk: &Desk) -> Result<bool> {
+    Ok(desk.status().await?.faults.iter().any(|fault| fault.rule == "position-match"))
 }
 
 /// Asks the person at the terminal; without one the answer is no.
-fn agrees(desk: &Desk) -> Result<bool> {
-    let what = desk.running.status.borrow().sentence.clone();
+async fn agrees(desk: &Desk) -> Result<bool> {
+    let what = desk.status().await?.sentence;
     let input = std::io::stdin();
     if !input.is_terminal() {
         return Ok(false);
@@ -166,30 +169,20 @@ fn agrees(desk: &Desk) -> Result<bool> {
 }
 
 async fn list(desk: &Desk, json: bool) -> Result<u8> {
-    for document in desk.running.spool.documents().await? {
-        let doc = match SessionDoc::read(&document) {
-            Ok(doc) => doc,
-            Err(refusal) => {
-                eprintln!("{refusal}");
-                continue;
-            }
-        };
-        let records = desk.running.spool.session_records(&doc.id).await?;
-        let session = Session::new(doc, &records, &desk.running.spool);
-        let status = session.status();
+    for session in desk.sessions().await? {
         if json {
-            println!("{}", serde_json::to_string(&status)?);
+            println!("{}", serde_json::to_string(&session)?);
         } else {
             println!(
                 "{}  {}  {:<12} {:<10} {:>3}/{:<3} {} flagged  {}",
-                status.id,
-                readable(session.doc.started_at.wall_ms),
-                format!("{:?}", status.state).to_lowercase(),
-                status.recipe,
-                status.taken,
-                status.wanted,
-                status.flagged.len(),
-                status.item,
+                session.session,
+                readable(session.started_wall_ms),
+                format!("{:?}", session.state).to_lowercase(),
+                session.recipe,
+                session.frames,
+                session.wanted,
+                session.flagged,
+                session.item,
             );
         }
     }

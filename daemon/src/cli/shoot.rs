@@ -1,80 +1,94 @@
 //! `demo`, `capture` and `import`: one session each, from the start command to the proof of delivery.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Result;
 use turnstage_drivers::camera::replay;
 use turnstage_drivers::{DeviceOptions, sim};
 
-use super::deliver::Desk;
+use super::desk::{Desk, asked_to_end};
+use super::service::opened;
 use super::{Capture, Demo, Import, Place, report};
 use crate::command::Act;
-use crate::config::{CameraConfig, DEMO};
+use crate::config::{CameraConfig, Config, DEMO};
 use crate::exit::{self, Exit};
+use crate::rig;
 use crate::session::SessionState;
 
-/// Spins on the simulated rig.
+/// Spins on the simulated rig, with the panel.
 pub async fn demo(place: &Place, options: Demo) -> Result<u8> {
     let mut config = place.config_or_demo()?;
-    let table = config.rig.turntable.iter();
-    if table
-        .chain(config.rig.cameras.values().map(|camera| &camera.device))
-        .any(|device| device.driver != "sim")
-    {
+    if !rig::is_simulated(&config) {
         let why = "demo runs on simulated devices only; use capture for this configuration";
         return Err(Exit::new(exit::USAGE, why).into());
     }
     place.keep_config(DEMO);
-    if let Some(object) = options.object {
-        let name = toml::Value::String(object.clone());
-        config.booth.object = name.clone().try_into::<sim::Object>().map_err(|_| {
-            let known = "vase, car, chrome, toy";
-            Exit::new(exit::USAGE, format!("there is no object \"{object}\"; there are: {known}"))
-        })?;
-        // A spin that is taken up later finds the same thing on the table.
-        place.amend_config("booth", "object", name);
+    if let Some(object) = &options.object {
+        put(place, &mut config, object)?;
+    }
+    if let Some(port) = options.port {
+        config.panel.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
     }
     if !options.json {
         println!("Simulated rig, armed by itself. Everything is kept in {}.", place.data.display());
     }
-    let mut number = 0;
-    loop {
-        number += 1;
-        let mut desk = Desk::open(config.clone(), &place.data, options.json).await?;
-        let item = format!("demo-{number}");
-        let code = whole_session(&mut desk, &item, options.recipe.clone(), true, options.json).await;
-        desk.close().await;
-        let code = code?;
-        if options.once || code != exit::OK || !another()? {
-            return Ok(code);
+    let mut desk = Desk::start(config, &place.data, options.json).await?;
+    let code = spin(place, &mut desk, &options).await;
+    desk.close().await;
+    code
+}
+
+/// Something else on the simulated table; a spin that is taken up later finds the same.
+fn put(place: &Place, config: &mut Config, object: &str) -> Result<()> {
+    let name = toml::Value::String(object.to_owned());
+    config.booth.object = name.clone().try_into::<sim::Object>().map_err(|_| {
+        Exit::new(exit::USAGE, format!("there is no object \"{object}\"; there are: vase, car, chrome, toy"))
+    })?;
+    place.amend_config("booth", "object", name);
+    Ok(())
+}
+
+async fn spin(place: &Place, desk: &mut Desk, options: &Demo) -> Result<u8> {
+    if let (false, Some(running)) = (options.once, desk.running.as_mut()) {
+        let address = opened(running, &place.data).await?;
+        println!("The panel is open: http://{address}/");
+    }
+    let number = desk.sessions().await?.len() + 1;
+    let item = format!("demo-{number}");
+    let shot = whole_session(desk, &item, options.recipe.clone(), true, options.json).await;
+    if options.once {
+        return shot;
+    }
+    if let Err(why) = shot {
+        // An open session of an earlier run, for example: the panel shows it and offers what can be done.
+        eprintln!("turnstage: {why:#}");
+    }
+    println!("The panel stays open for the next spin. Ctrl-C ends.");
+    let died = desk.running.as_mut().map(|running| running.died());
+    tokio::select! {
+        asked = asked_to_end() => asked.map(|()| exit::OK),
+        died = async { match died { Some(died) => died.await, None => std::future::pending().await } } => {
+            Err(Exit::new(exit::TASK_DIED, died).into())
         }
     }
 }
 
-/// Asks at the terminal; without one there is no other spin.
-fn another() -> Result<bool> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Ok(false);
-    }
-    println!("Enter shoots another spin, q ends.");
-    let mut line = String::new();
-    Ok(input.lock().read_line(&mut line)? > 0 && !line.trim().eq_ignore_ascii_case("q"))
-}
-
 /// One session on the configured rig.
 pub async fn capture(place: &Place, options: Capture) -> Result<u8> {
-    let config = place.config()?;
-    place.keep_config("");
-    let mut desk = Desk::open(config, &place.data, options.json).await?;
+    let config = || {
+        let config = place.config()?;
+        place.keep_config("");
+        Ok(config)
+    };
+    let mut desk = Desk::open(place, config, options.json).await?;
     let code = whole_session(&mut desk, &options.item, options.recipe, options.release, options.json).await;
     desk.close().await;
     code
 }
 
-/// A folder as a session.
+/// A folder as a session, shot by a replay camera in this process.
 pub async fn import(place: &Place, options: Import) -> Result<u8> {
     let mut config = place.config_or_demo()?;
     place.keep_config(DEMO);
@@ -94,7 +108,7 @@ pub async fn import(place: &Place, options: Import) -> Result<u8> {
             .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
         name.unwrap_or_else(|| "import".to_owned())
     });
-    let mut desk = Desk::open(config, &place.data, options.json).await?;
+    let mut desk = Desk::start(config, &place.data, options.json).await?;
     let code = whole_session(&mut desk, &item, Some(options.recipe), true, options.json).await;
     desk.close().await;
     code
@@ -140,7 +154,7 @@ pub async fn conclude(
     }
     let summary = report::session(desk, id, json).await?;
     if state != SessionState::Review {
-        let faults = desk.running.status.borrow().faults.clone();
+        let faults = desk.status().await?.faults;
         let code = match faults.first().map(|fault| fault.rule.as_str()) {
             Some("storage-fault" | "disk-full") => exit::STORAGE,
             Some(_) => exit::HARDWARE,

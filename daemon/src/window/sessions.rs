@@ -8,6 +8,7 @@ use turnstage_cloud_sync::spool::SpoolError;
 
 use super::Window;
 use super::views::{FrameState, FrameView, SessionDetail, SessionSummary, Try, Waiting};
+use crate::access::Visitor;
 use crate::command::Refusal;
 use crate::session::{Session, SessionDoc, SessionState, Take};
 use crate::status::SessionStatus;
@@ -21,6 +22,16 @@ pub struct Filter {
     pub before: Option<String>,
     /// At most so many.
     pub limit: Option<usize>,
+    /// Begun by this actor.
+    pub actor: Option<String>,
+}
+
+impl Filter {
+    /// Every session that a visitor may see.
+    pub fn seen_by(visitor: &Visitor) -> Self {
+        let actor = (!visitor.role.sees_all()).then(|| visitor.actor.0.clone());
+        Self { actor, ..Self::default() }
+    }
 }
 
 impl Window {
@@ -34,6 +45,9 @@ impl Window {
                 continue;
             }
             let Some(Ok(doc)) = self.mine(document) else { continue };
+            if filter.actor.as_ref().is_some_and(|actor| doc.actor != *actor) {
+                continue;
+            }
             if wanted.as_ref().is_some_and(|wanted| !doc.item.to_lowercase().contains(wanted)) {
                 continue;
             }
@@ -113,12 +127,14 @@ impl Window {
             .collect();
         let mut delivery: BTreeMap<State, usize> = BTreeMap::new();
         let mut reasons: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut stuck = 0;
         for record in current.iter().filter(|record| record.state != State::Captured) {
             *delivery.entry(record.state).or_default() += 1;
             if record.state != State::Confirmed
                 && let Some(why) = self.why_waiting(record)
             {
                 *reasons.entry(why).or_default() += 1;
+                stuck += usize::from(record.state == State::Queued);
             }
         }
         let waiting = reasons.into_iter();
@@ -137,6 +153,7 @@ impl Window {
             bytes: bytes_once(&current),
             delivery,
             waiting: waiting.map(|((rule, reason), pictures)| Waiting { pictures, rule, reason }).collect(),
+            stuck,
             cover: takes.values().next().map(|take| take.sequence),
         }
     }

@@ -137,6 +137,8 @@ pub struct SessionSummary {
     pub delivery: BTreeMap<State, usize>,
     /// Why pictures are not confirmed.
     pub waiting: Vec<Waiting>,
+    /// Of these queued, the ones that wait for something that this station cannot bring about now.
+    pub stuck: usize,
     /// Picture that stands for the session in a list.
     pub cover: Option<u64>,
 }

@@ -112,7 +112,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "Bild abgelehnt", "Bilder abgelehnt"),
             "Sie sind sicher. Grund unter Sitzungen.".to_owned(),
         ),
-        S::Fault { what, todo } => (what.clone(), todo.clone()),
+        S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }

@@ -117,7 +117,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "picture was refused", "pictures were refused"),
             "They are safe. See why under Sessions.".to_owned(),
         ),
-        S::Fault { what, todo } => (what.clone(), todo.clone()),
+        S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }

@@ -1,0 +1,93 @@
+//! The event log, for those who must not miss anything: a page that waits, and a stream that resumes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use turnstage_cloud_sync::Event;
+use utoipa::IntoParams;
+
+use super::problem::Problem;
+use super::{Here, Query};
+use crate::window::Window;
+
+/// Events on a page.
+const PAGE: usize = 256;
+/// Longest wait for a page.
+const WAIT_MS_MAX: u64 = 30_000;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    /// Later than this sequence; from the beginning if absent (the stream: from now).
+    after: Option<u64>,
+    /// At most so many, 1 to 1000; 256 if absent.
+    limit: Option<usize>,
+    /// Wait so long for the first one, at most 30000 ms; 0 if absent.
+    wait_ms: Option<u64>,
+}
+
+/// Events in order, each with its sequence and its hash; waits for the next one if asked to.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(After),
+    responses((status = 200, body = Vec<Object>)))]
+pub async fn page(State(api): Here, Query(which): Query<After>) -> Result<Json<Vec<Event>>, Problem> {
+    let after = which.after.unwrap_or_default();
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, 1000);
+    let mut newest = api.window.newest_event();
+    let wait = Duration::from_millis(which.wait_ms.unwrap_or_default().min(WAIT_MS_MAX));
+    // Whether one came or not, the log says what there is.
+    drop(tokio::time::timeout(wait, newest.wait_for(|newest| *newest > after)).await);
+    Ok(Json(api.window.events(after, limit).await?))
+}
+
+/// Server-sent events: `id` is the sequence, `event` the kind, `data` the event. `Last-Event-ID` resumes.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "events", params(After),
+    responses((status = 200, content_type = "text/event-stream")))]
+pub async fn stream(
+    State(api): Here,
+    headers: HeaderMap,
+    Query(which): Query<After>,
+) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let newest = api.window.newest_event();
+    let after = last.or(which.after).unwrap_or_else(|| *newest.borrow());
+    let follower = Follower { window: api.window, newest, after, page: Vec::new().into_iter() };
+    let messages = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        let message = Message::default().id(event.sequence.to_string()).event(&event.kind);
+        let message = message.json_data(&event).unwrap_or_else(|_| Message::default().event("unwritable"));
+        Some((Ok(message), follower))
+    });
+    Sse::new(messages).keep_alive(KeepAlive::new().interval(Duration::from_secs(5)))
+}
+
+struct Follower {
+    window: Window,
+    newest: tokio::sync::watch::Receiver<u64>,
+    after: u64,
+    page: std::vec::IntoIter<Event>,
+}
+
+impl Follower {
+    /// `None` when the station has ended.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.page.next() {
+                return Some(event);
+            }
+            let after = self.after;
+            self.newest.wait_for(|newest| *newest > after).await.ok()?;
+            let newest = *self.newest.borrow();
+            let page = self.window.events(after, PAGE).await.ok()?;
+            // What was left out belongs to another organisation and is passed over.
+            self.after = if page.len() < PAGE { newest } else { page.last()?.sequence };
+            self.page = page.into_iter();
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Pages.
+
+use axum::Router;
+
+use crate::window::Window;
+
+/// Pages.
+pub fn router(window: Window) -> Router {
+    drop(window);
+    Router::new()
+}
