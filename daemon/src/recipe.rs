@@ -13,6 +13,8 @@ use turnstage_drivers::camera::Settings;
 use turnstage_pipeline::privacy::CaptureClass;
 use turnstage_pipeline::qc;
 
+use crate::config::RecipesConfig;
+
 /// What is photographed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -217,6 +219,12 @@ impl Recipes {
     /// Built-in ones, and those in `folder` before them.
     pub fn new(folder: Option<&Path>) -> Self {
         Self { folder: folder.map(Path::to_path_buf) }
+    }
+
+    /// Those of a configuration.
+    pub fn of(config: &RecipesConfig) -> Self {
+        let folder = &config.folder;
+        Self::new((!folder.is_empty()).then(|| Path::new(folder)))
     }
 
     /// One by name, read anew each time so that an edit takes effect with the next session.

@@ -142,18 +142,9 @@ impl Running {
         let (commands, command_receiver) = Commands::channel();
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let mover = drive(&config, &around, &mut tasks, &cancel);
 
-        let reopen = Duration::from_secs_f64(config.motion.reopen_s);
-        let table = config.rig.turntable.clone();
-        let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.approach_deg, reopen);
-        let token = cancel.clone();
-        tasks.spawn(async move {
-            motion.run(token).await;
-            "motion"
-        });
-
-        let folder = &config.recipes.folder;
-        let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
+        let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
@@ -281,6 +272,24 @@ impl Running {
         }
         self.spool
     }
+}
+
+/// Starts the motion task.
+fn drive(
+    config: &Config,
+    around: &Surroundings,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) -> Mover {
+    let reopen = Duration::from_secs_f64(config.motion.reopen_s);
+    let table = config.rig.turntable.clone();
+    let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.approach_deg, reopen);
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        motion.run(token).await;
+        "motion"
+    });
+    mover
 }
 
 async fn open_spool(

@@ -61,8 +61,8 @@ impl Rig {
             ran.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
         let open =
             sessions.filter(|s| !["released", "aborted"].contains(&s["state"].as_str().unwrap_or_default()));
-        open.max_by_key(|s| s["id"].to_string())
-            .map(|session| session["id"].as_str().expect("an id").to_owned())
+        open.max_by_key(|s| s["session"].to_string())
+            .map(|session| session["session"].as_str().expect("an id").to_owned())
     }
 }
 

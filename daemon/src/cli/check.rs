@@ -33,7 +33,7 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
     let config = place.config()?;
     let mut lines = vec![line("configuration", exit::CONFIGURATION, Ok("every key is good".to_owned()))];
     let folder = &config.recipes.folder;
-    let recipes = Recipes::new((!folder.is_empty()).then(|| Path::new(folder)));
+    let recipes = Recipes::of(&config.recipes);
     if !folder.is_empty() && !Path::new(folder).is_dir() {
         let why = format!("{folder} is not a folder: correct recipes.folder");
         lines.push(line("recipes", exit::CONFIGURATION, Err(why)));
