@@ -111,7 +111,9 @@ impl Uploader {
         clock: Arc<dyn Clock>,
         options: UploaderOptions,
     ) -> Self {
-        let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend));
+        let newest = *spool.changed().borrow();
+        let named =
+            |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend, newest));
         let destinations: BTreeMap<_, _> = backends.into_iter().map(named).collect();
         let states = destinations.iter().map(|(name, one)| one.state(name, 0)).collect();
         Self {

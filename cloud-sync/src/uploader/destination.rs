@@ -52,8 +52,9 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend, reach: Reach::Online, failure: None, vain: 0, upkeep: Upkeep::new() }
+    /// `newest` is the last event so far.
+    pub fn new(backend: Arc<dyn Backend>, newest: u64) -> Self {
+        Self { backend, reach: Reach::Online, failure: None, vain: 0, upkeep: Upkeep::new(newest) }
     }
 
     /// Takes in what a probe said, unless a delivery or the network knew better in the meantime.

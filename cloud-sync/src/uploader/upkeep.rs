@@ -37,8 +37,8 @@ pub(super) struct Told {
 }
 
 impl Upkeep {
-    pub fn new() -> Self {
-        Self { tend_at_ms: Some(0), tell_at_ms: Some(0), told: 0 }
+    pub fn new(newest: u64) -> Self {
+        Self { tend_at_ms: Some(0), tell_at_ms: Some(0), told: newest }
     }
 
     /// Tells at once what waits.
@@ -58,14 +58,12 @@ impl Uploader {
     /// Where each destination stands in the log. A new one, or a new organisation's, begins at the end: what happened
     /// before is none of its business (V-13).
     pub(super) async fn read_cursors(&mut self) {
-        let newest = *self.spool.changed().borrow();
         for (name, one) in &mut self.destinations {
+            let Some(dir) = self.spool.dir().map(Path::to_owned) else { continue };
             if !one.backend.takes_events() {
                 continue;
             }
-            one.upkeep.told = newest;
-            let Some(dir) = self.spool.dir().map(Path::to_owned) else { continue };
-            let new = Cursor { org: self.options.org.clone(), told: newest };
+            let new = Cursor { org: self.options.org.clone(), told: one.upkeep.told };
             let name = name.clone();
             match tokio::task::spawn_blocking(move || cursor::open(&dir, &name, new)).await {
                 Ok(Ok(told)) => one.upkeep.told = told,
