@@ -1,6 +1,6 @@
 //! Starts and ends the tasks of a station: the only file that spawns them.
 //!
-//! Station, motion and uploader run under one `JoinSet` and one cancellation token. A task that ends by itself is a
+//! Station, motion, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
+use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
 use turnstage_cloud_sync::backoff::Backoff;
 use turnstage_cloud_sync::spool::Opened;
 use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions};
@@ -23,6 +24,7 @@ use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
 use crate::config::{Config, Destination};
 use crate::motion::{MotionTask, Mover};
+use crate::network;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::station::{Parts, Station};
@@ -139,6 +141,12 @@ impl Running {
             "station"
         });
 
+        let (wake, token) = (uploader.wake(), cancel.clone());
+        tasks.spawn(async move {
+            network::watch(wake, token).await;
+            "network"
+        });
+
         let token = cancel.clone();
         let kept = spool.clone();
         tasks.spawn(async move {
@@ -216,6 +224,12 @@ pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
                 create: *create,
                 require_mount: *require_mount,
             })) as Arc<dyn Backend>
+        }
+        Destination::Imaging360 { url, token_file } => {
+            let owner = &config.station;
+            let options = Imaging360Options::new(name, url, &owner.org, &owner.site, data.join(token_file));
+            let clock = Arc::new(SystemClock::new());
+            Arc::new(Imaging360::new(options, clock, imaging360::http_transport())) as Arc<dyn Backend>
         }
     });
     each.collect()

@@ -13,6 +13,7 @@ use crate::spool::test_support::{event, file, options};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::{ClockQuality, Sha256, Stamp};
 
+mod restart;
 mod upkeep;
 
 /// Goes with tokio's clock, which the tests pause.

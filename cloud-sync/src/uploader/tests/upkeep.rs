@@ -2,13 +2,12 @@
 
 use super::*;
 use crate::event::Event;
-use crate::spool::SpoolOptions;
 
 /// A cloud that listens to events and takes every file.
-struct Listener {
+pub(super) struct Listener {
     wants: Wants,
     /// Kinds of the events that it was told.
-    told: watch::Sender<Vec<String>>,
+    pub told: watch::Sender<Vec<String>>,
     /// So many tellings fail from now on.
     deaf: AtomicUsize,
     /// What they fail with.
@@ -18,7 +17,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(excuse: PutError) -> Arc<Self> {
+    pub fn new(excuse: PutError) -> Arc<Self> {
         Arc::new(Self {
             wants: Fake::new("", |delivery, _| proof(delivery)).wants,
             told: watch::Sender::default(),
@@ -29,7 +28,7 @@ impl Listener {
         })
     }
 
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         self.told.borrow().clone()
     }
 }
@@ -73,7 +72,7 @@ impl Backend for Listener {
 }
 
 /// An uploader to the listener alone.
-fn start(spool: &Spool, cloud: &Arc<Listener>, org: &str) -> Rig {
+pub(super) fn start(spool: &Spool, cloud: &Arc<Listener>, org: &str) -> Rig {
     let options = UploaderOptions { org: org.to_owned(), seed: Some(1), ..UploaderOptions::default() };
     let uploader = Uploader::new(spool.clone(), vec![cloud.clone() as Arc<dyn Backend>], clock(), options);
     let (wake, cancel, states) = (uploader.wake(), CancellationToken::new(), uploader.states());
@@ -81,7 +80,7 @@ fn start(spool: &Spool, cloud: &Arc<Listener>, org: &str) -> Rig {
     Rig { spool: spool.clone(), wake, cancel, states, running }
 }
 
-async fn happened(spool: &Spool, kinds: &[&str]) {
+pub(super) async fn happened(spool: &Spool, kinds: &[&str]) {
     let events = kinds.iter().map(|kind| event(kind)).collect();
     spool.commit(Commit { events, ..Commit::default() }).await.unwrap();
 }
@@ -149,36 +148,6 @@ async fn what_happens_while_offline_is_told_afterwards() {
     rig.until(|counts| counts.confirmed == 1).await;
     a_while().await;
     assert_eq!(cloud.told(), ["destination.offline", "destination.online"]);
-}
-
-#[tokio::test]
-async fn after_a_restart_the_telling_goes_on_where_it_was_and_never_with_a_former_owners_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let options: SpoolOptions = options(dir.path());
-    let cloud = Listener::new(busy());
-    let run = async |org: &str, kinds: &[&str], told: usize| {
-        let (spool, _) = Spool::open(options.clone(), clock()).unwrap();
-        let rig = start(&spool, &cloud, org);
-        happened(&spool, kinds).await;
-        let mut news = cloud.told.subscribe();
-        let waiting = news.wait_for(|all| all.len() >= told);
-        drop(tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap());
-        rig.cancel.cancel();
-        rig.running.await.unwrap().unwrap();
-        spool.close().await;
-    };
-    run("org", &["session.started"], 1).await;
-    let (spool, _) = Spool::open(options.clone(), clock()).unwrap();
-    happened(&spool, &["session.released"]).await;
-    spool.close().await;
-    run("org", &["session.aborted"], 3).await;
-    assert_eq!(cloud.told(), ["session.started", "session.released", "session.aborted"]);
-
-    let (spool, _) = Spool::open(options.clone(), clock()).unwrap();
-    happened(&spool, &["session.released"]).await;
-    spool.close().await;
-    run("new", &["session.started"], 4).await;
-    assert_eq!(cloud.told()[3..], ["session.started"]);
 }
 
 #[tokio::test(start_paused = true)]
