@@ -46,6 +46,23 @@ pub(super) fn open(dir: &Path, destination: &str, new: Cursor) -> io::Result<u64
     }
 }
 
+/// Forgets where other organisations stood, for every destination: should the station come back to one, what happened
+/// in the meantime must not be told there.
+pub(super) fn forget_others(dir: &Path, org: &str) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(|name| name.starts_with("told-") && name.ends_with(".json")) {
+            continue;
+        }
+        let stored = serde_json::from_slice::<Stored>(&fs::read(entry.path())?).ok();
+        if stored.is_none_or(|stored| stored.cursor.org != org) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    File::open(dir)?.sync_all()
+}
+
 pub(super) fn write(dir: &Path, destination: &str, cursor: &Cursor) -> io::Result<()> {
     let path = path(dir, destination);
     let part = path.with_extension("part");
@@ -84,6 +101,18 @@ mod tests {
             "back again: still nothing of then"
         );
         assert_eq!(open(dir.path(), "a/cloud", end("org", 3)).unwrap(), 3, "the log was rebuilt");
+    }
+
+    #[test]
+    fn a_destination_that_was_away_while_another_organisation_owned_the_station_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "cloud", &end("org", 7)).unwrap();
+        write(dir.path(), "other", &end("new", 8)).unwrap();
+        fs::write(dir.path().join("lock"), "").unwrap();
+        forget_others(dir.path(), "new").unwrap();
+        assert_eq!(open(dir.path(), "cloud", end("org", 20)).unwrap(), 20);
+        assert_eq!(open(dir.path(), "other", end("new", 20)).unwrap(), 8);
+        assert!(dir.path().join("lock").exists());
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl Uploader {
     /// Where each destination stands in the log. A new one, or a new organisation's, begins at the end: what happened
     /// before is none of its business (V-13).
     pub(super) async fn read_cursors(&mut self) {
+        if let Some(dir) = self.spool.dir().map(Path::to_owned) {
+            let org = self.options.org.clone();
+            match tokio::task::spawn_blocking(move || cursor::forget_others(&dir, &org)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "what former owners were told is still noted"),
+                Err(error) => tracing::error!(%error, "forgetting what former owners were told failed"),
+            }
+        }
         for (name, one) in &mut self.destinations {
             let Some(dir) = self.spool.dir().map(Path::to_owned) else { continue };
             if !one.backend.takes_events() {

@@ -30,7 +30,9 @@ pub(super) fn of_service(response: &HttpResponse, asked: &str) -> PutError {
     let status = response.status;
     match (status, rule) {
         (401, rule) => unauthorised(rule.as_deref(), &message),
-        (408 | 429 | 500.., _) => wait(response, &format!("the service cannot {asked} now ({status})")),
+        (408 | 429 | 500.., rule) => {
+            wait(response, rule, &format!("the service cannot {asked} now ({status})"))
+        }
         (300..=399, _) => PutError::offline(
             "redirect-refused",
             "the service's address points elsewhere, which is not followed: correct the destination's url",
@@ -96,7 +98,9 @@ pub(super) fn of_store(response: &HttpResponse, attempts: u32) -> Storage {
             if status == 404 { "storage-missing" } else { "storage-too-large" },
             format!("the store does not take this picture ({}): tell 360 Imaging", shown(status, code)),
         ),
-        (429 | 408 | 500.., _) => wait(response, &format!("the store is busy ({})", shown(status, code))),
+        (429 | 408 | 500.., _) => {
+            wait(response, None, &format!("the store is busy ({})", shown(status, code)))
+        }
         _ if attempts + 1 >= STORE_REFUSALS_MAX => PutError::never(
             "storage-refused",
             format!("the store refused this picture again ({}): tell 360 Imaging", shown(status, code)),
@@ -113,11 +117,12 @@ fn shown(status: u16, code: &str) -> String {
     format!("{status} {}", foreign(code)).trim_end().to_owned()
 }
 
-fn wait(response: &HttpResponse, what: &str) -> PutError {
+fn wait(response: &HttpResponse, rule: Option<String>, what: &str) -> PutError {
     let seconds = response.header("retry-after").and_then(|text| text.trim().parse().ok());
     let after = seconds.map(|seconds| Duration::from_secs(seconds).min(AFTER_MAX));
-    let rule = if matches!(response.status, 429 | 503) { "service-busy" } else { "service-failed" };
-    PutError::Later { after, rule: rule.into(), reason: format!("{what}: it is tried again") }
+    let usual = if matches!(response.status, 429 | 503) { "service-busy" } else { "service-failed" };
+    let rule = rule.map_or(usual.into(), Into::into);
+    PutError::Later { after, rule, reason: format!("{what}: it is tried again") }
 }
 
 /// A rule id of the service as one of ours: it ends up in records, on the panel and in metrics.
@@ -175,7 +180,7 @@ mod tests {
             (404, r#"{"rule_id":"session-unknown"}"#, ("never", "session-unknown")),
             (404, "no such page", ("offline", "destination-address")),
             (307, "", ("offline", "redirect-refused")),
-            (429, r#"{"rule_id":"attempts-max"}"#, ("later", "service-busy")),
+            (429, r#"{"rule_id":"attempts-max"}"#, ("later", "attempts-max")),
             (503, "", ("later", "service-busy")),
             (500, "", ("later", "service-failed")),
             (204, "", ("later", "answer-unexpected")),

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::event::NewEvent;
 use crate::spool::Spool;
 use crate::spool::test_support::file;
 
+mod reconnect;
 mod token;
 
 /// 2026-11-27T09:30:00Z.
@@ -45,6 +46,10 @@ struct Service {
     /// For the next request to this path: an answer, after so long.
     instead: Mutex<VecDeque<(&'static str, Duration, Answer)>>,
     seen: Mutex<Vec<(String, String)>>,
+    /// Nothing reaches it.
+    away: AtomicBool,
+    /// When the first picture was put.
+    put_at: Mutex<Option<Instant>>,
     /// Before the service's clock.
     signs_ago_ms: AtomicI64,
 }
@@ -113,7 +118,13 @@ impl Transport for Service {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Body::File { path, .. } => path.display().to_string(),
         };
+        if self.away.load(Ordering::Relaxed) {
+            return Err(TransportError::Unreachable("no route".to_owned()));
+        }
         self.seen.lock().unwrap().push((path.clone(), body));
+        if path == "key.jpg" {
+            self.put_at.lock().unwrap().get_or_insert_with(Instant::now);
+        }
         let instead = {
             let mut instead = self.instead.lock().unwrap();
             let nth = instead.iter().position(|(meant, ..)| *meant == path);
