@@ -1,6 +1,7 @@
 //! Destinations: one trait, one file each.
 
 pub mod directory;
+pub mod imaging360;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

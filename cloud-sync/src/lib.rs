@@ -5,7 +5,9 @@
 
 pub mod backend;
 pub mod backoff;
+pub mod breaker;
 pub mod canonical;
+pub mod credentials;
 pub mod event;
 pub mod queue;
 pub mod spool;

@@ -10,6 +10,7 @@
 //! <dir>/media/<session>/<sequence>.json   sidecar of one put, named for its first file: full records, hash
 //! <dir>/media/<session>/session.json      the daemon's session document and the commit that wrote it, hash
 //! <dir>/index/                            the store: records, documents, events
+//! <dir>/told-<destination>.json           how far a destination was told of the events
 //! <dir>/thumbs/                           the daemon's thumbnails; may go at any time
 //! <dir>/orphans/                          media that no record promises
 //! <dir>/aside/<n>/                        damaged parts of the index
@@ -400,6 +401,14 @@ impl Spool {
     /// Where a record's media lie.
     pub fn media_path(&self, record: &Record) -> PathBuf {
         self.inner.files.path(&record.media)
+    }
+
+    /// The folder, when there is one.
+    pub(crate) fn dir(&self) -> Option<&std::path::Path> {
+        match &self.inner.files {
+            Files::Disk(dir) => Some(dir),
+            Files::Ram(_) => None,
+        }
     }
 
     /// A record's bytes, as a destination takes them.

@@ -5,10 +5,12 @@
 //! Every destination has its own lanes, so a slow or missing one holds up nobody else, and while one is offline only
 //! a cheap probe goes out: waiting writes nothing and counts no attempt.
 
+mod cursor;
 mod destination;
 mod lanes;
 mod outcome;
 mod settle;
+mod upkeep;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ use crate::spool::{Commit, Spool, SpoolError};
 use destination::{Destination, Reach};
 use lanes::Lanes;
 use settle::{Verdict, station_event};
+use upkeep::Told;
 use work::{Asked, Work};
 
 pub use destination::DestinationState;
@@ -95,6 +98,8 @@ pub struct Uploader {
 /// What a lane did.
 enum Done {
     Asked { destination: String, answer: Result<(), PutError> },
+    Tended { destination: String },
+    Told { destination: String, outcome: Result<Told, SpoolError> },
     Delivered { destination: String, records: Vec<Record>, answer: Result<Vec<Receipt>, PutError> },
 }
 
@@ -106,7 +111,9 @@ impl Uploader {
         clock: Arc<dyn Clock>,
         options: UploaderOptions,
     ) -> Self {
-        let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend));
+        let newest = *spool.changed().borrow();
+        let named =
+            |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend, newest));
         let destinations: BTreeMap<_, _> = backends.into_iter().map(named).collect();
         let states = destinations.iter().map(|(name, one)| one.state(name, 0)).collect();
         Self {
@@ -137,6 +144,7 @@ impl Uploader {
         let mut changed = self.spool.changed();
         let wake = self.wake.clone();
         self.recover().await?;
+        self.read_cursors().await;
         loop {
             // Seen before the queue is read, so that nothing falls between.
             changed.mark_unchanged();
@@ -175,7 +183,8 @@ impl Uploader {
     /// Fills the free lanes; gives how long to wait when nothing happens.
     async fn start_work(&mut self) -> Result<Duration, SpoolError> {
         let now = self.clock.now();
-        let mut pause_ms = u64::try_from(PAUSE_MAX.as_millis()).unwrap_or(u64::MAX);
+        let pause_ms = u64::try_from(PAUSE_MAX.as_millis()).unwrap_or(u64::MAX);
+        let mut pause_ms = self.start_upkeep(now.boottime_ms).min(pause_ms);
         for (name, destination) in &mut self.destinations {
             let Reach::Offline { probe_at_ms } = destination.reach else { continue };
             if probe_at_ms > now.boottime_ms {
@@ -298,6 +307,11 @@ impl Uploader {
                 }
                 Ok(())
             }
+            Done::Tended { destination } => {
+                self.tended(&destination);
+                Ok(())
+            }
+            Done::Told { destination, outcome } => self.told(&destination, outcome),
             Done::Delivered { destination, records, answer } => {
                 self.learn(&destination, &answer).await?;
                 for (record, verdict) in outcome::verdicts(&self.spool, records, answer).await {

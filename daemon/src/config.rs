@@ -13,6 +13,7 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat};
 use serde::Deserialize;
 use toml::{Table, Value};
+use turnstage_cloud_sync::backend::imaging360;
 use turnstage_cloud_sync::spool::SpoolOptions;
 use turnstage_drivers::DeviceOptions;
 use turnstage_drivers::camera::{self, Settings};
@@ -124,6 +125,25 @@ pub enum Destination {
         #[serde(default)]
         require_mount: bool,
     },
+    /// The service of 360 Imaging.
+    Imaging360 {
+        /// Base address.
+        url: String,
+        /// Relative to the data folder.
+        token_file: PathBuf,
+    },
+}
+
+impl Destination {
+    /// What its type alone does not show to be wrong: key and sentence.
+    fn impossible(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Imaging360 { url, .. } => {
+                imaging360::read_address(url).err().map(|error| ("url", error.to_string()))
+            }
+        }
+    }
 }
 
 /// How deliveries are tried.
@@ -470,8 +490,10 @@ fn read_open_sections(layer: &Layer, problems: &mut Vec<Problem>) {
         tell("booth".to_owned(), e.message().to_owned());
     }
     for (name, entry) in entries(layer.table.get("destinations")) {
-        if let Err(e) = entry.clone().try_into::<Destination>() {
-            tell(format!("destinations.{name}"), e.message().to_owned());
+        match entry.clone().try_into::<Destination>().map(|destination| destination.impossible()) {
+            Err(e) => tell(format!("destinations.{name}"), e.message().to_owned()),
+            Ok(Some((key, what))) => tell(format!("destinations.{name}.{key}"), what),
+            Ok(None) => {}
         }
     }
     let Some(Value::Table(rig)) = layer.table.get("rig") else { return };

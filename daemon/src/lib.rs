@@ -14,6 +14,7 @@ pub mod config;
 pub mod exit;
 pub mod listen;
 pub mod motion;
+pub mod network;
 pub mod panel;
 pub mod recipe;
 pub mod rig;

@@ -1,6 +1,6 @@
 //! Starts and ends the tasks of a station: the only file that spawns them.
 //!
-//! Station, motion and uploader run under one `JoinSet` and one cancellation token. A task that ends by itself is a
+//! Station, motion, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
 use std::net::Ipv4Addr;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
+use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
 use turnstage_cloud_sync::backoff::Backoff;
 use turnstage_cloud_sync::spool::Opened;
 use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions};
@@ -27,6 +28,7 @@ use crate::command::{Act, Actor, Commands};
 use crate::config::{Config, Destination};
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
+use crate::network;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::station::{Parts, Station};
@@ -176,6 +178,12 @@ impl Running {
         tasks.spawn(async move {
             Station::new(parts).run(command_receiver, token).await;
             "station"
+        });
+
+        let (wake, token) = (uploader.wake(), cancel.clone());
+        tasks.spawn(async move {
+            network::watch(wake, token).await;
+            "network"
         });
 
         let token = cancel.clone();
@@ -330,6 +338,12 @@ pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
                 create: *create,
                 require_mount: *require_mount,
             })) as Arc<dyn Backend>
+        }
+        Destination::Imaging360 { url, token_file } => {
+            let owner = &config.station;
+            let options = Imaging360Options::new(name, url, &owner.org, &owner.site, data.join(token_file));
+            let clock = Arc::new(SystemClock::new());
+            Arc::new(Imaging360::new(options, clock, imaging360::http_transport())) as Arc<dyn Backend>
         }
     });
     each.collect()

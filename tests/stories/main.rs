@@ -8,6 +8,7 @@ mod disk_full;
 mod halt;
 mod journal;
 mod layout;
+mod network;
 mod power_cut;
 mod service;
 mod spin;

@@ -307,7 +307,7 @@ impl Source {
 }
 
 /// A name as a path component that means the same on every file system.
-fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     use std::fmt::Write;
     if name.is_empty() {
         return "%".to_owned();

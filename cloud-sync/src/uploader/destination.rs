@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::upkeep::Upkeep;
 use crate::backend::{Backend, PutError};
 use crate::queue::Failure;
 
@@ -47,11 +48,13 @@ pub(super) struct Destination {
     failure: Option<Failure>,
     /// Deliveries in a row that were hoped for in vain.
     vain: u32,
+    pub upkeep: Upkeep,
 }
 
 impl Destination {
-    pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend, reach: Reach::Online, failure: None, vain: 0 }
+    /// `newest` is the last event so far.
+    pub fn new(backend: Arc<dyn Backend>, newest: u64) -> Self {
+        Self { backend, reach: Reach::Online, failure: None, vain: 0, upkeep: Upkeep::new(newest) }
     }
 
     /// Takes in what a probe said, unless a delivery or the network knew better in the meantime.
@@ -94,6 +97,7 @@ impl Destination {
     /// What kept it from being reached may be over.
     pub fn reconnected(&mut self) {
         self.backend.reconnected();
+        self.upkeep.reconnected();
         self.vain = 0;
         if self.reach != Reach::Online {
             self.reach = Reach::Hopeful;

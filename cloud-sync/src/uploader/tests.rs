@@ -13,6 +13,9 @@ use crate::spool::test_support::{event, file, options};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::{ClockQuality, Sha256, Stamp};
 
+mod restart;
+mod upkeep;
+
 /// Goes with tokio's clock, which the tests pause.
 struct Paused(Instant);
 
@@ -279,49 +282,6 @@ async fn seven_days_offline_cost_no_attempt_and_hardly_a_write() {
     rig.until(|counts| counts.confirmed == 40).await;
     assert_eq!(rig.events("destination.offline").await.len(), 1);
     assert_eq!(rig.events("destination.online").await.len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn people_see_whether_a_destination_is_there_why_not_and_what_it_is_busy_with() {
-    let spool = Spool::in_memory(clock());
-    let cloud = Arc::new(Fake::new("cloud", |delivery, _| proof(delivery)));
-    cloud.there.store(false, Ordering::Relaxed);
-    let mut rig = Rig::start(&spool, &[&cloud]);
-    let idle = DestinationState {
-        name: "cloud".to_owned(),
-        online: true,
-        failure: None,
-        notices: vec![],
-        under_way: 0,
-    };
-    assert_eq!(rig.states.borrow()[0], idle);
-    released(&spool, 8, |_| ()).await;
-    rig.states.wait_for(|states| states[0].under_way == 2).await.unwrap();
-    let gone = rig.states.wait_for(|states| !states[0].online && states[0].under_way == 0).await.unwrap();
-    assert_eq!(gone[0].failure, Some(offline().failure()));
-    drop(gone);
-
-    cloud.there.store(true, Ordering::Relaxed);
-    rig.wake.reconnected();
-    rig.states.wait_for(|states| states[0].online && states[0].under_way == 1).await.unwrap();
-    // One shows that it is back, then both lanes are used again.
-    rig.states.wait_for(|states| states[0].under_way == 2).await.unwrap();
-    rig.until(|counts| counts.confirmed == 8).await;
-    let last = rig.states.wait_for(|states| states[0].under_way == 0).await.unwrap();
-    assert_eq!(*last, [idle]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn hoping_in_vain_costs_less_and_less() {
-    let spool = Spool::in_memory(clock());
-    // It answers when asked, and takes nothing.
-    let cloud = Arc::new(Fake::new("cloud", |_, _| Err(offline())));
-    let rig = Rig::start(&spool, &[&cloud]);
-    released(&spool, 1, |_| ()).await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    let tried = cloud.seen().len();
-    assert!((50..=70).contains(&tried), "about once a minute: {tried}");
-    assert_eq!(rig.record(1).await.attempts, 0);
 }
 
 #[tokio::test(start_paused = true)]

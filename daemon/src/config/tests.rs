@@ -56,6 +56,25 @@ fn everything_that_is_wrong_is_told_at_once_with_layer_and_key() {
 }
 
 #[test]
+fn a_cloud_is_reached_encrypted_or_on_this_machine() {
+    let with = |url: &str| {
+        let text = format!(
+            "[destinations.cloud]\nbackend = \"imaging360\"\nurl = \"{url}\"\ntoken_file = \"device-token\"\n"
+        );
+        problems(&text, &[])
+    };
+    assert_eq!(with("https://api.360imaging.example/v1"), [""; 0]);
+    assert_eq!(with("http://127.0.0.1:8080"), [""; 0]);
+    for wrong in ["http://api.360imaging.example/v1", "api.360imaging.example", "https://a.example/?x=1"] {
+        let found = with(wrong);
+        assert!(found[0].starts_with("station.toml: destinations.cloud.url: "), "{wrong}: {found:?}");
+    }
+    let found =
+        problems("[destinations.cloud]\nbackend = \"imaging360\"\nurl = \"https://a.example\"\n", &[]);
+    assert!(found[0].contains("token_file"), "{found:?}");
+}
+
+#[test]
 fn an_impossible_value_names_the_layer_that_set_it() {
     let found = problems("[uploader]\nparallel = 99\n", &[("TURNSTAGE__LOG__LEVEL", "loud=very")]);
     assert!(found.iter().any(|p| p.starts_with("station.toml: uploader.parallel: must be 1 to 16")));
