@@ -18,7 +18,7 @@ use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOption
 use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
 use turnstage_cloud_sync::backoff::Backoff;
 use turnstage_cloud_sync::spool::Opened;
-use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions};
+use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions, Wake};
 use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
@@ -48,6 +48,8 @@ pub struct Running {
     pub status: watch::Receiver<Status>,
     /// What API and pages see.
     pub window: Window,
+    /// Tells the uploader that the network came back.
+    pub wake: Wake,
     /// Frames, events and sessions.
     pub spool: Spool,
     /// What the spool found when it was opened; `None` without a disk.
@@ -181,8 +183,9 @@ impl Running {
         });
 
         let (wake, token) = (uploader.wake(), cancel.clone());
+        let woken = wake.clone();
         tasks.spawn(async move {
-            network::watch(wake, token).await;
+            network::watch(woken, token).await;
             "network"
         });
 
@@ -196,6 +199,7 @@ impl Running {
             commands,
             status: status_receiver,
             window,
+            wake,
             spool,
             opened,
             around,

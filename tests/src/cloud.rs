@@ -13,6 +13,7 @@ mod requests;
 mod service;
 mod store;
 mod token;
+pub mod transport;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

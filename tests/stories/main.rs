@@ -9,6 +9,7 @@ mod halt;
 mod journal;
 mod layout;
 mod network;
+mod offline;
 mod power_cut;
 mod service;
 mod spin;

@@ -105,6 +105,11 @@ impl MemoryCloud {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Its time.
+    pub fn now_ms(&self) -> i64 {
+        (self.clock)()
+    }
+
     /// Every object with the hash of the bytes that were kept last.
     pub fn objects(&self) -> BTreeMap<String, Sha256> {
         let objects = self.objects.lock().expect("nobody panics with it");
