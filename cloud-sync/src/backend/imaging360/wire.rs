@@ -171,10 +171,11 @@ impl Wire {
         self.network.send_modify(|count| *count += 1);
     }
 
-    /// The service's clock now, in ms since 1970; before it has answered, our own if that was ever set.
+    /// The service's clock now, in ms since 1970; before it has answered, our own if it is synchronised. A battery
+    /// clock that is years ahead must not make a token look expired, for then nobody would ask the service the time.
     pub fn server_now_ms(&self) -> Option<i64> {
         let now = self.clock.now();
-        let own = || (now.quality != ClockQuality::Unset).then_some(now.wall_ms);
+        let own = || (now.quality == ClockQuality::Synced).then_some(now.wall_ms);
         self.server_at_ms(now.boottime_ms).or_else(own)
     }
 

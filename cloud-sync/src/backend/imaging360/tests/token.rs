@@ -28,6 +28,14 @@ async fn without_a_clock_the_service_tells_whether_the_token_expired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_battery_clock_that_is_years_ahead_stops_no_delivery() {
+    let rig = Rig::with(ClockQuality::Rtc, jwt(|_| ()));
+    rig.clock.ahead_ms.store(1000 * 365 * DAY_S, Ordering::Relaxed);
+    rig.deliver().await.unwrap();
+    assert_eq!(rig.cloud.notices()[0].rule, "clock-skewed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_token_is_not_shown_again_until_it_is_exchanged_or_time_has_passed() {
     let rig = Rig::new();
     rig.service.next("sessions", answer(401, json!({"rule_id": "token-invalid"})));
