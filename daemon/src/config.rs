@@ -6,22 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat};
 use serde::Deserialize;
 use toml::{Table, Value};
-use turnstage_cloud_sync::backend::imaging360;
 use turnstage_cloud_sync::spool::SpoolOptions;
 use turnstage_drivers::DeviceOptions;
-use turnstage_drivers::camera::{self, Settings};
+use turnstage_drivers::camera;
 use turnstage_drivers::sim::BoothOptions;
 use turnstage_drivers::turntable;
 use turnstage_pipeline::InputLimits;
 
 use crate::status::StationName;
+
+mod sections;
+
+pub use sections::{
+    CameraConfig, Destination, LogConfig, MotionConfig, PanelConfig, RecipesConfig, RigConfig, Station,
+    Storage, UploaderConfig,
+};
 
 /// The reference of every key.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
@@ -34,158 +39,6 @@ const PREFIX: &str = "TURNSTAGE";
 const SEPARATOR: &str = "__";
 /// Sections whose keys are names that a person gives, or belong to a driver.
 const OPEN: &[&str] = &["rig", "booth", "destinations"];
-
-/// Who owns the pictures.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Station {
-    /// Organisation.
-    pub org: String,
-    /// Site.
-    pub site: String,
-    /// Name within the site.
-    pub name: String,
-}
-
-/// Limits of the disk.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Storage {
-    /// Alarm and early deletion of confirmed pictures below this.
-    pub free_bytes_soft: u64,
-    /// No capture below this.
-    pub free_bytes_hard: u64,
-    /// Days that confirmed pictures stay.
-    pub keep_confirmed_days: f64,
-    /// Room reserved for each picture before a start.
-    pub frame_bytes: u64,
-}
-
-/// How the table is driven.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MotionConfig {
-    /// Degrees from which an angle is approached forward.
-    pub approach_deg: f64,
-    /// Seconds until a lost link is tried again.
-    pub reopen_s: f64,
-}
-
-/// Where recipes are.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecipesConfig {
-    /// Folder of the station's own; empty for none.
-    pub folder: String,
-    /// Used when none is named.
-    pub default: String,
-}
-
-/// A camera of the rig.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct CameraConfig {
-    /// Its failure stops a session; otherwise it only warns.
-    #[serde(default = "yes")]
-    pub required: bool,
-    /// Locked for the whole session.
-    #[serde(default)]
-    pub settings: Settings,
-    /// Driver and its keys.
-    #[serde(flatten)]
-    pub device: DeviceOptions,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// What the station is made of.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RigConfig {
-    /// The table, if there is one.
-    pub turntable: Option<DeviceOptions>,
-    /// Cameras by name.
-    #[serde(default)]
-    pub cameras: BTreeMap<String, CameraConfig>,
-}
-
-/// Where pictures go.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Destination {
-    /// A local folder or a USB stick.
-    Directory {
-        /// Relative to the data folder.
-        root: PathBuf,
-        /// Make it when missing.
-        #[serde(default)]
-        create: bool,
-        /// Refuse a mount point with nothing mounted.
-        #[serde(default)]
-        require_mount: bool,
-    },
-    /// The service of 360 Imaging.
-    Imaging360 {
-        /// Base address.
-        url: String,
-        /// Relative to the data folder.
-        token_file: PathBuf,
-    },
-}
-
-impl Destination {
-    /// What its type alone does not show to be wrong: key and sentence.
-    fn impossible(&self) -> Option<(&'static str, String)> {
-        match self {
-            Self::Directory { .. } => None,
-            Self::Imaging360 { url, .. } => {
-                imaging360::read_address(url).err().map(|error| ("url", error.to_string()))
-            }
-        }
-    }
-}
-
-/// How deliveries are tried.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UploaderConfig {
-    /// Attempts while online.
-    pub attempts_max: u32,
-    /// At a time.
-    pub parallel: usize,
-    /// First waiting time.
-    pub backoff_base_s: f64,
-    /// Longest waiting time.
-    pub backoff_max_s: f64,
-}
-
-/// Where the panel is.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PanelConfig {
-    /// Address and port.
-    pub listen: String,
-    /// Unix socket; empty for the default.
-    pub socket: String,
-    /// Names that the panel answers to, beside plain addresses and this machine's own.
-    pub hosts: Vec<String>,
-}
-
-impl PanelConfig {
-    /// [`PanelConfig::listen`], which a loaded configuration has checked.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.listen.parse().ok()
-    }
-}
-
-/// What is logged.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// A level or a filter.
-    pub level: String,
-}
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

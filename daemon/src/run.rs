@@ -182,19 +182,7 @@ impl Running {
             "station"
         });
 
-        let (wake, token) = (uploader.wake(), cancel.clone());
-        let woken = wake.clone();
-        tasks.spawn(async move {
-            network::watch(woken, token).await;
-            "network"
-        });
-
-        let token = cancel.clone();
-        let kept = spool.clone();
-        tasks.spawn(async move {
-            deliver(uploader, kept, failed, token).await;
-            "uploader"
-        });
+        let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
         Ok(Self {
             commands,
             status: status_receiver,
@@ -302,6 +290,28 @@ fn drive(
         "motion"
     });
     mover
+}
+
+/// Starts the uploader and what tells it that the network came back.
+fn send(
+    uploader: Uploader,
+    spool: Spool,
+    failed: watch::Sender<Option<Fault>>,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) -> Wake {
+    let wake = uploader.wake();
+    let (woken, token) = (wake.clone(), cancel.clone());
+    tasks.spawn(async move {
+        network::watch(woken, token).await;
+        "network"
+    });
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        deliver(uploader, spool, failed, token).await;
+        "uploader"
+    });
+    wake
 }
 
 async fn open_spool(

@@ -1,0 +1,162 @@
+//! The sections of the configuration, as types. What each key means to a person stands in `config/default.toml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use turnstage_cloud_sync::backend::imaging360;
+use turnstage_drivers::DeviceOptions;
+use turnstage_drivers::camera::Settings;
+
+/// Who owns the pictures.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// Organisation.
+    pub org: String,
+    /// Site.
+    pub site: String,
+    /// Name within the site.
+    pub name: String,
+}
+
+/// Limits of the disk.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// Alarm and early deletion of confirmed pictures below this.
+    pub free_bytes_soft: u64,
+    /// No capture below this.
+    pub free_bytes_hard: u64,
+    /// Days that confirmed pictures stay.
+    pub keep_confirmed_days: f64,
+    /// Room reserved for each picture before a start.
+    pub frame_bytes: u64,
+}
+
+/// How the table is driven.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotionConfig {
+    /// Degrees from which an angle is approached forward.
+    pub approach_deg: f64,
+    /// Seconds until a lost link is tried again.
+    pub reopen_s: f64,
+}
+
+/// Where recipes are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipesConfig {
+    /// Folder of the station's own; empty for none.
+    pub folder: String,
+    /// Used when none is named.
+    pub default: String,
+}
+
+/// A camera of the rig.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CameraConfig {
+    /// Its failure stops a session; otherwise it only warns.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Locked for the whole session.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Driver and its keys.
+    #[serde(flatten)]
+    pub device: DeviceOptions,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What the station is made of.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RigConfig {
+    /// The table, if there is one.
+    pub turntable: Option<DeviceOptions>,
+    /// Cameras by name.
+    #[serde(default)]
+    pub cameras: BTreeMap<String, CameraConfig>,
+}
+
+/// Where pictures go.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "backend", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Destination {
+    /// A local folder or a USB stick.
+    Directory {
+        /// Relative to the data folder.
+        root: PathBuf,
+        /// Make it when missing.
+        #[serde(default)]
+        create: bool,
+        /// Refuse a mount point with nothing mounted.
+        #[serde(default)]
+        require_mount: bool,
+    },
+    /// The service of 360 Imaging.
+    Imaging360 {
+        /// Base address.
+        url: String,
+        /// Relative to the data folder.
+        token_file: PathBuf,
+    },
+}
+
+impl Destination {
+    /// What its type alone does not show to be wrong: key and sentence.
+    pub(super) fn impossible(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Imaging360 { url, .. } => {
+                imaging360::read_address(url).err().map(|error| ("url", error.to_string()))
+            }
+        }
+    }
+}
+
+/// How deliveries are tried.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploaderConfig {
+    /// Attempts while online.
+    pub attempts_max: u32,
+    /// At a time.
+    pub parallel: usize,
+    /// First waiting time.
+    pub backoff_base_s: f64,
+    /// Longest waiting time.
+    pub backoff_max_s: f64,
+}
+
+/// Where the panel is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PanelConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Unix socket; empty for the default.
+    pub socket: String,
+    /// Names that the panel answers to, beside plain addresses and this machine's own.
+    pub hosts: Vec<String>,
+}
+
+impl PanelConfig {
+    /// [`PanelConfig::listen`], which a loaded configuration has checked.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// A level or a filter.
+    pub level: String,
+}
