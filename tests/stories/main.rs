@@ -2,6 +2,7 @@
 
 mod api;
 mod bad_input;
+mod booth;
 mod cloud;
 mod commands;
 mod disk_full;
