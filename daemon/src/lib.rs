@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod exit;
 pub mod motion;
+pub mod panel;
 pub mod recipe;
 pub mod rig;
 pub mod run;
