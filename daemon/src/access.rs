@@ -76,6 +76,16 @@ impl Visitor {
         Self { actor: Actor("panel:local".to_owned()), role: Role::Admin, signed_in: false }
     }
 
+    /// Somebody whom the guard did not look at: may nothing that has a line.
+    pub fn nobody() -> Self {
+        Self { actor: Actor("nobody".to_owned()), role: Role::Operator, signed_in: false }
+    }
+
+    /// The name to show: empty where nobody signed in.
+    pub fn name(&self) -> &str {
+        if self.signed_in { self.actor.who() } else { "" }
+    }
+
     /// The person at the command line.
     pub fn cli(actor: Actor) -> Self {
         Self { actor, role: Role::Admin, signed_in: false }

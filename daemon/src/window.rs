@@ -28,7 +28,7 @@ use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
 use thumbnails::Thumbnails;
-use views::{QueueView, SessionSummary};
+use views::QueueView;
 
 pub use sessions::Filter;
 
@@ -196,12 +196,7 @@ impl Window {
     }
 
     /// Operators see the sessions that they began, and the one at hand.
-    pub fn may_see(&self, visitor: &Visitor, session: &SessionSummary) -> Result<(), Refusal> {
-        self.may_see_session(visitor, &session.session, &session.actor)
-    }
-
-    /// The same by id and by who began it.
-    pub fn may_see_session(&self, visitor: &Visitor, id: &str, actor: &str) -> Result<(), Refusal> {
+    fn may_see(&self, visitor: &Visitor, id: &str, actor: &str) -> Result<(), Refusal> {
         let at_hand = || self.inner.status.borrow().session.as_ref().is_some_and(|session| session.id == id);
         if visitor.role.sees_all() || actor == visitor.actor.0 || at_hand() {
             return Ok(());
@@ -227,10 +222,14 @@ impl Window {
         self.inner.recipes.names().into_iter().map(line).collect()
     }
 
-    /// All products and destinations of one stored picture; empty for another organisation's.
-    pub async fn picture(&self, sequence: u64) -> Result<Vec<Record>, SpoolError> {
-        let records = self.inner.spool.sequence_records(sequence).await?;
-        Ok(records.into_iter().filter(|record| record.facts.org == *self.org()).collect())
+    /// The record of a stored picture, for a visitor who may see it; none of another organisation's.
+    pub async fn picture(&self, visitor: &Visitor, sequence: u64) -> Result<Option<Record>, Refusal> {
+        let records = self.inner.spool.sequence_records(sequence).await.map_err(sessions::unread)?;
+        let Some(record) = records.into_iter().find(|record| record.facts.org == *self.org()) else {
+            return Ok(None);
+        };
+        self.may_see(visitor, &record.facts.session, &record.facts.actor)?;
+        Ok(Some(record))
     }
 
     /// The original bytes of a picture while they are on this station.

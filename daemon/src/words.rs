@@ -5,10 +5,12 @@
 
 mod de;
 mod en;
+pub(crate) mod panel;
 
 use serde::{Deserialize, Serialize};
 
 use crate::status::Situation;
+use panel::Panel;
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,10 +49,18 @@ impl Language {
         };
         Lines { first, second }
     }
+
+    /// What the panel says besides.
+    pub(crate) fn panel(self) -> &'static Panel {
+        match self {
+            Self::En => &en::PANEL,
+            Self::De => &de::PANEL,
+        }
+    }
 }
 
 /// `1:04` of seconds.
-fn minutes(seconds: f64) -> String {
+pub(crate) fn minutes(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     format!("{}:{:02}", whole / 60, whole % 60)
 }

@@ -61,9 +61,10 @@ impl Window {
         Ok(found)
     }
 
-    /// One session with its frames.
-    pub async fn session(&self, id: &str) -> Result<SessionDetail, Refusal> {
+    /// One session with its frames, for a visitor who may see it.
+    pub async fn session(&self, visitor: &Visitor, id: &str) -> Result<SessionDetail, Refusal> {
         let doc = self.document(id).await?;
+        self.may_see(visitor, id, &doc.actor)?;
         let records = self.inner.spool.session_records(id).await.map_err(unread)?;
         let now = self.inner.status.borrow().session.clone().filter(|session| session.id == id);
         let session = Session::new(doc, &records, &self.inner.spool);
@@ -101,9 +102,10 @@ impl Window {
         })
     }
 
-    /// The records of one session, as stored.
-    pub async fn records(&self, id: &str) -> Result<Vec<Record>, Refusal> {
-        self.document(id).await?;
+    /// The records of one session as stored, for a visitor who may see it.
+    pub async fn records(&self, visitor: &Visitor, id: &str) -> Result<Vec<Record>, Refusal> {
+        let doc = self.document(id).await?;
+        self.may_see(visitor, id, &doc.actor)?;
         self.inner.spool.session_records(id).await.map_err(unread)
     }
 

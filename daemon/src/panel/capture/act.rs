@@ -1,0 +1,124 @@
+//! The one thing to do next, always in the same place, and beside it what else there is or why it is closed.
+
+use askama::Template;
+use serde_json::{Value, json};
+
+use crate::panel::ask::Sheet;
+use crate::panel::region::Region;
+use crate::panel::scene::{Phase, Scene};
+use crate::words::panel::{count, fill};
+
+#[derive(Template)]
+#[template(path = "act.html")]
+struct Bar {
+    buttons: Vec<Button>,
+}
+
+/// A control of the bar.
+pub(super) struct Button {
+    pub class: &'static str,
+    pub label: String,
+    /// Why it is closed.
+    pub note: Option<String>,
+    pub closed: bool,
+    /// Command that it sends, with its body.
+    pub act: Option<(&'static str, String)>,
+    /// Page that it opens.
+    pub href: Option<String>,
+}
+
+impl Button {
+    /// The primary action.
+    pub fn primary(label: impl Into<String>, act: &'static str, body: &Value) -> Self {
+        let act = Some((act, body.to_string()));
+        Self {
+            class: "btn--primary btn--big",
+            label: label.into(),
+            note: None,
+            closed: false,
+            act,
+            href: None,
+        }
+    }
+
+    fn second(label: impl Into<String>) -> Self {
+        Self { class: "btn--second", label: label.into(), note: None, closed: false, act: None, href: None }
+    }
+
+    fn closed(class: &'static str, label: impl Into<String>, note: Option<String>) -> Self {
+        Self { class, label: label.into(), note, closed: true, act: None, href: None }
+    }
+}
+
+/// The bar at the lower edge.
+pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
+    Ok(Region::whole("act", &Bar { buttons: buttons(scene) }.render()?))
+}
+
+fn buttons(scene: &Scene) -> Vec<Button> {
+    let words = scene.words();
+    match scene.phase() {
+        Phase::Waiting => vec![Button::closed("btn--big", words.wait, None)],
+        Phase::Closed => vec![Button::closed("btn--big", words.closed, None)],
+        Phase::Empty => vec![Button::closed("btn--big", words.scan_to_start, None)],
+        Phase::ItemSet => {
+            let body = json!({ "item": scene.ask.item, "recipe": scene.ask.recipe });
+            vec![Button::primary(words.start, "start", &body)]
+        }
+        Phase::Shooting => {
+            let stop = Button::primary(words.stop, "stop", &json!({}));
+            vec![Button { class: "btn--stop btn--big", ..stop }]
+        }
+        Phase::Review => {
+            let session = scene.session();
+            let left = session.map_or(0, |session| {
+                let mut frames: Vec<u32> = session.flagged.iter().chain(&session.missing).copied().collect();
+                frames.sort_unstable();
+                frames.dedup();
+                frames.len()
+            });
+            let all = scene.places().len();
+            let when = fill(words.release_when, &[("n", &all)]);
+            vec![
+                Button::closed("btn--second", words.release, Some(when)),
+                Button::primary(count(&words.retake, left), "retake", &json!({ "which": "flagged" })),
+            ]
+        }
+        Phase::Complete => vec![
+            Button { href: Some(ends(scene)), ..Button::second(words.end) },
+            Button::primary(words.release, "release", &json!({ "accept": null })),
+        ],
+        Phase::Halted => halted(scene),
+    }
+}
+
+/// How a session goes on depends on what halted it.
+fn halted(scene: &Scene) -> Vec<Button> {
+    let words = scene.words();
+    let body = |anew: bool, confirm: bool| json!({ "session": null, "anew": anew, "confirm": confirm });
+    let end = Button { href: Some(ends(scene)), ..Button::second(words.end) };
+    let anew = body(true, false).to_string();
+    match scene.status.faults.first().map(|fault| fault.rule.as_str()) {
+        Some("storage-fault") => vec![end, Button::closed("btn--big", words.closed, None)],
+        Some("position-match") => vec![
+            Button { act: Some(("resume", anew)), ..Button::second(words.anew) },
+            Button::primary(words.resume_confirm, "resume", &body(false, true)),
+        ],
+        Some("position-unknown") => vec![end, Button::primary(words.anew, "resume", &body(true, false))],
+        _ => {
+            let frame = scene.session().and_then(|session| session.missing.first());
+            let label = match frame {
+                Some(frame) => fill(words.resume_at, &[("n", frame)]),
+                None => words.resume.to_owned(),
+            };
+            vec![end, Button::primary(label, "resume", &body(false, false))]
+        }
+    }
+}
+
+fn ends(scene: &Scene) -> String {
+    scene.ask.with(|ask| {
+        ask.sheet = Some(Sheet::End);
+        ask.scanned = None;
+    })
+}

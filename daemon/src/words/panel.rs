@@ -1,0 +1,265 @@
+//! What the panel says besides the two lines of the status: one field a text, so that a language lacks none.
+//!
+//! `{n}`, `{item}` and the like stand for what is known only later ([`fill`]); a pair is the text for one and for
+//! several ([`count`]).
+
+use std::fmt::Display;
+
+/// Texts of the panel in one language.
+pub(crate) struct Panel {
+    // Top bar and menu.
+    pub to_content: &'static str,
+    pub main_nav: &'static str,
+    pub capture: &'static str,
+    pub sessions: &'static str,
+    pub menu: &'static str,
+    pub appearance: &'static str,
+    pub light: &'static str,
+    pub dark: &'static str,
+    pub as_device: &'static str,
+    pub language: &'static str,
+    pub sign_in: &'static str,
+    pub sign_out: &'static str,
+    pub nobody: &'static str,
+    pub simulated: &'static str,
+    pub all_sent: &'static str,
+    pub sending: &'static str,
+    pub waiting_short: &'static str,
+    pub no_network: &'static str,
+    pub refused_short: &'static str,
+    pub sign_in_needed: &'static str,
+    // Losing the station.
+    pub lost: &'static str,
+    pub not_reached: [&'static str; 3],
+    // Item.
+    pub item: &'static str,
+    pub item_label: &'static str,
+    pub item_hint: &'static str,
+    pub item_take: &'static str,
+    pub recipe: &'static str,
+    pub change: &'static str,
+    pub recipe_frames: [&'static str; 2],
+    // Ring.
+    pub frames: &'static str,
+    pub frames_at_angles: [&'static str; 2],
+    pub frames_in_order: [&'static str; 2],
+    pub frame: &'static str,
+    pub row: &'static str,
+    pub degrees: &'static str,
+    pub states: [&'static str; 8],
+    pub scan: &'static str,
+    pub moving: &'static str,
+    pub still: &'static str,
+    pub no_picture: &'static str,
+    pub camera: &'static str,
+    pub shown_part: &'static str,
+    // Figures.
+    pub passed: &'static str,
+    pub to_retake: &'static str,
+    pub time_left: &'static str,
+    pub room_for: &'static str,
+    pub room_sessions: &'static str,
+    pub waiting: &'static str,
+    pub table: &'static str,
+    pub table_at: &'static str,
+    pub table_unknown: &'static str,
+    pub ready: &'static str,
+    pub missing_device: &'static str,
+    pub checks: &'static str,
+    pub min: &'static str,
+    // Buttons.
+    pub start: &'static str,
+    pub scan_to_start: &'static str,
+    pub stop: &'static str,
+    pub resume_at: &'static str,
+    pub resume: &'static str,
+    pub resume_confirm: &'static str,
+    pub anew: &'static str,
+    pub retake: [&'static str; 2],
+    pub retake_one: &'static str,
+    pub keep: &'static str,
+    pub release: &'static str,
+    pub release_when: &'static str,
+    pub end: &'static str,
+    pub closed: &'static str,
+    pub wait: &'static str,
+    // The pattern for what goes wrong.
+    pub what: &'static str,
+    pub why: &'static str,
+    pub todo: &'static str,
+    pub end_title: &'static str,
+    pub end_what: [&'static str; 2],
+    pub end_why: &'static str,
+    pub end_do: [&'static str; 2],
+    pub end_none: &'static str,
+    pub back: &'static str,
+    pub other_title: &'static str,
+    pub other_what: &'static str,
+    pub other_why: &'static str,
+    pub other_todo: &'static str,
+    pub other_go_on: &'static str,
+    // Reason sheet.
+    pub reasons: Reasons,
+    pub nth_of: &'static str,
+    pub previous_flagged: &'static str,
+    pub next_flagged: &'static str,
+    pub close: &'static str,
+    pub is_missing: &'static str,
+    pub missing_why: &'static str,
+    pub missing_todo: &'static str,
+    pub is_fine: &'static str,
+    pub sharpness: &'static str,
+    pub clipped: &'static str,
+    pub at_least: &'static str,
+    pub at_most: &'static str,
+    pub gauge: &'static str,
+    pub this_frame: &'static str,
+    pub before_it: &'static str,
+    pub after_it: &'static str,
+    pub tries: &'static str,
+    pub try_used: &'static str,
+    pub keep_title: &'static str,
+    pub keep_why: &'static str,
+    pub keep_name: &'static str,
+    pub keep_reason: &'static str,
+    pub keep_do: [&'static str; 2],
+    // Queue.
+    pub queue_title: [&'static str; 2],
+    pub queue_none: &'static str,
+    pub queue_sessions: [&'static str; 2],
+    pub queue_oldest: &'static str,
+    pub queue_itself: &'static str,
+    pub queue_room: &'static str,
+    pub queue_label: &'static str,
+    pub send_again: &'static str,
+    pub away: Away,
+    // Sessions.
+    pub state_help: [&'static str; 5],
+    pub none_yet: &'static str,
+    pub none_found: &'static str,
+    pub search: &'static str,
+    pub search_do: &'static str,
+    pub today: &'static str,
+    pub yesterday: &'static str,
+    pub older: &'static str,
+    pub newest: &'static str,
+    pub session_states: [&'static str; 6],
+    pub not_read: &'static str,
+    // Viewer.
+    pub back_to_sessions: &'static str,
+    pub spin: &'static str,
+    pub viewer_role: &'static str,
+    pub zoom: &'static str,
+    pub zoom_in: &'static str,
+    pub zoom_out: &'static str,
+    pub zoom_whole: &'static str,
+    pub angle: &'static str,
+    pub previous: &'static str,
+    pub next: &'static str,
+    pub play: &'static str,
+    pub show: &'static str,
+    pub overlays: [(&'static str, &'static str); 4],
+    pub quality: &'static str,
+    pub exposure: &'static str,
+    pub taken: &'static str,
+    pub delivery: &'static str,
+    pub proof: &'static str,
+    pub proofs: [&'static str; 3],
+    pub not_let_go: &'static str,
+    pub no_frames: &'static str,
+    pub kept_by: &'static str,
+    pub open_again: &'static str,
+    // Sign in.
+    pub sign_in_to: &'static str,
+    pub works_offline: &'static str,
+    pub name: &'static str,
+    pub password: &'static str,
+    pub show_password: &'static str,
+    pub forgotten: &'static str,
+    pub needs_script: &'static str,
+}
+
+/// Why a frame does not pass, by rule.
+pub(crate) struct Reasons {
+    pub sharpness: Reason,
+    pub clipped: Reason,
+    pub dark: Reason,
+    pub drift: Reason,
+    pub duplicate: Reason,
+    pub not_moved: Reason,
+    pub framing: Reason,
+    /// Any other: the finding says what; the rest is as here.
+    pub other: Reason,
+}
+
+/// One reason in three parts.
+pub(crate) struct Reason {
+    pub what: &'static str,
+    pub why: &'static str,
+    pub todo: &'static str,
+}
+
+impl Reasons {
+    /// The reason of a rule.
+    pub fn of(&self, rule: &str) -> Option<&Reason> {
+        match rule {
+            "qc.sharpness" => Some(&self.sharpness),
+            "qc.clipped" => Some(&self.clipped),
+            "qc.dark" => Some(&self.dark),
+            "qc.drift" => Some(&self.drift),
+            "qc.duplicate" | "qc.near-duplicate" => Some(&self.duplicate),
+            "qc.not_moved" => Some(&self.not_moved),
+            "qc.framing" => Some(&self.framing),
+            _ => None,
+        }
+    }
+}
+
+/// Why a destination takes nothing.
+pub(crate) struct Away {
+    pub network: &'static str,
+    pub token: &'static str,
+    pub other: &'static str,
+    pub refused: &'static str,
+}
+
+/// Puts values in the places of a text.
+pub(crate) fn fill(text: &str, values: &[(&str, &dyn Display)]) -> String {
+    values.iter().fold(text.to_owned(), |text, (name, value)| {
+        let place = format!("{{{name}}}");
+        if text.contains(&place) { text.replace(&place, &value.to_string()) } else { text }
+    })
+}
+
+/// The text for one or for several, with the number at `{n}`.
+pub(crate) fn count(texts: &[&str; 2], number: usize) -> String {
+    fill(if number == 1 { texts[0] } else { texts[1] }, &[("n", &number)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::Language;
+
+    #[test]
+    fn places_in_a_text_are_filled_and_one_is_told_from_several() {
+        assert_eq!(fill("Frame {n} of {m}", &[("n", &17), ("m", &36)]), "Frame 17 of 36");
+        let words = Language::En.panel();
+        assert_eq!(count(&words.retake, 1), "Retake 1 frame");
+        assert_eq!(count(&words.retake, 2), "Retake 2 frames");
+        assert_eq!(count(&Language::De.panel().retake, 2), "2 Bilder wiederholen");
+    }
+
+    #[test]
+    fn both_languages_name_the_reason_of_every_rule_that_a_person_can_mend() {
+        for language in [Language::En, Language::De] {
+            let reasons = &language.panel().reasons;
+            for rule in ["sharpness", "clipped", "dark", "drift", "duplicate", "not_moved", "framing"] {
+                let reason = reasons.of(&format!("qc.{rule}")).expect("a reason");
+                assert!(reason.what.contains("{n}"), "{}", reason.what);
+                assert!(!reason.why.is_empty() && !reason.todo.is_empty());
+            }
+            assert!(reasons.of("qc.corrupt").is_none());
+        }
+    }
+}
