@@ -127,6 +127,14 @@ impl Browser {
         self.until(&format!("{css} with \"{wanted}\""), async || self.text(css).await.contains(wanted)).await;
     }
 
+    /// Waits until every picture of the page is there.
+    pub async fn until_loaded(&self) {
+        let script = "return [...document.querySelectorAll('img,image')].filter(i => i.tagName === 'IMG' \
+                      && i.getBoundingClientRect().width && !(i.complete && i.naturalWidth)).length + \
+                      performance.getEntriesByType('resource').filter(e => !e.responseEnd).length";
+        self.until("its pictures", async || self.value(script, "").await == json!(0)).await;
+    }
+
     /// A picture of the whole screen, PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
         self.page.screenshot().await.expect("a screenshot")

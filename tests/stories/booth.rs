@@ -103,7 +103,7 @@ async fn from_the_start_button_to_36_pictures_proven_at_the_cloud() {
     // The reason, for the person in front of it.
     person.press("#f12-main").await;
     person.until_text("#aside", "Frame 12 is not sharp").await;
-    assert!(person.text("#aside").await.contains("Wipe the lens of main, then retake."));
+    assert!(person.text("#aside").await.contains("Wipe the lens of camera main, then retake."));
     person.until_text("#act", "Release").await;
     assert_eq!(person.count("#act [data-act=release]:not([aria-disabled])").await, 0, "not yet");
 
