@@ -115,7 +115,10 @@ async fn thumbnail(
         None => window.original(record).await,
     };
     match bytes {
-        Some(bytes) => ([("content-type", "image/jpeg")], bytes).into_response(),
+        Some(bytes) => {
+            let kept = [("content-type", "image/jpeg"), ("cache-control", "max-age=31536000, immutable")];
+            (kept, bytes).into_response()
+        }
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

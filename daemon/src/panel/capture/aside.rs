@@ -52,6 +52,7 @@ struct FlaggedLine {
 struct Told<'a> {
     w: &'static Panel,
     title: Option<&'a str>,
+    first: &'a str,
     what: &'a str,
     why: &'a str,
     todo: &'a str,
@@ -207,6 +208,7 @@ fn told(scene: &Scene, fault: &Fault) -> askama::Result<String> {
     let card = Told {
         w: scene.words(),
         title: None,
+        first: scene.words().what,
         what: &fault.what,
         why: &fault.why,
         todo: &fault.todo,
@@ -232,6 +234,7 @@ fn another_item(scene: &Scene, scanned: &str, item: &str) -> askama::Result<Stri
     let card = Told {
         w: words,
         title: Some(words.other_title),
+        first: words.what,
         what: &fill(words.other_what, &[("scanned", &scanned)]),
         why: words.other_why,
         todo: words.other_todo,
@@ -250,6 +253,7 @@ fn end(scene: &Scene, taken: usize, item: &str) -> askama::Result<String> {
     let card = Told {
         w: words,
         title: Some(words.end_title),
+        first: words.will,
         what: &what,
         why: words.end_why,
         todo: "",
