@@ -124,10 +124,7 @@ pub(super) fn at_most(number: u64) -> String {
 
 fn of_station(scene: &Scene) -> [Figure; 3] {
     let words = scene.words();
-    let asked = scene.ask.recipe.as_deref();
-    let chosen = scene.recipes.iter().find(|recipe| Some(recipe.name.as_str()) == asked);
-    let recipe = chosen.or_else(|| scene.recipes.iter().find(|recipe| recipe.default));
-    let frames = recipe.map_or(0, |recipe| recipe.frames);
+    let frames = scene.recipe().map_or(0, |recipe| recipe.frames);
     let delivery = &scene.status.delivery;
     [
         Figure { class: "", name: words.frames, value: frames.to_string(), unit: "" },
