@@ -6,6 +6,8 @@ pub(super) mod item;
 pub(super) mod queue;
 mod sheet;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use askama::Template;
 

@@ -213,7 +213,7 @@ fn in_turn<'a>(
         37..=72 => 6,
         _ => frames / 12,
     };
-    let numbered = if two_rows { frames <= 36 } else { (nth + 1) % every == 0 };
+    let numbered = if two_rows { frames <= 36 } else { (nth + 1).is_multiple_of(every) };
     Cell {
         of: place,
         id: cell_id(place),

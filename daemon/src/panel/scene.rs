@@ -100,6 +100,13 @@ impl Scene {
         self.status.session.as_ref().filter(|session| session.state.is_open())
     }
 
+    /// The recipe of the next session: asked for, else the configured one.
+    pub fn recipe(&self) -> Option<&RecipeLine> {
+        let asked = self.ask.recipe.as_ref();
+        let asked = asked.and_then(|asked| self.recipes.iter().find(|recipe| recipe.name == *asked));
+        asked.or_else(|| self.recipes.iter().find(|recipe| recipe.default))
+    }
+
     /// See [`Phase`].
     pub fn phase(&self) -> Phase {
         let closed = matches!(

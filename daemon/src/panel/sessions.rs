@@ -141,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn every_state_of_a_session_has_its_word() {
+        use crate::session::SessionState::{Aborted, Interrupted, Paused, Released, Review, Shooting};
+        let words = Language::En.panel();
+        let said = [Shooting, Paused, Interrupted, Review, Released, Aborted]
+            .map(|state| words.session_states[state as usize]);
+        assert_eq!(said, ["shooting", "paused", "interrupted", "in review", "released", "ended"]);
+    }
+
+    #[test]
     fn the_next_page_keeps_what_is_searched_for() {
         let ask = Ask { item: Some("a b".to_owned()), ..Ask::default() };
         assert_eq!(address(&ask, Some("7")), "/sessions?item=a%20b&before=7");

@@ -47,7 +47,7 @@ impl Thumbnails {
                 tracing::warn!(%error, "a thumbnail is not kept");
             }
         }
-        Some(thumbnail.jpeg.into())
+        Some(thumbnail.jpeg)
     }
 }
 

@@ -239,6 +239,7 @@ pub(super) const PANEL: Panel = Panel {
     what: "Was passiert ist",
     why: "Warum das zählt",
     todo: "Was zu tun ist",
+    will: "Was passieren wird",
     end_title: "Diese Sitzung beenden",
     end_what: [
         "{n} Bild von {item} bleibt auf dieser Station.",
@@ -255,41 +256,49 @@ pub(super) const PANEL: Panel = Panel {
     other_go_on: "Weiter mit {item}",
     reasons: Reasons {
         sharpness: Reason {
+            short: "unscharf",
             what: "Bild {n} ist unscharf",
             why: "Die Drehung flackert bei {deg}.",
             todo: "Linse der Kamera {camera} abwischen, dann wiederholen. Das Objekt bleibt stehen.",
         },
         clipped: Reason {
+            short: "zu hell",
             what: "Bild {n} ist zu hell",
             why: "Helle Stellen haben bei {deg} keine Zeichnung.",
             todo: "Fenster abdecken oder Lampe dämpfen, dann wiederholen.",
         },
         dark: Reason {
+            short: "zu dunkel",
             what: "Bild {n} ist zu dunkel",
             why: "Dunkle Stellen haben bei {deg} keine Zeichnung.",
             todo: "Prüfen, ob alle Lampen an sind, dann wiederholen.",
         },
         drift: Reason {
+            short: "Belichtung sprang",
             what: "Belichtung sprang bei Bild {n}",
             why: "Die Drehung ändert bei {deg} ihre Helligkeit.",
             todo: "Wiederholen; kommt es wieder, Technik rufen.",
         },
         duplicate: Reason {
+            short: "gleich einem anderen",
             what: "Bild {n} ist gleich einem anderen",
             why: "Eine Seite des Objekts erscheint doppelt, eine andere fehlt.",
             todo: "Kamera hing oder Teller stand. Wiederholen.",
         },
         not_moved: Reason {
+            short: "Teller stand still",
             what: "Teller stand vor Bild {n} still",
             why: "Eine Seite des Objekts erscheint doppelt, eine andere fehlt.",
             todo: "Prüfen, ob das Objekt den Teller blockiert, dann wiederholen.",
         },
         framing: Reason {
+            short: "Objekt ragt hinaus",
             what: "Objekt ragt bei Bild {n} hinaus",
             why: "Ein Teil des Objekts ist bei {deg} abgeschnitten.",
             todo: "Objekt in die Mitte rücken, dann neu starten.",
         },
         other: Reason {
+            short: "auffällig",
             what: "Bild {n} ist auffällig",
             why: "Die Drehung hat bei {deg} einen Fehler.",
             todo: "Wiederholen; kommt es wieder, Technik rufen.",

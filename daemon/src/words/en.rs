@@ -248,6 +248,7 @@ pub(super) const PANEL: Panel = Panel {
     what: "What happened",
     why: "Why it matters",
     todo: "What to do",
+    will: "What will happen",
     end_title: "End this session",
     end_what: [
         "{n} picture of {item} stays on this station.",
@@ -264,41 +265,49 @@ pub(super) const PANEL: Panel = Panel {
     other_go_on: "Carry on with {item}",
     reasons: Reasons {
         sharpness: Reason {
+            short: "not sharp",
             what: "Frame {n} is not sharp",
             why: "The spin blinks at {deg}.",
             todo: "Wipe the lens of camera {camera}, then retake. The item can stay where it is.",
         },
         clipped: Reason {
+            short: "too bright",
             what: "Frame {n} is too bright",
             why: "The white parts at {deg} show no detail.",
             todo: "Cover the window or turn the lamp down, then retake.",
         },
         dark: Reason {
+            short: "too dark",
             what: "Frame {n} is too dark",
             why: "The dark parts at {deg} show no detail.",
             todo: "Check that all lamps are on, then retake.",
         },
         drift: Reason {
+            short: "exposure moved",
             what: "Exposure moved at frame {n}",
             why: "The spin changes its brightness at {deg}.",
             todo: "Retake; call your technician if it comes back.",
         },
         duplicate: Reason {
+            short: "same picture as another",
             what: "Frame {n} is the same picture as another",
             why: "One side of the item is shown twice and another is missing.",
             todo: "The camera hung or the table stood still. Retake.",
         },
         not_moved: Reason {
+            short: "the table stood still",
             what: "The table did not move before frame {n}",
             why: "One side of the item is shown twice and another is missing.",
             todo: "Check that the item does not block the table, then retake.",
         },
         framing: Reason {
+            short: "the item leaves the picture",
             what: "The item leaves the picture at frame {n}",
             why: "A part of the item is cut off at {deg}.",
             todo: "Move the item to the middle, then start again.",
         },
         other: Reason {
+            short: "did not pass",
             what: "Frame {n} did not pass",
             why: "The spin has a fault at {deg}.",
             todo: "Retake; call your technician if it comes back.",

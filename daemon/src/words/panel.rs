@@ -87,6 +87,7 @@ pub(crate) struct Panel {
     pub what: &'static str,
     pub why: &'static str,
     pub todo: &'static str,
+    pub will: &'static str,
     pub end_title: &'static str,
     pub end_what: [&'static str; 2],
     pub end_why: &'static str,
@@ -194,6 +195,8 @@ pub(crate) struct Reasons {
 
 /// One reason in three parts.
 pub(crate) struct Reason {
+    /// For a list.
+    pub short: &'static str,
     pub what: &'static str,
     pub why: &'static str,
     pub todo: &'static str,

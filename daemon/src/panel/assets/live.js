@@ -12,7 +12,10 @@ let source, again, heardAt = performance.now(), figuresOf = '', gone = false;
 
 function heard() {
   heardAt = performance.now();
+  if (!body.classList.contains('is-lost')) return;
   body.classList.remove('is-lost');
+  // The station does not know that this page said something else meanwhile.
+  follow();
 }
 
 function lost() {

@@ -36,20 +36,28 @@ export function replace(old, next) {
   if (again.matches('input') && at.from !== null) again.setSelectionRange(at.from, at.to);
 }
 
+// Outer parts come first and bring what is within them.
+function take(parts) {
+  for (const next of parts) {
+    const old = document.getElementById(next.id);
+    if (old && old.dataset.h !== next.dataset.h) replace(old, document.importNode(next, true));
+  }
+}
+
 export function patch({ id, h, html, whole }) {
   const old = document.getElementById(id);
   if (!old || (!whole && old.dataset.h === h)) return;
   const next = parsed(html, old);
-  if (next) replace(old, next);
+  if (!next) return;
+  // The same frame with other parts: pictures that are there already stay.
+  if (old.dataset.h === h) take(next.querySelectorAll('[data-h]'));
+  else replace(old, next);
   document.dispatchEvent(new CustomEvent('patched', { detail: id }));
 }
 
-// Takes over what differs from a page that was fetched. Outer parts come first and bring what is within them.
+// Takes over what differs from a page that was fetched.
 export function adopt(page) {
-  for (const next of page.querySelectorAll('[data-h]')) {
-    const old = document.getElementById(next.id);
-    if (old && old.dataset.h !== next.dataset.h) replace(old, document.importNode(next, true));
-  }
+  take(page.querySelectorAll('[data-h]'));
   document.title = page.title;
   document.dispatchEvent(new CustomEvent('patched', { detail: 'page' }));
 }

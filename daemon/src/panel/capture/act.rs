@@ -62,7 +62,7 @@ fn buttons(scene: &Scene) -> Vec<Button> {
         Phase::Closed => vec![Button::closed("btn--big", words.closed, None)],
         Phase::Empty => vec![Button::closed("btn--big", words.scan_to_start, None)],
         Phase::ItemSet => {
-            let body = json!({ "item": scene.ask.item, "recipe": scene.ask.recipe });
+            let body = json!({ "item": scene.ask.item, "recipe": scene.recipe().map(|one| &one.name) });
             vec![Button::primary(words.start, "start", &body)]
         }
         Phase::Shooting => {

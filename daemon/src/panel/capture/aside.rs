@@ -52,6 +52,7 @@ struct FlaggedLine {
 struct Told<'a> {
     w: &'static Panel,
     title: Option<&'a str>,
+    first: &'a str,
     what: &'a str,
     why: &'a str,
     todo: &'a str,
@@ -123,10 +124,7 @@ pub(super) fn at_most(number: u64) -> String {
 
 fn of_station(scene: &Scene) -> [Figure; 3] {
     let words = scene.words();
-    let asked = scene.ask.recipe.as_deref();
-    let chosen = scene.recipes.iter().find(|recipe| Some(recipe.name.as_str()) == asked);
-    let recipe = chosen.or_else(|| scene.recipes.iter().find(|recipe| recipe.default));
-    let frames = recipe.map_or(0, |recipe| recipe.frames);
+    let frames = scene.recipe().map_or(0, |recipe| recipe.frames);
     let delivery = &scene.status.delivery;
     [
         Figure { class: "", name: words.frames, value: frames.to_string(), unit: "" },
@@ -207,6 +205,7 @@ fn told(scene: &Scene, fault: &Fault) -> askama::Result<String> {
     let card = Told {
         w: scene.words(),
         title: None,
+        first: scene.words().what,
         what: &fault.what,
         why: &fault.why,
         todo: &fault.todo,
@@ -232,6 +231,7 @@ fn another_item(scene: &Scene, scanned: &str, item: &str) -> askama::Result<Stri
     let card = Told {
         w: words,
         title: Some(words.other_title),
+        first: words.what,
         what: &fill(words.other_what, &[("scanned", &scanned)]),
         why: words.other_why,
         todo: words.other_todo,
@@ -250,6 +250,7 @@ fn end(scene: &Scene, taken: usize, item: &str) -> askama::Result<String> {
     let card = Told {
         w: words,
         title: Some(words.end_title),
+        first: words.will,
         what: &what,
         why: words.end_why,
         todo: "",

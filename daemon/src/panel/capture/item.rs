@@ -38,21 +38,17 @@ pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
     let item = session.map(|session| session.item.clone());
     let before_first = scene.phase() == Phase::ItemSet;
     let item = item.or_else(|| scene.ask.item.clone().filter(|_| before_first));
-    let asked = scene.ask.recipe.as_ref().filter(|asked| scene.recipes.iter().any(|one| one.name == **asked));
-    let default = scene.recipes.iter().find(|recipe| recipe.default).map(|recipe| recipe.name.clone());
-    let recipe = session.map(|session| session.recipe.clone());
-    let recipe = recipe.or_else(|| asked.cloned()).or(default).unwrap_or_default();
+    let next = scene.recipe().map(|recipe| recipe.name.clone());
+    let recipe = session.map(|session| session.recipe.clone()).or(next).unwrap_or_default();
     let known = scene.recipes.iter().find(|one| one.name == recipe);
     let about = known.map(|one| match one.about.is_empty() {
         true => count(&words.recipe_frames, one.frames),
         false => one.about.clone(),
     });
-    let choice = |one: &'_ crate::window::RecipeLine| (one.name.clone(), one.frames == 0);
-    let choices: Vec<(String, bool)> = scene.recipes.iter().map(choice).collect();
-    let recipes = choices.iter().map(|(name, disabled)| Choice {
-        name,
-        selected: *name == recipe,
-        disabled: *disabled,
+    let recipes = scene.recipes.iter().map(|one| Choice {
+        name: &one.name,
+        selected: one.name == recipe,
+        disabled: one.frames == 0,
     });
     let card = Card {
         w: words,

@@ -123,15 +123,10 @@ pub(super) fn keep(scene: &Scene) -> askama::Result<String> {
 /// `not sharp: 41, at least 120`: for a list.
 pub(super) fn in_one_line(words: &Panel, place: &FrameView) -> String {
     let Some(finding) = blocking(place) else { return ring::word(words, place.state).to_owned() };
-    match words.reasons.of(&finding.rule) {
-        Some(reason) => {
-            let what = fill(reason.what, &[("n", &place.frame)]);
-            match gauge(words, place, Some(finding)) {
-                Some(gauge) => format!("{what}: {}, {}", gauge.value, gauge.limit),
-                None => what,
-            }
-        }
-        None => finding.message.clone(),
+    let Some(reason) = words.reasons.of(&finding.rule) else { return finding.message.clone() };
+    match gauge(words, place, Some(finding)) {
+        Some(gauge) => format!("{}: {}, {}", reason.short, gauge.value, gauge.limit),
+        None => reason.short.to_owned(),
     }
 }
 
@@ -157,7 +152,8 @@ fn about(words: &Panel, place: &FrameView, nth: Option<(usize, usize)>) -> Strin
 
 /// Why it matters and what to do.
 fn three(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> Option<(String, String)> {
-    let missing = Reason { what: words.is_missing, why: words.missing_why, todo: words.missing_todo };
+    let missing =
+        Reason { short: "", what: words.is_missing, why: words.missing_why, todo: words.missing_todo };
     let reason = match (finding, place.state) {
         (Some(finding), _) => words.reasons.of(&finding.rule).unwrap_or(&words.reasons.other),
         (None, FrameState::Missing) => &missing,
