@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use turnstage::access::Role;
+use turnstage::access::accounts::Accounts;
 use turnstage_cloud_sync::queue::State;
 use turnstage_cloud_sync::{Record, Sha256};
 use turnstage_tests::browser::{Browser, DESKTOP, PHONE, Screen};
@@ -124,6 +126,37 @@ async fn from_the_start_button_to_36_pictures_proven_at_the_cloud() {
         let here = std::fs::read(booth.bench.running.spool.media_path(record)).expect("kept here");
         assert_eq!(Sha256::of(&here), record.sha256);
     }
+    booth.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_signs_in_and_keeps_flagged_frames_by_name_and_reason() {
+    let Some(booth) = Booth::open("a_person_signs_in", DESKTOP, WET_LENS, 0).await else { return };
+    let accounts = Accounts::of(booth.bench.data.path());
+    accounts.set("Rea M.", Role::Technician, "correct horse battery").expect("an account");
+    let person = &booth.person;
+    // Whoever is not signed in is led to the door.
+    person.goto(&booth.panel).await;
+    person.find("input[type=password]").await.send_keys("wrong horse battery").await.expect("typed");
+    person.find("input[name=name]").await.send_keys("Rea M.").await.expect("typed");
+    person.press("button[type=submit]").await;
+    person.until_text("body", "Name or password is wrong.").await;
+    let password = person.find("input[type=password]").await;
+    password.clear().await.expect("emptied");
+    password.send_keys("correct horse battery").await.expect("typed");
+    person.press("button[type=submit]").await;
+    person.until_text(".menu summary", "Rea M.").await;
+
+    booth.shoot("4711").await;
+    person.press("#f12-main").await;
+    person.press("#aside a[href*=keep]").await;
+    person.find("#aside [name=reason]").await.send_keys("Customer agrees").await.expect("typed");
+    person.press("#aside [data-act=release], #aside button[type=submit]").await;
+    let confirmed = booth.confirmed(36).await;
+    assert!(confirmed.iter().all(|record| record.facts.actor == "technician:Rea M."));
+    let documents = booth.bench.running.spool.documents().await.expect("sessions");
+    let accepted = &documents[0].value["accepted"];
+    assert_eq!((&accepted["name"], &accepted["reason"]), (&"Rea M.".into(), &"Customer agrees".into()));
     booth.end().await;
 }
 

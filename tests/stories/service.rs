@@ -145,6 +145,20 @@ fn a_disk_that_cannot_be_written_is_a_state_and_strict_ends_with_74() {
 }
 
 #[test]
+fn an_address_beyond_this_machine_is_refused_until_somebody_has_an_account() {
+    let config = quick_rig("").replace("127.0.0.1:0", "0.0.0.0:0");
+    let mut service = Service::start(&config, false);
+    service.told("STATUS=The panel is not opened on 0.0.0.0:0: nobody has an account on this station");
+    let fault = &service.status()["faults"][0];
+    assert_eq!(fault["rule"], "panel-needs-account");
+    assert!(fault["todo"].as_str().expect("a sentence").contains("turnstage accounts set"), "{fault}");
+    let found = std::fs::read_to_string(service.data.path().join("data/api.json")).expect("a file");
+    assert!(found.contains("\"127.0.0.1:"), "this machine's own address serves meanwhile: {found}");
+    service.signal("TERM");
+    service.ends_with(0);
+}
+
+#[test]
 fn missing_hardware_is_a_state() {
     let config = quick_rig("").replace(
         "driver = \"sim\"\nsize = [320, 240]\nlatency_ms = 0.0\ntransfer_ms = 0.0",

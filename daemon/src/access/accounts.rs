@@ -271,13 +271,18 @@ impl State {
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
+    // Made by root for a service that runs as somebody else: it belongs to whom the folder belongs to.
+    if let (true, Some(folder)) = (rustix::process::geteuid().is_root(), path.parent()) {
+        let owner = std::fs::metadata(folder)?;
+        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     file.sync_all()
 }
 
