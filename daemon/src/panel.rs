@@ -1,6 +1,6 @@
 //! The pages at which people run the station: plain HTML from here, kept current by patches of the same HTML.
 //!
-//! There is one renderer. A page is made of regions with ids; [`stream`] renders the same regions again when something
+//! There is one renderer. A page is made of regions with ids; its stream renders the same regions again when something
 //! changed and sends those that differ, so that a page that was loaded and one that was patched are the same. Without
 //! scripts the pages still show the true state; the buttons are posts of `panel/assets/act.js` to the API.
 

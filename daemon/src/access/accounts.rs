@@ -167,7 +167,7 @@ impl Accounts {
             keys.into_iter().for_each(|key| state.count_wrong(key));
             return Err(NotSignedIn::Wrong);
         }
-        keys.iter().for_each(|key| drop(state.wrong.remove(key)));
+        state.wrong.retain(|key, _| !keys.contains(key));
         let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         while state.signed_in.len() >= SIGN_INS_MAX {
             let oldest =
@@ -248,7 +248,7 @@ impl State {
     /// New people; who changed has to sign in again.
     fn adopt(&mut self, people: BTreeMap<String, Account>) {
         let before = std::mem::replace(&mut self.people, people);
-        let same = |name: &String| before.get(name).is_some() && before.get(name) == self.people.get(name);
+        let same = |name: &String| before.contains_key(name) && before.get(name) == self.people.get(name);
         self.signed_in.retain(|_, one| same(&one.name));
     }
 
