@@ -1,6 +1,7 @@
 //! What stories share: a station in this process, the real binary as a child, and the rule about prerequisites.
 
 pub mod cloud;
+pub mod delivering;
 pub mod web;
 
 use std::collections::BTreeMap;

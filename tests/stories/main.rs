@@ -8,6 +8,7 @@ mod disk_full;
 mod halt;
 mod journal;
 mod layout;
+mod lying_storage;
 mod network;
 mod offline;
 mod power_cut;
