@@ -16,3 +16,4 @@ mod service;
 mod spin;
 mod tidy;
 mod wet_lens;
+mod wrong_tenant;
