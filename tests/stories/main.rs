@@ -6,6 +6,7 @@ mod cloud;
 mod commands;
 mod disk_full;
 mod halt;
+mod import_to_the_cloud;
 mod journal;
 mod layout;
 mod lying_storage;
