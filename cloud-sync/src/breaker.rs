@@ -7,8 +7,8 @@
 //!    │                            └──────────────────────── failed ────────────────────┘    │
 //!    └───────────────────────────────────────────────────── succeeded ──────────────────────┘
 //! ```
-//! Only what says that the endpoint is ill counts as a failure: transport errors and 5xx, never 4xx. Pure: time is
-//! given, in milliseconds since boot. The random part of the return keeps the stations behind one router from
+//! Only what says that the endpoint is ill counts as a failure: broken connections and 5xx; never 4xx, and not that
+//! there is no way to it. Pure: time is given, in milliseconds since boot. The random part of the return keeps the stations behind one router from
 //! knocking together.
 
 use std::collections::VecDeque;
@@ -60,7 +60,8 @@ impl Default for State {
 }
 
 impl Breaker {
-    /// Asks for one request. A permit to go must be answered by [`Breaker::succeeded`] or [`Breaker::failed`]; one
+    /// Asks for one request. A permit to go must be answered by [`Breaker::succeeded`],
+    /// [`Breaker::failed`] or [`Breaker::unreached`]; one
     /// that never is blocks a half-open breaker for [`OPEN_MS`].
     pub fn permit(&mut self, now_ms: u64) -> Permit {
         let permit = self.look(now_ms);
@@ -88,6 +89,13 @@ impl Breaker {
     /// The endpoint answered, with whatever below 500.
     pub fn succeeded(&mut self) {
         self.state = State::default();
+    }
+
+    /// The request did not reach the endpoint. No failure of it; a half-open one waits again, since it showed nothing.
+    pub fn unreached(&mut self, now_ms: u64) {
+        if matches!(self.state, State::HalfOpen { .. }) {
+            self.failed(now_ms);
+        }
     }
 
     /// The endpoint did not answer, or answered 5xx.
@@ -153,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_never_reached_it_do_not_open_it_and_leave_it_open_where_it_was() {
+        let mut breaker = Breaker::default();
+        for nth in 0..50 {
+            breaker.unreached(nth);
+            assert_eq!(breaker.permit(nth), Permit::Go);
+        }
+        let mut opened = opened(0);
+        assert_eq!(opened.permit(30_000), Permit::Go);
+        opened.unreached(31_000);
+        assert_eq!(opened.permit(31_000), Permit::Refused(30_000));
+    }
+
+    #[test]
     fn a_success_in_between_starts_the_count_anew() {
         let mut breaker = Breaker::default();
         for nth in 0..50 {
@@ -204,6 +225,7 @@ mod tests {
         Ask,
         Succeed,
         Fail,
+        Unreached,
         NetworkUp(u64),
     }
 
@@ -213,6 +235,7 @@ mod tests {
             Just(Step::Ask),
             Just(Step::Succeed),
             Just(Step::Fail),
+            Just(Step::Unreached),
             (0..=RETURN_MS_MAX).prop_map(Step::NetworkUp),
         ]
     }
@@ -230,6 +253,7 @@ mod tests {
                     Step::Ask => drop(breaker.permit(now_ms)),
                     Step::Succeed => breaker.succeeded(),
                     Step::Fail => breaker.failed(now_ms),
+                    Step::Unreached => breaker.unreached(now_ms),
                     Step::NetworkUp(jitter_ms) => breaker.network_up(now_ms, jitter_ms),
                 }
                 let wait_ms = match breaker.look(now_ms) {

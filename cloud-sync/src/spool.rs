@@ -395,7 +395,13 @@ impl Spool {
 
     /// How many records stand where.
     pub async fn counts(&self) -> Result<Counts, SpoolError> {
-        self.ask(|keeper| Ok(keeper.mirror.counts())).await
+        self.ask(|keeper| Ok(keeper.mirror.counts(None))).await
+    }
+
+    /// How many records of one organisation stand where: what its people may see (V-13).
+    pub async fn counts_of(&self, org: &str) -> Result<Counts, SpoolError> {
+        let org = org.to_owned();
+        self.ask(move |keeper| Ok(keeper.mirror.counts(Some(&org)))).await
     }
 
     /// Where a record's media lie.

@@ -354,7 +354,8 @@ impl Uploader {
 
     /// Ends the waits and gives what ran out of attempts new ones.
     async fn requeue(&mut self, destination: Option<&str>) -> Result<(), SpoolError> {
-        let keys = self.spool.retriable(self.options.attempts_max, destination.map(str::to_owned)).await?;
+        let (org, attempts_max) = (self.options.org.clone(), self.options.attempts_max);
+        let keys = self.spool.retriable(org, attempts_max, destination.map(str::to_owned)).await?;
         if keys.is_empty() {
             return Ok(());
         }

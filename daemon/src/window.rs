@@ -124,7 +124,7 @@ impl Window {
     }
 
     async fn delivery(&self) -> Result<Delivery, SpoolError> {
-        let counts = self.inner.spool.counts().await?;
+        let counts = self.inner.spool.counts_of(self.org()).await?;
         let room = self.inner.spool.room()?;
         let pictures = self.inner.recipes.get(&self.inner.config.recipes.default).map_or(36, |recipe| {
             let cameras = self.inner.config.rig.cameras.len().max(1);
@@ -157,7 +157,7 @@ impl Window {
 
     /// The queue, with the sessions that wait and that the visitor may see.
     pub async fn queue(&self, visitor: &Visitor) -> Result<QueueView, SpoolError> {
-        let counts = self.inner.spool.counts().await?;
+        let counts = self.inner.spool.counts_of(self.org()).await?;
         let mut sessions = self.sessions(&Filter::seen_by(visitor)).await?;
         sessions.retain(|session| session.undelivered() > 0);
         sessions.reverse();

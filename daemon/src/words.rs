@@ -78,6 +78,9 @@ mod tests {
             ("Shooting frame 17 of 36", "About 1:04 min left.")
         );
         assert_eq!(Language::De.lines(&shooting).first, "Bild 17 von 36");
+        let away = |pictures| Language::En.lines(&Situation::Offline { pictures }).second;
+        assert_eq!(away(0), "No picture waits. Carry on.");
+        assert_eq!(away(1), "1 picture is safe on this device. Carry on.");
         let left = Situation::Flagged { frames: 1, rule: "qc.sharpness".to_owned() };
         assert_eq!(Language::En.lines(&left).first, "1 frame needs a retake");
         assert_eq!(Language::De.lines(&left).first, "1 Bild wiederholen");

@@ -149,6 +149,11 @@ impl Cloud {
         store::objects(self.folder.path())
     }
 
+    /// Puts other bytes under a key, as a store does that loses what it promised to keep.
+    pub fn corrupt(&self, key: &str, bytes: &[u8]) {
+        store::corrupt(self.folder.path(), key, bytes);
+    }
+
     /// Everything that was asked, at both ports.
     pub fn requests(&self) -> Vec<Asked> {
         self.log.all()

@@ -185,7 +185,7 @@ async fn no_network_an_expired_token_and_a_wrong_tenant_are_each_said_in_words()
     let person = &booth.person;
     booth.shoot("1").await;
     person.press("#act [data-act=release]").await;
-    person.until_text("#status h1", "The cloud does not know this station").await;
+    person.until_text("#status h1", "This station is not signed in to the cloud").await;
     person.until_text("#status", "36 pictures are safe on this device.").await;
 
     // A new token: everything goes by itself. Then the network is gone.

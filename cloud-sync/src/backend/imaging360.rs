@@ -166,7 +166,7 @@ impl Imaging360 {
             return serde_json::from_slice(&response.body).map_err(|_| {
                 PutError::later(
                     "answer-unreadable",
-                    format!("the service's answer cannot be read when asked to {asked}"),
+                    format!("the service's answer cannot be read when asked to {asked}: it is asked again"),
                 )
             });
         }

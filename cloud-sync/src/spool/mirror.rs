@@ -23,7 +23,7 @@ pub struct Counts {
     pub failed: u64,
     /// Captured, and a retake took their place.
     pub superseded: u64,
-    /// Bytes of media on this station, each file once.
+    /// Bytes of media on this station, whoever owns them, each file once.
     pub bytes: u64,
     /// When the oldest record that waits for delivery was captured.
     pub oldest_queued: Option<Stamp>,
@@ -69,7 +69,9 @@ impl Media {
 
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    counts: Counts,
+    /// By organisation: one must not see how much another one left here.
+    counts: BTreeMap<String, Counts>,
+    bytes: u64,
     pub waiting: BTreeMap<Key, Waiting>,
     /// Media that are here, by sequence.
     pub media: BTreeMap<u64, Media>,
@@ -98,19 +100,35 @@ impl Mirror {
         self.waiting.insert(after.key.clone(), waiting);
     }
 
-    pub fn counts(&self) -> Counts {
-        let oldest_queued = self.waiting.values().next().map(|waiting| waiting.captured_at.clone());
-        Counts { oldest_queued, ..self.counts.clone() }
+    /// Of one organisation, or of all.
+    pub fn counts(&self, org: Option<&str>) -> Counts {
+        let meant = |owner: &str| org.is_none_or(|org| org == owner);
+        let oldest = self.waiting.values().find(|waiting| meant(&waiting.org));
+        let mut counts = Counts {
+            bytes: self.bytes,
+            oldest_queued: oldest.map(|waiting| waiting.captured_at.clone()),
+            ..Counts::default()
+        };
+        for (_, one) in self.counts.iter().filter(|(owner, _)| meant(owner)) {
+            counts.captured += one.captured;
+            counts.queued += one.queued;
+            counts.uploading += one.uploading;
+            counts.confirmed += one.confirmed;
+            counts.failed += one.failed;
+            counts.superseded += one.superseded;
+        }
+        counts
     }
 
     fn count(&mut self, record: &Record) -> &mut u64 {
+        let counts = self.counts.entry(record.facts.org.clone()).or_default();
         match record.state {
-            State::Captured if record.superseded_by.is_some() => &mut self.counts.superseded,
-            State::Captured => &mut self.counts.captured,
-            State::Queued => &mut self.counts.queued,
-            State::Uploading => &mut self.counts.uploading,
-            State::Confirmed => &mut self.counts.confirmed,
-            State::Failed => &mut self.counts.failed,
+            State::Captured if record.superseded_by.is_some() => &mut counts.superseded,
+            State::Captured => &mut counts.captured,
+            State::Queued => &mut counts.queued,
+            State::Uploading => &mut counts.uploading,
+            State::Confirmed => &mut counts.confirmed,
+            State::Failed => &mut counts.failed,
         }
     }
 
@@ -122,7 +140,7 @@ impl Mirror {
         media.records += 1;
         if media.records == 1 {
             media.length = record.length;
-            self.counts.bytes += record.length;
+            self.bytes += record.length;
         }
         if record.state == State::Confirmed {
             media.confirmed += 1;
@@ -138,7 +156,7 @@ impl Mirror {
         media.records -= 1;
         media.confirmed -= u32::from(record.state == State::Confirmed);
         if media.records == 0 {
-            self.counts.bytes -= media.length;
+            self.bytes -= media.length;
             self.media.remove(&record.key.sequence);
         }
     }

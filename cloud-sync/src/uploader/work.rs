@@ -66,10 +66,11 @@ impl Spool {
         .await
     }
 
-    /// What a reconnect gives another chance: queued records that wait for a moment or have used attempts, and failed
-    /// ones that ran out of attempts.
+    /// What a reconnect gives another chance: queued records of `org` that wait for a moment or have used attempts, and
+    /// failed ones that ran out of attempts.
     pub(super) async fn retriable(
         &self,
+        org: String,
         attempts_max: u32,
         destination: Option<String>,
     ) -> Result<Vec<Key>, SpoolError> {
@@ -77,14 +78,15 @@ impl Spool {
             let meant = |key: &Key| destination.as_ref().is_none_or(|name| *name == key.destination);
             let waiting = keeper.mirror.waiting.iter().filter(|(key, waiting)| {
                 meant(key)
+                    && waiting.org == org
                     && waiting.state == State::Queued
                     && (waiting.next_attempt.is_some() || waiting.attempts > 0)
             });
             let mut keys: Vec<Key> = waiting.map(|(key, _)| key.clone()).collect();
-            if keeper.mirror.counts().failed > 0 {
+            if keeper.mirror.counts(Some(&org)).failed > 0 {
                 keeper.store.scan(Scope::All, &mut |record| {
                     let exhausted = record.state == State::Failed && record.attempts >= attempts_max;
-                    if exhausted && meant(&record.key) {
+                    if exhausted && record.facts.org == org && meant(&record.key) {
                         keys.push(record.key);
                     }
                     true

@@ -200,7 +200,8 @@ impl Station {
         if sessions > 0 {
             return Ok(());
         }
-        let counts = self.parts.spool.counts().await.map_err(not_kept)?;
+        let org = &self.parts.config.station.org;
+        let counts = self.parts.spool.counts_of(org).await.map_err(not_kept)?;
         Err(Refusal::new(
             "disk-room",
             format!(
@@ -350,7 +351,7 @@ impl Station {
             let parked = records(&self.parts.spool, &document.id)
                 .await?
                 .into_iter()
-                .filter(|r| r.state == State::Failed);
+                .filter(|r| r.state == State::Failed && r.facts.org == self.parts.config.station.org);
             changes.extend(parked.map(|record| (record.key, Change::Requeue)));
         }
         let count = changes.len();

@@ -164,7 +164,8 @@ impl Window {
     fn why_waiting(&self, record: &Record) -> Option<(String, String)> {
         let name = &record.key.destination;
         if !self.inner.config.destinations.contains_key(name) {
-            let reason = format!("\"{name}\" is not configured any more");
+            let reason =
+                format!("destination \"{name}\" is not configured any more: configure it again to send them");
             return Some(("destination-unknown".to_owned(), reason));
         }
         let status = self.inner.status.borrow();

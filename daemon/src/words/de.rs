@@ -62,7 +62,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             (format!("Bereit, {name} fehlt"), format!("{} ({reason})", safe(*pictures)))
         }
         S::SignIn { pictures, reason } => {
-            ("Cloud kennt diese Station nicht".to_owned(), format!("{} ({reason})", safe(*pictures)))
+            ("Nicht bei der Cloud angemeldet".to_owned(), format!("{} ({reason})", safe(*pictures)))
         }
         S::RoomShort { sessions } => (
             format!("Platz für {}", count(*sessions, "Sitzung", "Sitzungen")),
@@ -140,7 +140,10 @@ fn remedy(rule: &str) -> &'static str {
 }
 
 fn safe(pictures: u64) -> String {
-    format!("{} auf diesem Gerät sicher.", count(pictures, "Bild ist", "Bilder sind"))
+    match pictures {
+        0 => "Kein Bild wartet.".to_owned(),
+        pictures => format!("{} auf diesem Gerät sicher.", count(pictures, "Bild ist", "Bilder sind")),
+    }
 }
 
 /// `1 Bild`, `2 Bilder`.

@@ -48,25 +48,13 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "Ready".to_owned(),
             format!("Sending {}. You can go on.", count(*pictures, "picture", "pictures")),
         ),
-        S::Offline { pictures } => (
-            "Ready, no network".to_owned(),
-            format!("{} safe on this device. Carry on.", count(*pictures, "picture is", "pictures are")),
-        ),
-        S::DestinationAway { name, pictures, reason } => (
-            format!("Ready, {name} is not there"),
-            format!(
-                "{} safe on this device. {}",
-                count(*pictures, "picture is", "pictures are"),
-                sentence(reason)
-            ),
-        ),
+        S::Offline { pictures } => ("Ready, no network".to_owned(), format!("{} Carry on.", safe(*pictures))),
+        S::DestinationAway { name, pictures, reason } => {
+            (format!("Ready, {name} is not there"), format!("{} {}", safe(*pictures), sentence(reason)))
+        }
         S::SignIn { pictures, reason } => (
-            "The cloud does not know this station".to_owned(),
-            format!(
-                "{} safe on this device. {}",
-                count(*pictures, "picture is", "pictures are"),
-                sentence(reason)
-            ),
+            "This station is not signed in to the cloud".to_owned(),
+            format!("{} {}", safe(*pictures), sentence(reason)),
         ),
         S::RoomShort { sessions } => (
             format!("Room for {}", count(*sessions, "more session", "more sessions")),
@@ -149,6 +137,14 @@ fn count<N: Into<u64>>(number: N, one: &str, many: &str) -> String {
     match number.into() {
         1 => format!("1 {one}"),
         number => format!("{number} {many}"),
+    }
+}
+
+/// Where pictures are that cannot go now.
+fn safe(pictures: u64) -> String {
+    match pictures {
+        0 => "No picture waits.".to_owned(),
+        pictures => format!("{} safe on this device.", count(pictures, "picture is", "pictures are")),
     }
 }
 

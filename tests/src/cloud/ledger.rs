@@ -137,6 +137,8 @@ type File = (String, String);
 #[derive(Debug, Default)]
 pub struct Ledger {
     sessions: BTreeMap<String, Session>,
+    /// Whose sessions with these names of devices are, whoever opens them.
+    owners: BTreeMap<String, String>,
     files: BTreeMap<String, File>,
     failed_ms: BTreeMap<File, Vec<i64>>,
     events: Vec<Event>,
@@ -152,11 +154,17 @@ impl Ledger {
         let session_id = id("session", &[&claims.org_id, &asked.client_session_id]);
         let new = !self.sessions.contains_key(&session_id);
         if new {
-            let org_id = claims.org_id.clone();
+            let owner = self.owners.get(&asked.client_session_id);
+            let org_id = owner.unwrap_or(&claims.org_id).clone();
             let session = Session { session_id: session_id.clone(), org_id, asked };
             self.sessions.insert(session_id.clone(), session);
         }
         Ok((session_id, new))
+    }
+
+    /// A session that a device will open belongs to this organization.
+    pub fn give(&mut self, client_session_id: &str, org_id: &str) {
+        self.owners.insert(client_session_id.to_owned(), org_id.to_owned());
     }
 
     /// Storage key for a picture: the same for the same picture.

@@ -90,6 +90,11 @@ impl Service {
         troubles.extend(std::iter::repeat_n(trouble, times));
     }
 
+    /// The session that a device will open under this name of its own belongs to another organization.
+    pub fn give_session(&self, client_session_id: &str, org_id: &str) {
+        self.ledger().give(client_session_id, org_id);
+    }
+
     /// The store says that a PUT to this key failed, and not because its URL had ended.
     pub fn put_failed(&self, key: &str) {
         self.ledger().put_failed(key, (self.clock)());

@@ -100,6 +100,13 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Sha256>) {
     }
 }
 
+/// Puts other bytes in the place of an object.
+pub fn corrupt(folder: &Path, key: &str, bytes: &[u8]) {
+    let path = folder.join(BUCKET).join(key);
+    assert!(path.is_file(), "nothing lies under {key}");
+    std::fs::write(path, bytes).expect("a writable object");
+}
+
 /// PUT and nothing else: a device has no right to read.
 struct Strict {
     files: FileSystem,

@@ -25,7 +25,7 @@ impl Presigned {
         let unreadable = |what: &str| {
             PutError::later(
                 "presign-unreadable",
-                format!("the service gave no usable upload address: {what}"),
+                format!("the service gave no usable upload address ({what}): it is asked again"),
             )
         };
         let url = Url::parse(text).map_err(|error| unreadable(&error.to_string()))?;

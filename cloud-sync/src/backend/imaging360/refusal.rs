@@ -37,7 +37,13 @@ pub(super) fn of_service(response: &HttpResponse, asked: &str) -> PutError {
             "redirect-refused",
             "the service's address points elsewhere, which is not followed: correct the destination's url",
         ),
-        (400..=499, Some(rule)) => PutError::never(rule, format!("the service does not {asked}: {message}")),
+        (400..=499, Some(rule)) => {
+            let said = if message.is_empty() { rule.as_str() } else { &message };
+            let what = format!(
+                "the service does not {asked} ({said}): settle it with 360 Imaging, then send it again"
+            );
+            PutError::never(rule, what)
+        }
         (404 | 405, None) => PutError::offline(
             "destination-address",
             format!("the service at this address cannot {asked} ({status}): correct the destination's url"),

@@ -134,6 +134,10 @@ impl Wire {
         let now = self.clock.now();
         match outcome {
             Err(TransportError::LocalFile(_)) => {}
+            // Says nothing about the endpoint, and costs it nothing: a network that comes back is found by probing.
+            Err(TransportError::Unreachable(_)) => {
+                self.breaker(endpoint, |breaker| breaker.unreached(now.boottime_ms));
+            }
             Ok(response) if response.status < 500 => self.breaker(endpoint, Breaker::succeeded),
             _ => self.breaker(endpoint, |breaker| breaker.failed(now.boottime_ms)),
         }
