@@ -141,6 +141,9 @@ pub struct Record {
     pub next_attempt: Option<Stamp>,
     /// Why the last attempt did not succeed.
     pub failure: Option<Failure>,
+    /// That failure is for good: a reconnect does not try it again.
+    #[serde(default)]
+    pub for_good: bool,
     /// What the destination proved.
     pub receipt: Option<Receipt>,
     /// When it was proven.
@@ -173,8 +176,10 @@ pub enum Change {
         /// It counts as an attempt.
         counted: bool,
     },
-    /// Trying again would not help: parked.
+    /// Out of attempts: parked until a reconnect, a command or a person gives it new ones.
     Park(Failure),
+    /// Trying again would not help: parked until a command or a person says so.
+    Refuse(Failure),
     /// A person, a command or a reconnect says: once more, from attempt 0.
     Requeue,
     /// The process died while uploading.
@@ -292,6 +297,7 @@ impl Change {
             Change::Confirm(..) => "confirm",
             Change::Later { .. } => "postpone",
             Change::Park(_) => "park",
+            Change::Refuse(_) => "refuse",
             Change::Requeue => "requeue",
             Change::Recover => "recover",
             Change::MoveItem { .. } => "move to another item",
@@ -302,7 +308,7 @@ impl Change {
 impl Record {
     /// The one function that changes a record's state. Pure: an error leaves the record as it was.
     ///
-    /// `Confirm` asks for a receipt over this record's own hash; `Park` counts an attempt only when one was under
+    /// `Confirm` asks for a receipt over this record's own hash; `Park` and `Refuse` count an attempt only when one was under
     /// way; `MoveItem` is refused once the destination may have read the old item.
     pub fn apply(&mut self, change: &Change) -> Result<(), Refused> {
         let kept = self.superseded_by.is_none();
@@ -324,12 +330,8 @@ impl Record {
                 self.next_attempt = Some(at.clone());
                 self.failure = Some(failure.clone());
             }
-            (Change::Park(failure), State::Queued | State::Uploading) => {
-                self.attempts = self.attempts.saturating_add(u32::from(self.state == State::Uploading));
-                self.state = State::Failed;
-                self.next_attempt = None;
-                self.failure = Some(failure.clone());
-            }
+            (Change::Park(failure), State::Queued | State::Uploading) => self.fail(failure, false),
+            (Change::Refuse(failure), State::Queued | State::Uploading) => self.fail(failure, true),
             (Change::Requeue, State::Queued | State::Failed) => self.queue(0),
             (Change::Recover, State::Uploading) => self.queue(self.attempts),
             (Change::MoveItem { item }, State::Captured | State::Queued | State::Failed) => {
@@ -340,8 +342,17 @@ impl Record {
         Ok(())
     }
 
+    fn fail(&mut self, failure: &Failure, for_good: bool) {
+        self.attempts = self.attempts.saturating_add(u32::from(self.state == State::Uploading));
+        self.state = State::Failed;
+        self.next_attempt = None;
+        self.failure = Some(failure.clone());
+        self.for_good = for_good;
+    }
+
     fn queue(&mut self, attempts: u32) {
         self.state = State::Queued;
+        self.for_good = false;
         self.attempts = attempts;
         self.next_attempt = None;
         self.failure = None;

@@ -329,7 +329,9 @@ impl Station {
     fn tell(&mut self) {
         let motion = self.parts.mover.state();
         let cameras = self.parts.rig.status();
-        let session = self.session.as_ref().map(|session| session.status());
+        // One that is finished was opened to be corrected: it is nobody's work, and the next person need not see it.
+        let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
+        let session = open.map(|session| session.status());
         let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
         faults.extend(self.parts.delivery.borrow().clone());
         faults.extend(missing(&self.parts.rig, &motion));

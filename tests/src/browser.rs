@@ -98,9 +98,9 @@ impl Browser {
         }
     }
 
-    /// Presses what is there.
+    /// Presses what is there; once more where a patch took its place in that very moment.
     pub async fn press(&self, css: &str) {
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        self.until(&format!("a press of {css}"), async || self.find(css).await.click().await.is_ok()).await;
     }
 
     /// Text of what is there now, empty if nothing is.

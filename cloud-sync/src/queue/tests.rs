@@ -40,6 +40,7 @@ fn record() -> Record {
         next_attempt: None,
         failure: None,
         receipt: None,
+        for_good: false,
         confirmed_at: None,
         meta: json!({"schema": 1}),
     }
@@ -66,6 +67,7 @@ fn any_change() -> impl Strategy<Value = Change> {
             counted
         }),
         Just(Change::Park(failure())),
+        Just(Change::Refuse(failure())),
         Just(Change::Requeue),
         Just(Change::Recover),
         Just(Change::MoveItem { item: "WVW2".into() }),

@@ -413,6 +413,7 @@ fn records_of(file: &NewFile, sequence: u64, now: &Stamp) -> Vec<Record> {
         next_attempt: None,
         failure: None,
         receipt: None,
+        for_good: false,
         confirmed_at: None,
         meta: file.meta.clone(),
     };

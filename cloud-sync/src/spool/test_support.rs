@@ -90,6 +90,7 @@ pub fn record(sequence: u64, session: &str) -> Record {
         next_attempt: None,
         failure: None,
         receipt: None,
+        for_good: false,
         confirmed_at: None,
         meta: file.meta,
     }

@@ -23,10 +23,9 @@ pub(super) enum Verdict {
     Unfit(Failure),
 }
 
-fn park(record: &Record, failure: Failure, attempts: u32) -> (Change, NewEvent) {
+fn failed(record: &Record, failure: &Failure, attempts: u32) -> NewEvent {
     let data = json!({"rule": failure.rule, "reason": failure.reason, "attempts": attempts});
-    let event = about(record, "frame.failed", data);
-    (Change::Park(failure), event)
+    about(record, "frame.failed", data)
 }
 
 fn later(now: Stamp, wait: Duration) -> Stamp {
@@ -76,10 +75,18 @@ impl Uploader {
                 let event = about(record, "upload.later", data);
                 (Change::Later { at: later(now, wait), failure, counted: true }, event)
             }
-            Verdict::Later { failure, .. } | Verdict::Never(failure) => {
-                park(record, failure, online_attempts)
+            Verdict::Later { failure, .. } => {
+                let event = failed(record, &failure, online_attempts);
+                (Change::Park(failure), event)
             }
-            Verdict::Unfit(failure) => park(record, failure, record.attempts),
+            Verdict::Never(failure) => {
+                let event = failed(record, &failure, online_attempts);
+                (Change::Refuse(failure), event)
+            }
+            Verdict::Unfit(failure) => {
+                let event = failed(record, &failure, record.attempts);
+                (Change::Refuse(failure), event)
+            }
         };
         self.write(vec![(record.key.clone(), change)], vec![event]).await.map(drop)
     }

@@ -85,7 +85,8 @@ impl Spool {
             let mut keys: Vec<Key> = waiting.map(|(key, _)| key.clone()).collect();
             if keeper.mirror.counts(Some(&org)).failed > 0 {
                 keeper.store.scan(Scope::All, &mut |record| {
-                    let exhausted = record.state == State::Failed && record.attempts >= attempts_max;
+                    let exhausted =
+                        record.state == State::Failed && !record.for_good && record.attempts >= attempts_max;
                     if exhausted && record.facts.org == org && meant(&record.key) {
                         keys.push(record.key);
                     }

@@ -181,14 +181,7 @@ impl Station {
         let org = &self.parts.config.station.org;
         match docs.find(|doc| doc.state.is_open() && doc.org == *org) {
             None => Ok(()),
-            Some(doc) => Err(Refusal::new(
-                "session-open",
-                format!(
-                    "Session {} of {} is not finished. Finish it first: turnstage sessions resume, retake, release \
-                     or abort {}.",
-                    doc.id, doc.item, doc.id
-                ),
-            )),
+            Some(doc) => Err(not_finished(&doc)),
         }
     }
 
@@ -344,6 +337,9 @@ impl Station {
     }
 
     async fn requeue(&mut self, id: &str, actor: &Actor, act: &Act, session: Option<&str>) -> Done {
+        if let Some(session) = session {
+            self.own(session).await?;
+        }
         let mut changes = Vec::new();
         let documents = self.parts.spool.documents().await.map_err(not_kept)?;
         for document in documents.iter().filter(|document| session.is_none_or(|wanted| wanted == document.id))
@@ -366,20 +362,24 @@ impl Station {
         if self.session.as_ref().is_some_and(|current| current.doc.id == session) {
             return Ok(());
         }
-        let found = self.parts.spool.document(session).await.map_err(not_kept)?;
-        let document = found.ok_or_else(|| {
-            Refusal::new(
-                "session-unknown",
-                format!("There is no session {session}. See: turnstage sessions list."),
-            )
-        })?;
-        let doc = SessionDoc::read(&document)?;
-        if doc.org != self.parts.config.station.org {
-            return Err(Refusal::new("wrong-tenant", "That session belongs to another organisation."));
+        if let Some(current) = self.session.as_ref().filter(|current| current.doc.state.is_open()) {
+            return Err(not_finished(&current.doc));
         }
+        let doc = self.own(session).await?;
         let records = records(&self.parts.spool, session).await?;
         self.session = Some(Session::new(doc, &records, &self.parts.spool));
         Ok(())
+    }
+
+    /// A session of this organisation; another one's is unknown here.
+    async fn own(&mut self, session: &str) -> Result<SessionDoc, Refusal> {
+        let unknown = || {
+            let reason = format!("There is no session {session}. See: turnstage sessions list.");
+            Refusal::new("session-unknown", reason)
+        };
+        let document = self.parts.spool.document(session).await.map_err(not_kept)?;
+        let doc = SessionDoc::read(&document.ok_or_else(unknown)?)?;
+        if doc.org == self.parts.config.station.org { Ok(doc) } else { Err(unknown()) }
     }
 
     async fn log(&mut self, id: &str, actor: &Actor, act: &Act) -> Result<(), Refusal> {
@@ -397,6 +397,17 @@ impl Station {
 
 async fn records(spool: &Spool, session: &str) -> Result<Vec<Record>, Refusal> {
     spool.session_records(session).await.map_err(not_kept)
+}
+
+fn not_finished(doc: &SessionDoc) -> Refusal {
+    let SessionDoc { id, item, .. } = doc;
+    Refusal::new(
+        "session-open",
+        format!(
+            "Session {id} of {item} is not finished. Finish it first: turnstage sessions resume, retake, release or \
+             abort {id}."
+        ),
+    )
 }
 
 fn no_session() -> Refusal {
