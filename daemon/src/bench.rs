@@ -5,14 +5,19 @@
 //! cannot be measured here says why and is no failure; what the figures mean is in `docs/benchmarks.md`.
 
 mod child;
+mod client;
 mod measure;
 mod memory;
+mod panel;
 mod picture;
 mod put;
 mod record;
 mod scratch;
+mod sink;
 mod spin;
 mod table;
+mod uplink;
+mod upload;
 
 use std::path::Path;
 
@@ -27,9 +32,9 @@ use table::{Row, Table, Unmeasured};
 pub struct Options {
     /// What to measure; everything if absent.
     names: Vec<Name>,
-    /// Rounds of each comparison; the first one more is not counted.
-    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rounds: u32,
+    /// Rounds of each comparison; the first one more is not counted. 31, and 3 of `upload`, unless told.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: Option<u32>,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -52,13 +57,32 @@ enum Name {
     Put,
     /// Time of a spin, to its motion, settling and exposure.
     Spin,
+    /// From the end of an exposure to the thumbnail on the panel.
+    Panel,
+    /// From a release to the first picture on its way.
+    Uplink,
+    /// CPU time of sending a session, to `sha256sum` and `curl`.
+    Upload,
 }
 
 /// What every row is given.
 struct Bench {
-    rounds: usize,
+    rounds: Option<usize>,
     scratch: Scratch,
     runtime: Handle,
+}
+
+/// Rounds of a comparison, unless it is told or the row has its own number.
+const ROUNDS: usize = 31;
+
+impl Bench {
+    fn rounds(&self) -> usize {
+        self.rounds_or(ROUNDS)
+    }
+
+    fn rounds_or(&self, usual: usize) -> usize {
+        self.rounds.unwrap_or(usual)
+    }
 }
 
 impl Name {
@@ -68,6 +92,9 @@ impl Name {
             Self::Memory => memory::measure(bench),
             Self::Put => put::measure(bench),
             Self::Spin => spin::measure(bench),
+            Self::Panel => panel::measure(bench),
+            Self::Uplink => uplink::measure(bench),
+            Self::Upload => upload::measure(bench),
         }
     }
 }
@@ -82,7 +109,11 @@ pub fn perform(options: &Options, data: &Path, runtime: Handle) -> Result<bool, 
         say("this program was built without optimisation: its figures mean nothing");
     }
     let names = if options.names.is_empty() { Name::value_variants() } else { &options.names };
-    let bench = Bench { rounds: options.rounds as usize, scratch: Scratch::beside(data)?, runtime };
+    let bench = Bench {
+        rounds: options.rounds.map(|rounds| rounds as usize),
+        scratch: Scratch::beside(data)?,
+        runtime,
+    };
     let mut table = Table::new();
     for name in names {
         match name.measure(&bench) {

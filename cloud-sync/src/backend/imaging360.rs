@@ -17,6 +17,7 @@ mod options;
 mod presigned;
 mod refusal;
 mod transport;
+mod upload_file;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -3,12 +3,12 @@
 //! The child is this program again, told by a hidden option what to do. Its data folder is the row's scratch folder.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tokio::runtime::Handle;
 
 use super::table::Unmeasured;
-use super::{memory, put};
+use super::{memory, put, sink, upload};
 
 /// Does what a child was started for.
 pub fn work(words: &[String], data: &Path, runtime: &Handle) -> Result<(), Unmeasured> {
@@ -18,6 +18,8 @@ pub fn work(words: &[String], data: &Path, runtime: &Handle) -> Result<(), Unmea
     match words[..] {
         ["memory", frames] => memory::in_child(number(frames)?, data, runtime),
         ["put", bytes, puts] => put::in_child(number(bytes)?, number(puts)?, data, runtime),
+        ["sink"] => sink::in_child(runtime),
+        ["upload", url] => upload::in_child(url, data, runtime),
         _ => Err(strange()),
     }
 }
@@ -33,13 +35,27 @@ pub fn run(under: &[&str], data: &Path, words: &str) -> Result<String, Unmeasure
             command
         }
     };
-    command.arg("--data-dir").arg(data).args(["bench", "--child", words]);
-    let output = command.stdin(Stdio::null()).output().map_err(Unmeasured::at("start a child"))?;
+    let output = told(&mut command, data, words)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Unmeasured::at("start a child"))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
         return Err(Unmeasured(format!("a child for {words} ended with {}: {complaint}", output.status)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Starts a child that serves until its input is closed; what it prints can be read.
+pub fn start(data: &Path, words: &str) -> Result<Child, Unmeasured> {
+    let own = std::env::current_exe().map_err(Unmeasured::at("find its own program"))?;
+    let mut command = Command::new(own);
+    told(&mut command, data, words).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().map_err(Unmeasured::at("start a child"))
+}
+
+fn told<'a>(command: &'a mut Command, data: &Path, words: &str) -> &'a mut Command {
+    command.arg("--data-dir").arg(data).args(["bench", "--child", words])
 }
 
 #[cfg(test)]

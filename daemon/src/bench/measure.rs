@@ -17,16 +17,34 @@ pub enum Meter {
     Cpu,
     /// Time on the wall.
     Wall,
+    /// CPU time of all children that have ended, in hundredths of a second.
+    Children,
 }
 
 impl Meter {
-    fn now(self) -> Duration {
+    /// Time passed so far, since no particular moment.
+    pub fn now(self) -> Duration {
         let now = clock_gettime(match self {
             Self::Cpu => ClockId::ProcessCPUTime,
             Self::Wall => ClockId::Monotonic,
+            Self::Children => return children(),
         });
         Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
     }
+}
+
+/// CPU time, user and system, of the children that this process has waited for; 0 where the system does not tell.
+fn children() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    Duration::from_millis(children_ticks(&stat).unwrap_or_default() * 10)
+}
+
+/// `cutime` and `cstime` of `/proc/PID/stat` (proc(5)), in the hundredths of a second that Linux shows to programs.
+fn children_ticks(stat: &str) -> Option<u64> {
+    // The program's name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(13).map(str::parse::<u64>);
+    Some(ticks.next()?.ok()? + ticks.next()?.ok()?)
 }
 
 /// What is compared: a name for the progress line, and one round's work.
@@ -64,15 +82,16 @@ impl<const N: usize> Rounds<N> {
         quantile(self.0.iter().map(|round| round[which] * 1e3).collect(), 0.5)
     }
 
-    /// A candidate's time to another's in the same round: lower quartile, median, upper quartile.
-    pub fn ratio(&self, which: usize, to: usize) -> [f64; 3] {
-        let ratios: Vec<f64> = self.0.iter().map(|round| round[which] / round[to]).collect();
+    /// A candidate's time to that of others together in the same round: lower quartile, median, upper quartile.
+    pub fn ratio(&self, which: usize, to: &[usize]) -> [f64; 3] {
+        let yardstick = |round: &[f64; N]| to.iter().map(|one| round[*one]).sum::<f64>();
+        let ratios: Vec<f64> = self.0.iter().map(|round| round[which] / yardstick(round)).collect();
         [0.25, 0.5, 0.75].map(|share| quantile(ratios.clone(), share))
     }
 }
 
 /// The value that so great a share of the others does not exceed; 0 of nothing.
-fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = (values.len().saturating_sub(1) as f64 * share).round() as usize;
     values.get(at).copied().unwrap_or_default()
@@ -128,9 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_children_is_read_whatever_the_program_is_called() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 0 0 0 0 0 11 12 130 14 20 0 1 0 5";
+        assert_eq!(children_ticks(stat), Some(144));
+        assert_eq!(children_ticks(""), None);
+    }
+
+    #[test]
     fn a_ratio_is_taken_within_a_round_so_that_a_slow_minute_does_not_move_it() {
         let rounds = Rounds(vec![[1.2, 1.0], [12.0, 10.0], [1.3, 1.0], [1.1, 1.0], [2.4, 2.0]]);
-        assert_eq!(rounds.ratio(0, 1), [1.2, 1.2, 1.2]);
+        assert_eq!(rounds.ratio(0, &[1]), [1.2, 1.2, 1.2]);
+        assert_eq!(Rounds(vec![[3.0, 1.0, 2.0]]).ratio(0, &[1, 2]), [1.0, 1.0, 1.0]);
         assert_eq!(rounds.median_ms(1), 1000.0);
     }
 

@@ -49,7 +49,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
             }
             Err(why) => Row::unmeasured(&what, why),
         });
-        say(&format!("put: {} rounds of {size}", bench.rounds));
+        say(&format!("put: {} rounds of {size}", bench.rounds()));
         rows.push(time(bench, bytes, &format!("durable put of {size}, to the bare program"))?);
     }
     Ok(rows)
@@ -86,7 +86,7 @@ fn count(trace: &str) -> [usize; 3] {
 
 /// Wall time of a put to that of the bare program.
 fn time(bench: &Bench, bytes: usize, what: &str) -> Result<Row, Unmeasured> {
-    let (media, sha256) = frame(bytes);
+    let (media, sha256) = frame(bytes, 0);
     let spool = open_spool(&bench.scratch.path(&format!("spool-{bytes}")))?;
     let bare_folder = bench.scratch.folder(&format!("bare-{bytes}"))?;
     let mut bare = Bare::new(bare_folder).map_err(Unmeasured::at("start the bare program"))?;
@@ -95,9 +95,9 @@ fn time(bench: &Bench, bytes: usize, what: &str) -> Result<Row, Unmeasured> {
         bench.runtime.block_on(put).map(drop).map_err(Unmeasured::at("put a frame"))
     };
     let mut bare = || bare.put(&media).map_err(Unmeasured::at("write a frame"));
-    let rounds = alternate(bench.rounds, Meter::Wall, [&mut put, &mut bare])?;
+    let rounds = alternate(bench.rounds(), Meter::Wall, [&mut put, &mut bare])?;
     bench.runtime.block_on(spool.close());
-    let [low, ratio, high] = rounds.ratio(0, 1);
+    let [low, ratio, high] = rounds.ratio(0, &[1]);
     let note = format!(
         "wall {:.1} ms to {:.1} ms; quartiles {low:.2} to {high:.2}",
         rounds.median_ms(0),
@@ -109,7 +109,7 @@ fn time(bench: &Bench, bytes: usize, what: &str) -> Result<Row, Unmeasured> {
 /// Puts frames, to be counted from outside.
 pub fn in_child(bytes: usize, puts: usize, data: &Path, runtime: &Handle) -> Result<(), Unmeasured> {
     let spool = open_spool(&data.join("spool"))?;
-    let (media, sha256) = frame(bytes);
+    let (media, sha256) = frame(bytes, 0);
     for _ in 0..puts {
         let put = spool.put(vec![new_file(media.clone(), sha256)], Vec::new());
         runtime.block_on(put).map_err(Unmeasured::at("put a frame"))?;
@@ -130,9 +130,9 @@ pub fn open_spool(dir: &Path) -> Result<Spool, Unmeasured> {
     opened.map(|(spool, _)| spool).map_err(Unmeasured::at("open a spool"))
 }
 
-/// Bytes that no file system makes smaller, and their hash, which the examiner would bring.
-fn frame(bytes: usize) -> (Bytes, Sha256) {
-    let mut state = 0x5eed_u64;
+/// Bytes that no file system makes smaller, other ones for every `nth`, and their hash, which the examiner would bring.
+pub fn frame(bytes: usize, nth: u64) -> (Bytes, Sha256) {
+    let mut state = 0x5eed_u64 ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         // Xorshift (Marsaglia 2003).
         state ^= state << 13;
@@ -145,6 +145,9 @@ fn frame(bytes: usize) -> (Bytes, Sha256) {
     (media, sha256)
 }
 
+/// Organisation and site of frames.
+pub const OWNER: &str = "bench";
+
 /// A frame as a session puts it.
 pub fn new_file(bytes: Bytes, sha256: Sha256) -> NewFile {
     NewFile {
@@ -154,8 +157,8 @@ pub fn new_file(bytes: Bytes, sha256: Sha256) -> NewFile {
         bytes,
         sha256,
         facts: Facts {
-            org: "bench".to_owned(),
-            site: "bench".to_owned(),
+            org: OWNER.to_owned(),
+            site: OWNER.to_owned(),
             item: "bench".to_owned(),
             session: "bench".to_owned(),
             camera: "main".to_owned(),

@@ -20,14 +20,14 @@ pub fn measure(bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
     let mut bare = BareDecode::new(&jpeg).map_err(Unmeasured::at("start the bare decode"))?;
     let limits = qc::Limits::default();
 
-    say(&format!("record: {} rounds", bench.rounds));
+    say(&format!("record: {} rounds", bench.rounds()));
     let mut examine = || match examiner.examine(&jpeg, &limits).picture {
         Some(_) => Ok(()),
         None => Err(Unmeasured("the picture cannot be examined".to_owned())),
     };
     let mut decode = || bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture"));
-    let rounds = alternate(bench.rounds, Meter::Cpu, [&mut examine, &mut decode])?;
-    let [low, ratio, high] = rounds.ratio(0, 1);
+    let rounds = alternate(bench.rounds(), Meter::Cpu, [&mut examine, &mut decode])?;
+    let [low, ratio, high] = rounds.ratio(0, &[1]);
     let note = format!(
         "CPU {:.1} ms to {:.1} ms; quartiles {low:.2} to {high:.2}; 4000 x 3000, {:.2} MB",
         rounds.median_ms(0),

@@ -31,6 +31,11 @@ impl Scratch {
         std::fs::create_dir_all(&folder).map_err(Unmeasured::at(&tried))?;
         Ok(folder)
     }
+
+    /// Removes a folder below it before the end; what cannot be removed now is tried again then.
+    pub fn forget(&self, name: &str) {
+        drop(std::fs::remove_dir_all(self.path(name)));
+    }
 }
 
 impl Drop for Scratch {

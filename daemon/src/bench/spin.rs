@@ -19,16 +19,18 @@ use crate::config::Config;
 use crate::run::{Running, Start};
 use crate::session::{SessionDoc, SessionState, Timing};
 
-const FRAMES: u32 = 36;
+/// Of a spin.
+pub const FRAMES: u32 = 36;
 /// Most that a spin may take beyond motion, settling and exposure.
 const OVERHEAD_MAX_PERCENT: f64 = 1.0;
 /// Time of the simulated transfer; about 70 MB/s, as a camera on USB 3.
-const TRANSFER_MS: f64 = 60.0;
+pub const TRANSFER_MS: f64 = 60.0;
 /// From the end of the last exposure to the last frame on disk, beyond the transfer.
 const TAIL_MAX_MS: f64 = TRANSFER_MS + 100.0;
-const EXPOSURE_MS: f64 = 8.0;
+/// Time of an exposure.
+pub const EXPOSURE_MS: f64 = 8.0;
 /// A spin that takes longer is given up; rendering the first one is slow.
-const LIMIT: Duration = Duration::from_secs(600);
+pub const LIMIT: Duration = Duration::from_secs(600);
 
 pub fn measure(bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
     let folder = bench.scratch.folder("spin")?;
@@ -36,13 +38,13 @@ pub fn measure(bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
 }
 
 /// Timing of one spin, and milliseconds from the end of its last exposure to its last frame on disk.
-struct Spin {
+pub struct Spin {
     timing: Timing,
     tail_ms: f64,
 }
 
 async fn spins(folder: &Path) -> Result<Vec<Row>, Unmeasured> {
-    let config = configure(folder)?;
+    let config = configure(folder, "")?;
     let running =
         Running::start(Start::new(config, folder)).await.map_err(Unmeasured::at("start a station"))?;
     say("spin: rendering 36 frames once, which takes longest");
@@ -73,8 +75,9 @@ async fn spins(folder: &Path) -> Result<Vec<Row>, Unmeasured> {
     ])
 }
 
-/// A rig whose table needs 0.45 s for 10 degrees and comes to rest at the same angles in every spin.
-fn configure(folder: &Path) -> Result<Config, Unmeasured> {
+/// A rig whose table needs 0.45 s for 10 degrees and comes to rest at the same angles in every spin. `more` is
+/// configuration that is none of the rig's.
+pub fn configure(folder: &Path, more: &str) -> Result<Config, Unmeasured> {
     let recipes = folder.join("recipes");
     std::fs::create_dir_all(&recipes).map_err(Unmeasured::at("make a folder for recipes"))?;
     for verdict in ["overlap", "wait"] {
@@ -89,7 +92,7 @@ fn configure(folder: &Path) -> Result<Config, Unmeasured> {
     }
     let (width, height) = SIZE;
     let text = format!(
-        "[storage]\nfree_bytes_soft = 2_000_000\nfree_bytes_hard = 1_000_000\n\
+        "{more}[storage]\nfree_bytes_soft = 2_000_000\nfree_bytes_hard = 1_000_000\n\
          [recipes]\nfolder = {recipes:?}\n\
          [destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n\
          [booth]\nobject = \"toy\"\n\
@@ -104,7 +107,8 @@ fn configure(folder: &Path) -> Result<Config, Unmeasured> {
         .map_err(Unmeasured::at("configure a rig"))
 }
 
-async fn spin(running: &Running, recipe: &str) -> Result<Spin, Unmeasured> {
+/// Shoots a spin and ends its session; its frames stay.
+pub async fn spin(running: &Running, recipe: &str) -> Result<Spin, Unmeasured> {
     let actor = Actor("bench".to_owned());
     let ask = async |act: Act| {
         running.commands.ask(&actor, act).await.map_err(Unmeasured::at("command the station"))
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn the_rig_and_its_recipes_are_good_configuration() {
         let folder = tempfile::tempdir().unwrap();
-        let config = configure(folder.path()).unwrap();
+        let config = configure(folder.path(), "").unwrap();
         assert!(config.rig.cameras.contains_key("main"));
         let recipes = crate::recipe::Recipes::new(Some(Path::new(&config.recipes.folder)));
         for name in ["overlap", "wait"] {

@@ -4,20 +4,16 @@
 //! moved for [`IDLE`]: reqwest's own read timeout runs while a long body is being sent, so it cannot be used.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
 use reqwest::Client;
-use tokio::fs::File;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio_util::io::ReaderStream;
 
 use super::transport::{Body, HttpRequest, HttpResponse, Method, Transport, TransportError};
+use super::upload_file::UploadFile;
 
 /// Longest wait for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -27,8 +23,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest answer that is read: the service's are a few hundred bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// Pieces in which a file is read.
-const PIECE: usize = 64 << 10;
 
 /// The transport that the daemon uses.
 pub fn http_transport() -> Arc<dyn Transport> {
@@ -97,14 +91,13 @@ async fn exchange(client: Client, request: HttpRequest) -> Result<HttpResponse, 
         Body::Bytes(bytes) => builder.body(bytes),
         Body::File { path, length } => {
             let local = |error: io::Error| TransportError::LocalFile(format!("{}: {error}", path.display()));
-            let file = File::open(&path).await.map_err(local)?;
-            let found = file.metadata().await.map_err(local)?.len();
+            let (file, found) = UploadFile::open(path.clone(), sent).await.map_err(local)?;
             if found != length {
                 let what = format!("{}: {found} bytes instead of {length}", path.display());
                 return Err(TransportError::LocalFile(what));
             }
-            let stream = ReaderStream::with_capacity(Metered { file, sent }, PIECE);
-            builder.header(reqwest::header::CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(stream))
+            let body = reqwest::Body::wrap_stream(file.pieces());
+            builder.header(reqwest::header::CONTENT_LENGTH, length).body(body)
         }
     };
     read(builder.send().await.map_err(failed)?).await
@@ -140,23 +133,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
-}
-
-/// A file that tells how far it was read.
-struct Metered {
-    file: File,
-    sent: Arc<std::sync::atomic::AtomicU64>,
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        piece: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = piece.filled().len();
-        let polled = Pin::new(&mut self.file).poll_read(context, piece);
-        self.sent.fetch_add((piece.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
-    }
 }
