@@ -64,7 +64,7 @@ async fn a_station_moved_to_another_organisation_neither_shows_nor_sends_what_it
     // Neither a network that comes back nor a person moves them.
     station.bench.running.wake.reconnected();
     let asked = station.bench.client().post("/api/v1/commands/requeue", json!({})).await;
-    assert_eq!(asked.rule(), "session-unknown");
+    assert_eq!(asked.json()["count"], 0, "{asked:?}");
     let second = station.released().await;
     station.delivered(&second).await;
     assert_eq!(station.bench.records(&id).await, left, "they lie here as they were");
