@@ -404,6 +404,12 @@ impl Spool {
         self.ask(move |keeper| Ok(keeper.mirror.counts(Some(&org)))).await
     }
 
+    /// Sessions of one organisation with records that were let go and are not proven, in id order.
+    pub async fn undelivered_sessions(&self, org: &str) -> Result<Vec<String>, SpoolError> {
+        let org = org.to_owned();
+        self.ask(move |keeper| Ok(keeper.mirror.undelivered(&org))).await
+    }
+
     /// Where a record's media lie.
     pub fn media_path(&self, record: &Record) -> PathBuf {
         self.inner.files.path(&record.media)

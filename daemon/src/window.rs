@@ -32,6 +32,9 @@ use views::QueueView;
 
 pub use sessions::Filter;
 
+/// Sessions that the queue lists, oldest first; of further ones only the number is told.
+const QUEUE_SESSIONS_MAX: usize = 50;
+
 /// See the module; cheap to clone.
 #[derive(Clone)]
 pub struct Window {
@@ -158,10 +161,17 @@ impl Window {
     /// The queue, with the sessions that wait and that the visitor may see.
     pub async fn queue(&self, visitor: &Visitor) -> Result<QueueView, SpoolError> {
         let counts = self.inner.spool.counts_of(self.org()).await?;
-        let mut sessions = self.sessions(&Filter::seen_by(visitor)).await?;
-        sessions.retain(|session| session.undelivered() > 0);
-        sessions.reverse();
+        let waiting = self.inner.spool.undelivered_sessions(self.org()).await?;
+        let mut sessions = Vec::new();
+        for id in waiting.iter().take(QUEUE_SESSIONS_MAX) {
+            let Some(document) = self.inner.spool.document(id).await? else { continue };
+            let Some(Ok(doc)) = self.mine(&document) else { continue };
+            if self.may_see(visitor, id, &doc.actor).is_ok() {
+                sessions.push(self.listed(doc).await?);
+            }
+        }
         Ok(QueueView {
+            more: waiting.len().saturating_sub(QUEUE_SESSIONS_MAX),
             captured: counts.captured,
             queued: counts.queued,
             uploading: counts.uploading,

@@ -153,6 +153,15 @@ async fn seven_days_offline_three_reboots_and_a_wrong_clock_lose_nothing_and_sen
     assert_eq!(status["sentence"], "Ready, no network");
     assert_eq!(status["detail"], format!("{} pictures are safe on this device. Carry on.", waiting.len()));
 
+    let queue = away.bench.client().get("/api/v1/queue").await.json();
+    let listed: Vec<&str> = queue["sessions"]
+        .as_array()
+        .expect("sessions")
+        .iter()
+        .filter_map(|one| one["session"].as_str())
+        .collect();
+    assert_eq!(listed, ids, "oldest first");
+
     // By the wall clock the third session is older than the first; the sequence tells the truth.
     let order: Vec<u64> = waiting.iter().map(|record| record.key.sequence).collect();
     assert!(order.is_sorted(), "{order:?}");
@@ -164,6 +173,8 @@ async fn seven_days_offline_three_reboots_and_a_wrong_clock_lose_nothing_and_sen
     away.bench.running.wake.reconnected();
     let records = away.confirmed(&ids).await;
 
+    let queue = away.bench.client().get("/api/v1/queue").await.json();
+    assert_eq!((&queue["sessions"], &queue["confirmed"]), (&serde_json::json!([]), &records.len().into()));
     let puts = away.puts();
     let first = puts.iter().filter(|put| put.at_ms >= back_ms).map(|put| put.at_ms - back_ms).min();
     assert!(first.is_some_and(|after_ms| after_ms <= 5_000), "the first PUT came after {first:?} ms");

@@ -73,6 +73,8 @@ pub(crate) struct Mirror {
     counts: BTreeMap<String, Counts>,
     bytes: u64,
     pub waiting: BTreeMap<Key, Waiting>,
+    /// Records that were let go and are not proven, by organisation and session.
+    undelivered: BTreeMap<(String, String), u32>,
     /// Media that are here, by sequence.
     pub media: BTreeMap<u64, Media>,
 }
@@ -83,9 +85,11 @@ impl Mirror {
         if let Some(before) = before {
             *self.count(before) -= 1;
             self.forget_media(before);
+            self.note_undelivered(before, -1);
         }
         *self.count(after) += 1;
         self.note_media(after);
+        self.note_undelivered(after, 1);
         if !matches!(after.state, State::Queued | State::Uploading) {
             self.waiting.remove(&after.key);
             return;
@@ -118,6 +122,24 @@ impl Mirror {
             counts.superseded += one.superseded;
         }
         counts
+    }
+
+    /// Sessions of one organisation with records that were let go and are not proven, in id order.
+    pub fn undelivered(&self, org: &str) -> Vec<String> {
+        let of_org = self.undelivered.range((org.to_owned(), String::new())..);
+        of_org.take_while(|((owner, _), _)| owner == org).map(|((_, session), _)| session.clone()).collect()
+    }
+
+    fn note_undelivered(&mut self, record: &Record, change: i32) {
+        if !matches!(record.state, State::Queued | State::Uploading | State::Failed) {
+            return;
+        }
+        let key = (record.facts.org.clone(), record.facts.session.clone());
+        let count = self.undelivered.entry(key.clone()).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            self.undelivered.remove(&key);
+        }
     }
 
     fn count(&mut self, record: &Record) -> &mut u64 {

@@ -51,14 +51,19 @@ impl Window {
             if wanted.as_ref().is_some_and(|wanted| !doc.item.to_lowercase().contains(wanted)) {
                 continue;
             }
-            let records = self.inner.spool.session_records(&doc.id).await?;
-            let session = Session::new(doc, &records, &self.inner.spool);
-            found.push(self.summary(&session, &records));
+            found.push(self.listed(doc).await?);
             if filter.limit.is_some_and(|limit| found.len() == limit) {
                 break;
             }
         }
         Ok(found)
+    }
+
+    /// A session as a list shows it.
+    pub(super) async fn listed(&self, doc: SessionDoc) -> Result<SessionSummary, SpoolError> {
+        let records = self.inner.spool.session_records(&doc.id).await?;
+        let session = Session::new(doc, &records, &self.inner.spool);
+        Ok(self.summary(&session, &records))
     }
 
     /// One session with its frames, for a visitor who may see it.

@@ -186,6 +186,8 @@ pub struct QueueView {
     pub failed: u64,
     /// Captured, and a retake took their place.
     pub superseded: u64,
-    /// Sessions with pictures that were let go and are not confirmed.
+    /// Sessions with pictures that were let go and are not confirmed; the 50 oldest.
     pub sessions: Vec<SessionSummary>,
+    /// How many more sessions wait.
+    pub more: usize,
 }

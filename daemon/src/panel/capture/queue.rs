@@ -84,7 +84,7 @@ pub(super) fn card(scene: &Scene, queue: &QueueView) -> askama::Result<String> {
     let words = scene.words();
     let delivery = &scene.status.delivery;
     let waiting = usize::try_from(queue.queued + queue.uploading + queue.failed).unwrap_or(usize::MAX);
-    let mut about = vec![count(&words.queue_sessions, queue.sessions.len())];
+    let mut about = vec![count(&words.queue_sessions, queue.sessions.len() + queue.more)];
     if let Some(oldest) = delivery.oldest_wall_ms {
         about.push(fill(words.queue_oldest, &[("time", &times::clock(oldest))]));
     }
