@@ -106,6 +106,17 @@ pub enum Peer {
     Process(Actor),
 }
 
+impl Peer {
+    /// For the audit log.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.ip().to_string(),
+            Self::Unix { .. } => "socket".to_owned(),
+            Self::Process(_) => "process".to_owned(),
+        }
+    }
+}
+
 impl Connected<IncomingStream<'_, TcpListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
         Self::Tcp(*stream.remote_addr())
@@ -198,6 +209,16 @@ pub fn endpoint(method: &Method, path: &str) -> Option<&'static Endpoint> {
     // What can be read can be asked for without its body.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
     ENDPOINTS.iter().find(|endpoint| endpoint.method == method && endpoint.path == path)
+}
+
+/// Whether a role may use a command, for the control that sends it.
+pub fn allows(role: Role, command: &str) -> bool {
+    let path = format!("/api/v1/commands/{command}");
+    let line = ENDPOINTS.iter().find(|endpoint| endpoint.path == path);
+    line.is_none_or(|endpoint| match endpoint.may {
+        For::Anyone => true,
+        For::Roles(roles) => roles.contains(&role),
+    })
 }
 
 #[cfg(test)]

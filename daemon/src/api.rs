@@ -19,6 +19,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, St
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware, routing};
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
@@ -45,6 +46,10 @@ pub struct Api {
     /// People of this station.
     pub accounts: Arc<Accounts>,
     counters: Counters,
+    /// Sign-ins pass one by one.
+    door: Arc<Semaphore>,
+    /// So do probes: they must not fill the queue of commands.
+    probe: Arc<Semaphore>,
 }
 
 #[derive(OpenApi)]
@@ -59,7 +64,13 @@ struct Document;
 /// Everything that the station answers to: pages, interface, probes.
 pub fn router(window: Window, accounts: Arc<Accounts>, hosts: Arc<[String]>) -> Router {
     let guarded = Guard { accounts: accounts.clone(), hosts, window: window.clone() };
-    let api = Api { window: window.clone(), accounts, counters: Counters::default() };
+    let api = Api {
+        window: window.clone(),
+        accounts,
+        counters: Counters::default(),
+        door: Arc::new(Semaphore::new(1)),
+        probe: Arc::new(Semaphore::new(1)),
+    };
     let (router, document) = documented().split_for_parts();
     let document = Arc::new(document);
     let pages = crate::panel::router(window);

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
+use crate::motion::Mover;
+
 /// Who asks: `cli:root`, `operator:ana`, `pedal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor(pub String);
@@ -170,16 +172,19 @@ pub struct Command {
 
 /// The sending end; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Commands(mpsc::Sender<Command>);
+pub struct Commands {
+    queue: mpsc::Sender<Command>,
+    mover: Mover,
+}
 
 /// Commands that may wait; a person is told to repeat beyond that.
 const WAITING_MAX: usize = 32;
 
 impl Commands {
-    /// Both ends.
-    pub fn channel() -> (Self, mpsc::Receiver<Command>) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self(sender), receiver)
+    /// Both ends, for a station with this table.
+    pub fn channel(mover: Mover) -> (Self, mpsc::Receiver<Command>) {
+        let (queue, receiver) = mpsc::channel(WAITING_MAX);
+        (Self { queue, mover }, receiver)
     }
 
     /// Asks and waits for the answer.
@@ -190,9 +195,13 @@ impl Commands {
     /// Asks with an id of the sender's own.
     pub async fn ask_as(&self, id: String, actor: &Actor, act: Act) -> Answer {
         let gone = || Refusal::new("station-gone", "The station task has ended. Restart the service.");
+        if act == Act::Stop {
+            // The table halts whatever else waits; the station notes it when its turn comes.
+            self.mover.stop();
+        }
         let (answer, wait) = oneshot::channel();
         let command = Command { id, actor: actor.clone(), act, answer };
-        match self.0.try_send(command) {
+        match self.queue.try_send(command) {
             Ok(()) => wait.await.map_err(|_| gone())?,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 Err(Refusal::new("station-busy", "Too many commands wait. Repeat it in a moment."))

@@ -33,7 +33,7 @@ use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
-use crate::window::{Frame, Window};
+use crate::window::{self, Frame, Window};
 
 /// How often confirmed pictures are looked at for deletion.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -143,10 +143,10 @@ impl Running {
         let (failed, delivery) = watch::channel(None);
         let (status, status_receiver) =
             watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
-        let (commands, command_receiver) = Commands::channel();
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mover = drive(&config, &around, &mut tasks, &cancel);
+        let (commands, command_receiver) = Commands::channel(mover.clone());
 
         let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
@@ -161,6 +161,7 @@ impl Running {
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
             clock: clock.clone(),
+            since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
         });
         let parts = Parts {

@@ -4,21 +4,19 @@
 //! visible in the spool frame by frame, because a frame is accepted only when it is durable; so a page shows the same
 //! before and after a restart. Records of another organisation are never shown (V-13).
 
+mod log;
 mod sessions;
 pub(crate) mod thumbnails;
 pub mod views;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
-use turnstage_cloud_sync::event::NewEvent;
-use turnstage_cloud_sync::spool::{Commit, SpoolError};
+use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
-use turnstage_cloud_sync::{Clock, Event, Record, Spool};
+use turnstage_cloud_sync::{Clock, Record, Spool};
 
 use crate::access::Visitor;
 use crate::clock::SystemClock;
@@ -27,9 +25,11 @@ use crate::config::Config;
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
+use log::Strangers;
 use thumbnails::Thumbnails;
 use views::QueueView;
 
+pub use log::{Told, owner_since};
 pub use sessions::Filter;
 
 /// Sessions that the queue lists, oldest first; of further ones only the number is told.
@@ -51,6 +51,9 @@ struct Inner {
     thumbnails: Thumbnails,
     clock: SystemClock,
     config: Config,
+    /// Events up to this one are another organisation's.
+    since: u64,
+    strangers: Mutex<Strangers>,
 }
 
 /// What a window is cut into.
@@ -73,6 +76,8 @@ pub struct Frame {
     pub clock: SystemClock,
     /// Checked configuration.
     pub config: Config,
+    /// See [`owner_since`].
+    pub since: u64,
 }
 
 /// A recipe in a list.
@@ -91,11 +96,23 @@ pub struct RecipeLine {
 impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
-        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config } =
+        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config, since } =
             frame;
+        let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
-        let inner =
-            Inner { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config };
+        let inner = Inner {
+            commands,
+            status,
+            destinations,
+            panel,
+            spool,
+            recipes,
+            thumbnails,
+            clock,
+            config,
+            since,
+            strangers,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -161,17 +178,24 @@ impl Window {
     /// The queue, with the sessions that wait and that the visitor may see.
     pub async fn queue(&self, visitor: &Visitor) -> Result<QueueView, SpoolError> {
         let counts = self.inner.spool.counts_of(self.org()).await?;
-        let waiting = self.inner.spool.undelivered_sessions(self.org()).await?;
         let mut sessions = Vec::new();
-        for id in waiting.iter().take(QUEUE_SESSIONS_MAX) {
-            let Some(document) = self.inner.spool.document(id).await? else { continue };
+        let mut more = 0;
+        for id in self.inner.spool.undelivered_sessions(self.org()).await? {
+            let full = sessions.len() == QUEUE_SESSIONS_MAX;
+            if full && visitor.role.sees_all() {
+                more += 1;
+                continue;
+            }
+            let Some(document) = self.inner.spool.document(&id).await? else { continue };
             let Some(Ok(doc)) = self.mine(&document) else { continue };
-            if self.may_see(visitor, id, &doc.actor).is_ok() {
-                sessions.push(self.listed(doc).await?);
+            match self.may_see(visitor, &id, &doc.actor) {
+                Ok(()) if full => more += 1,
+                Ok(()) => sessions.push(self.listed(doc).await?),
+                Err(_) => {}
             }
         }
         Ok(QueueView {
-            more: waiting.len().saturating_sub(QUEUE_SESSIONS_MAX),
+            more,
             captured: counts.captured,
             queued: counts.queued,
             uploading: counts.uploading,
@@ -180,29 +204,6 @@ impl Window {
             superseded: counts.superseded,
             sessions,
         })
-    }
-
-    /// Up to `limit` events after `after`, in order; without those of another organisation's sessions.
-    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, SpoolError> {
-        let mut events = self.inner.spool.events(after, limit).await?;
-        let mut foreign: BTreeMap<String, bool> = BTreeMap::new();
-        for session in events.iter().filter_map(|event| event.session.clone()) {
-            if let Entry::Vacant(entry) = foreign.entry(session) {
-                let document = self.inner.spool.document(entry.key()).await?;
-                let is_foreign = document.is_some_and(|document| self.mine(&document).is_none());
-                entry.insert(is_foreign);
-            }
-        }
-        events.retain(|event| event.session.as_ref().is_none_or(|session| !foreign[session]));
-        Ok(events)
-    }
-
-    /// Puts something on record that is no command; a disk that does not take it is told of in the log.
-    pub async fn record(&self, event: NewEvent) {
-        let commit = Commit { events: vec![event], ..Commit::default() };
-        if let Err(error) = self.inner.spool.commit(commit).await {
-            tracing::error!(%error, "something is not in the audit log");
-        }
     }
 
     /// Operators see the sessions that they began, and the one at hand.

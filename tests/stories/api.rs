@@ -111,12 +111,16 @@ async fn a_page_of_another_site_cannot_command_the_station() {
     let own = client.clone().with("origin", "http://127.0.0.1:8360").with("sec-fetch-site", "same-origin");
     assert_eq!(own.post("/api/v1/commands/stop", json!({})).await.status, StatusCode::OK);
 
+    // A stranger who goes on is refused, but does not fill the disk.
+    for _ in 0..20 {
+        foreign.post("/api/v1/commands/start", start("a")).await;
+    }
     let events = client.get("/api/v1/events").await.json();
     let refused = |event: &&Value| event["kind"] == "access.refused";
     assert_eq!(
         events.as_array().expect("events").iter().filter(refused).count(),
-        3,
-        "each refused act is on record"
+        10,
+        "refused acts are on record, some a minute"
     );
     bench.end().await;
 }
@@ -163,18 +167,25 @@ async fn with_accounts_nobody_is_let_in_without_one() {
     );
     assert_eq!(ana.post("/api/v1/commands/release", json!({ "accept": null })).await.status, StatusCode::OK);
 
-    // Another operator's sessions are not theirs to see; a technician sees all.
+    // Another operator's sessions are not theirs to see, nor to open, nor to read of; a technician sees all.
     people(&bench, &[("bob", Role::Operator)]);
     let bob = client.clone().signed_in("bob", PASSWORD).await;
     assert_eq!(bob.get("/api/v1/sessions").await.json(), json!([]));
     assert_eq!(bob.get(&format!("/api/v1/sessions/{id}")).await.rule(), "role-not-allowed");
+    assert_eq!(bob.post("/api/v1/commands/open", json!({ "session": id })).await.rule(), "role-not-allowed");
+    let told = String::from_utf8(bob.get("/api/v1/events?limit=1000").await.bytes.to_vec()).expect("text");
+    assert!(!told.contains(&id) && !told.contains("ana") && told.contains("operator:bob"), "{told}");
     let tom_again = client.clone().signed_in("tom", PASSWORD).await;
     assert_eq!(tom_again.get("/api/v1/sessions").await.json().as_array().map(Vec::len), Some(1));
     let records = bench.records(&id).await;
     assert_eq!(records[0].facts.actor, "operator:ana", "the name behind every picture");
 
-    assert_eq!(tom.post("/api/v1/sign-out", json!({})).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(tom.post("/api/v1/sign-out", json!({ "id": "x" })).await.status, StatusCode::NO_CONTENT);
     assert_eq!(tom.get("/api/v1/status").await.rule(), "sign-in-required");
+    // Whoever was let in and sees the table move can stop it still, and nothing else.
+    assert_eq!(tom.post("/api/v1/commands/stop", json!({})).await.status, StatusCode::OK);
+    assert_eq!(tom.post("/api/v1/commands/pause", json!({})).await.rule(), "sign-in-required");
+    assert_eq!(client.post("/api/v1/commands/stop", json!({})).await.rule(), "sign-in-required");
     bench.end().await;
 }
 
@@ -212,7 +223,10 @@ async fn another_organisation_s_sessions_are_neither_listed_nor_shown_nor_told_o
         "picture-unknown"
     );
     let events = client.get("/api/v1/events").await;
-    assert!(!String::from_utf8_lossy(&events.bytes).contains(&id), "no event names it");
+    let told = String::from_utf8_lossy(&events.bytes);
+    for former in [id.as_str(), "item-1", "operator:test"] {
+        assert!(!told.contains(former), "{former} is told of: {told}");
+    }
     second.end().await;
 }
 

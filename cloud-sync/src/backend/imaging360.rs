@@ -70,8 +70,8 @@ pub struct Imaging360 {
 /// What was found out since the start and may be found out again.
 #[derive(Default)]
 struct Learned {
-    /// The service's session id of each of ours.
-    sessions: BTreeMap<String, String>,
+    /// The item that the service was told of each of our sessions, and its own session id.
+    sessions: BTreeMap<String, (String, String)>,
     /// A token that the service refused, when (boot ms), and with what.
     refused: Option<(Token, u64, PutError)>,
     /// Of the last uploads, in bytes a second.
@@ -257,7 +257,10 @@ impl Imaging360 {
             session_id: String,
         }
         let facts = &record.facts;
-        if let Some(id) = self.learned(|learned| learned.sessions.get(&facts.session).cloned()) {
+        // A corrected item is told before the next picture goes, or it would arrive under the wrong one.
+        if let Some((item, id)) = self.learned(|learned| learned.sessions.get(&facts.session).cloned())
+            && item == facts.item
+        {
             return Ok(id);
         }
         let body = json!({
@@ -273,7 +276,7 @@ impl Imaging360 {
             if learned.sessions.len() >= SESSIONS_MAX {
                 learned.sessions.clear();
             }
-            learned.sessions.insert(facts.session.clone(), session_id.clone());
+            learned.sessions.insert(facts.session.clone(), (facts.item.clone(), session_id.clone()));
         });
         Ok(session_id)
     }

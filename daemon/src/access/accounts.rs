@@ -1,11 +1,13 @@
 //! People of this station: names, roles and password hashes in one file, sign-ins in memory.
 //!
 //! The file (`accounts.json` in the data folder, readable by the service only) is read anew when it changes, so that
-//! `turnstage accounts` works beside a running station. Passwords are kept as Argon2id hashes. A sign-in lasts 12
-//! hours and ends with the process. Five wrong passwords in a row make an address or a name wait, longer each time;
-//! the answer never tells which of the two was wrong.
+//! `turnstage accounts` works beside a running station. Passwords are kept as Argon2id hashes. A sign-in ends 8
+//! hours after it was last used and with the process. Five wrong passwords in a row make an address or a name wait,
+//! longer each time; the answer never tells which of the two was wrong. A file that cannot be read lets nobody in and
+//! is not written over.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +23,15 @@ use crate::command::Actor;
 
 /// Name of the cookie of a signed-in browser.
 pub const COOKIE: &str = "turnstage";
-/// How long a sign-in lasts.
-pub const SIGNED_IN: Duration = Duration::from_secs(12 * 3600);
+/// How long a sign-in lasts after it was last used (V-12).
+pub const SIGNED_IN: Duration = Duration::from_secs(8 * 3600);
 /// Version of the file.
 const SCHEMA: u32 = 1;
 /// Shorter passwords are refused.
 const PASSWORD_CHARS_MIN: usize = 10;
+/// Longer names and passwords are nobody's.
+const NAME_CHARS_MAX: usize = 64;
+const PASSWORD_CHARS_MAX: usize = 200;
 /// Wrong passwords before an address or a name has to wait.
 const WRONG_MAX: u32 = 5;
 /// First wait; doubled with each further wrong password.
@@ -65,6 +70,14 @@ pub enum AccountError {
     /// There is no such person.
     #[error("there is no account \"{0}\"")]
     Unknown(String),
+    /// The file is damaged or newer: mend it, or move it away and make the accounts anew.
+    #[error("{path} cannot be read: {cause}. Mend it, or move it away and make the accounts anew")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
     /// The file cannot be read or written.
     #[error("{path}: {cause}")]
     File {
@@ -94,6 +107,8 @@ pub struct Accounts {
 struct State {
     people: BTreeMap<String, Account>,
     read_at: Option<SystemTime>,
+    /// Why the file is not what it should be: then nobody is let in by it.
+    unreadable: Option<String>,
     signed_in: BTreeMap<String, SignIn>,
     wrong: BTreeMap<String, Wrong>,
 }
@@ -101,6 +116,8 @@ struct State {
 struct SignIn {
     name: String,
     until: Instant,
+    /// Signed out, or the account changed. Still known, so that whoever sees the table move can stop it.
+    ended: bool,
 }
 
 struct Wrong {
@@ -116,7 +133,8 @@ impl Accounts {
 
     /// Nobody has an account: only this machine itself is let in.
     pub fn is_empty(&self) -> bool {
-        self.fresh().people.is_empty()
+        let state = self.fresh();
+        state.unreadable.is_none() && state.people.is_empty()
     }
 
     /// Everybody, by name.
@@ -136,6 +154,7 @@ impl Accounts {
         let hash = Argon2::default().hash_password(password.as_bytes());
         let hash = hash.map_err(|error| self.failed(error))?.to_string();
         let mut state = self.fresh();
+        self.readable(&state)?;
         state.people.insert(name.to_owned(), Account { role, password: hash });
         self.keep(&mut state)
     }
@@ -143,6 +162,7 @@ impl Accounts {
     /// Takes a person's account away. Their sign-ins end.
     pub fn remove(&self, name: &str) -> Result<(), AccountError> {
         let mut state = self.fresh();
+        self.readable(&state)?;
         state.people.remove(name).ok_or_else(|| AccountError::Unknown(name.to_owned()))?;
         self.keep(&mut state)
     }
@@ -150,12 +170,17 @@ impl Accounts {
     /// A token for the browser of somebody who knows their password. Takes the time of one Argon2 hash: call it where
     /// that may block.
     pub fn sign_in(&self, from: IpAddr, name: &str, password: &str) -> Result<String, NotSignedIn> {
+        if name.chars().count() > NAME_CHARS_MAX || password.chars().count() > PASSWORD_CHARS_MAX {
+            return Err(NotSignedIn::Wrong);
+        }
         let keys = [format!("address {from}"), format!("name {name}")];
         let account = {
-            let state = self.fresh();
+            let mut state = self.fresh();
             if let Some(wait) = keys.iter().filter_map(|key| state.wait(key)).max() {
                 return Err(NotSignedIn::Wait(wait));
             }
+            // Counted before it is looked at: a hundred guesses at once are a hundred guesses.
+            keys.iter().for_each(|key| state.count_wrong(key.clone()));
             state.people.get(name).cloned()
         };
         // An unknown name costs as much as a wrong password, so that nobody learns names by the clock.
@@ -164,7 +189,6 @@ impl Accounts {
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
         let mut state = self.lock();
         if account.is_none() || !right {
-            keys.into_iter().for_each(|key| state.count_wrong(key));
             return Err(NotSignedIn::Wrong);
         }
         state.wrong.retain(|key, _| !keys.contains(key));
@@ -175,20 +199,33 @@ impl Accounts {
             oldest.map(|token| state.signed_in.remove(&token));
         }
         let until = Instant::now() + SIGNED_IN;
-        state.signed_in.insert(token.clone(), SignIn { name: name.to_owned(), until });
+        state.signed_in.insert(token.clone(), SignIn { name: name.to_owned(), until, ended: false });
         Ok(token)
     }
 
     /// Ends a sign-in.
     pub fn sign_out(&self, token: &str) {
-        self.lock().signed_in.remove(token);
+        if let Some(sign_in) = self.lock().signed_in.get_mut(token) {
+            sign_in.ended = true;
+        }
+    }
+
+    /// Who held a token of this process, though the sign-in ended: enough to stop a table, and nothing else.
+    pub fn known(&self, token: &str) -> Option<Visitor> {
+        let state = self.lock();
+        let sign_in = state.signed_in.get(token)?;
+        let actor = Actor(format!("{}:{}", Role::Operator.name(), sign_in.name));
+        Some(Visitor { actor, role: Role::Operator, signed_in: true })
     }
 
     /// Who holds a token.
     pub fn visitor(&self, token: &str) -> Option<Visitor> {
-        let state = self.fresh();
-        let sign_in = state.signed_in.get(token).filter(|one| one.until > Instant::now())?;
-        let account = state.people.get(&sign_in.name)?;
+        let mut state = self.fresh();
+        let State { people, signed_in, .. } = &mut *state;
+        let now = Instant::now();
+        let sign_in = signed_in.get_mut(token).filter(|one| one.until > now && !one.ended)?;
+        let account = people.get(&sign_in.name)?;
+        sign_in.until = now + SIGNED_IN;
         let actor = Actor(format!("{}:{}", account.role.name(), sign_in.name));
         Some(Visitor { actor, role: account.role, signed_in: true })
     }
@@ -197,28 +234,43 @@ impl Accounts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, with the file as it is now. A file that cannot be read lets nobody in that was not known before.
+    /// The state, with the file as it is now.
     fn fresh(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        let changed = std::fs::metadata(&self.path).and_then(|file| file.modified()).ok();
-        if changed == state.read_at {
+        let changed = match std::fs::metadata(&self.path).and_then(|file| file.modified()) {
+            Ok(changed) => Some(changed),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                state.unreadable = Some(error.to_string());
+                return state;
+            }
+        };
+        if changed == state.read_at && (changed.is_some() || state.unreadable.is_none()) {
             return state;
         }
+        state.read_at = changed;
         let read = match changed {
-            None => Ok(File::default()),
-            Some(_) => std::fs::read(&self.path)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| serde_json::from_slice::<File>(&bytes).map_err(|error| error.to_string())),
+            None => Ok(BTreeMap::new()),
+            Some(_) => read(&self.path),
         };
         match read {
-            Ok(file) if file.schema <= SCHEMA => {
-                state.adopt(file.people);
-                state.read_at = changed;
+            Ok(people) => {
+                state.unreadable = None;
+                state.adopt(people);
             }
-            Ok(file) => tracing::error!(schema = file.schema, "the accounts were written by a newer version"),
-            Err(error) => tracing::error!(error, "the accounts cannot be read"),
+            Err(error) => {
+                tracing::error!(error, path = %self.path.display(), "nobody is let in: the accounts cannot be read");
+                state.unreadable = Some(error);
+                state.adopt(BTreeMap::new());
+            }
         }
         state
+    }
+
+    fn readable(&self, state: &State) -> Result<(), AccountError> {
+        let unreadable =
+            |cause: &String| AccountError::Unreadable { path: self.path.clone(), cause: cause.clone() };
+        state.unreadable.as_ref().map_or(Ok(()), |cause| Err(unreadable(cause)))
     }
 
     fn keep(&self, state: &mut State) -> Result<(), AccountError> {
@@ -230,7 +282,7 @@ impl Accounts {
             .and_then(|()| std::fs::rename(&new, &self.path))
             .map_err(|e| self.failed(e))?;
         state.adopt(people);
-        state.signed_in.clear();
+        state.signed_in.values_mut().for_each(|one| one.ended = true);
         state.read_at = std::fs::metadata(&self.path).and_then(|file| file.modified()).ok();
         Ok(())
     }
@@ -249,7 +301,7 @@ impl State {
     fn adopt(&mut self, people: BTreeMap<String, Account>) {
         let before = std::mem::replace(&mut self.people, people);
         let same = |name: &String| before.contains_key(name) && before.get(name) == self.people.get(name);
-        self.signed_in.retain(|_, one| same(&one.name));
+        self.signed_in.values_mut().filter(|one| !same(&one.name)).for_each(|one| one.ended = true);
     }
 
     fn wait(&self, key: &str) -> Option<Duration> {
@@ -269,14 +321,28 @@ impl State {
     }
 }
 
+fn read(path: &Path) -> Result<BTreeMap<String, Account>, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let file = serde_json::from_slice::<File>(&bytes).map_err(|error| error.to_string())?;
+    match file.schema {
+        0..=SCHEMA => Ok(file.people),
+        newer => Err(format!("it was written by a newer version (schema {newer})")),
+    }
+}
+
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
+    // Never through a link that somebody laid there, and never into what somebody else may hold open.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     // Made by root for a service that runs as somebody else: it belongs to whom the folder belongs to.
     if let (true, Some(folder)) = (rustix::process::geteuid().is_root(), path.parent()) {
@@ -355,7 +421,53 @@ mod tests {
     }
 
     #[test]
-    fn nobody_s_hash_is_well_formed_so_that_it_costs_as_much() {
-        assert!(PasswordHash::new(NOBODY).is_ok());
+    fn nobody_s_hash_costs_as_much_as_anybody_s() {
+        let hash = PasswordHash::new(NOBODY).unwrap();
+        let params = argon2::Params::try_from(&hash).unwrap();
+        let own = Argon2::default();
+        let own = own.params();
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (own.m_cost(), own.t_cost(), own.p_cost())
+        );
+    }
+
+    #[test]
+    fn a_damaged_or_newer_file_lets_nobody_in_and_is_not_written_over() {
+        for damage in ["{ \"schema\": 1, \"peo", "{ \"schema\": 2, \"people\": {} }"] {
+            let (data, accounts) = station();
+            let file = data.path().join("accounts.json");
+            std::fs::write(&file, damage).unwrap();
+            assert!(!accounts.is_empty(), "an open door otherwise");
+            assert_eq!(accounts.sign_in(HERE, "ana", "correct horse"), Err(NotSignedIn::Wrong));
+            let kept = accounts.set("ana", Role::Admin, "correct horse");
+            assert!(matches!(kept, Err(AccountError::Unreadable { .. })));
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), damage);
+        }
+    }
+
+    #[test]
+    fn a_link_laid_in_the_way_is_replaced_and_not_followed() {
+        let (data, accounts) = station();
+        let precious = data.path().join("precious");
+        std::fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, data.path().join("accounts.json.new")).unwrap();
+        accounts.set("ana", Role::Operator, "correct horse").unwrap();
+        assert_eq!(std::fs::read_to_string(precious).unwrap(), "precious");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_guesses_at_once_are_a_hundred_guesses() {
+        let (_data, accounts) = station();
+        accounts.set("ana", Role::Operator, "correct horse").unwrap();
+        let wrong = std::thread::scope(|threads| {
+            let guess = || accounts.sign_in(HERE, "ana", "wrong");
+            let all: Vec<_> = (0..12).map(|_| threads.spawn(guess)).collect();
+            all.into_iter()
+                .filter_map(|one| one.join().ok())
+                .filter(|end| *end == Err(NotSignedIn::Wrong))
+                .count()
+        });
+        assert_eq!(wrong, WRONG_MAX as usize, "the others had to wait");
     }
 }

@@ -16,6 +16,9 @@ use crate::audit;
 use crate::command::Actor;
 use crate::window::Window;
 
+/// The one command that a sign-in that ended is still good for.
+const STOP: &str = "/api/v1/commands/stop";
+
 /// What the guard knows.
 #[derive(Clone)]
 pub struct Guard {
@@ -47,7 +50,8 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
             if method == Method::POST {
                 guard.record(&peer, &path, &problem, &actor).await;
             }
-            let page = method == Method::GET && !path.starts_with("/api") && path != "/panel/stream";
+            let reads = method == Method::GET || method == Method::HEAD;
+            let page = reads && !path.starts_with("/api") && path != "/panel/stream";
             if page && problem.rule == "sign-in-required" {
                 return Redirect::to("/sign-in").into_response();
             }
@@ -114,7 +118,10 @@ impl Guard {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Visitor, Box<Refused>> {
-        let visitor = self.visitor(peer, headers);
+        // Whoever sees the table move may stop it, even where their sign-in ended meanwhile.
+        let known =
+            || cookie(headers, COOKIE).filter(|_| path == STOP).and_then(|token| self.accounts.known(token));
+        let visitor = self.visitor(peer, headers).or_else(known);
         let actor = || match (&visitor, peer) {
             (Some(visitor), _) => visitor.actor.clone(),
             (None, Peer::Tcp(address)) => Actor(format!("address:{}", address.ip())),
@@ -144,7 +151,7 @@ impl Guard {
             Peer::Process(actor) => Some(Visitor::cli(actor.clone())),
             Peer::Unix { uid } => Some(Visitor::cli(Actor(format!("cli:{}", user_name(*uid))))),
             Peer::Tcp(address) => {
-                let signed_in = cookie(headers).and_then(|token| self.accounts.visitor(token));
+                let signed_in = cookie(headers, COOKIE).and_then(|token| self.accounts.visitor(token));
                 let open = address.ip().is_loopback() && self.accounts.is_empty();
                 signed_in.or_else(|| open.then(Visitor::local))
             }
@@ -153,21 +160,17 @@ impl Guard {
 
     /// A refused act is an act: it stands in the audit log.
     async fn record(&self, peer: &Peer, path: &str, problem: &Problem, actor: &Actor) {
-        let from = match peer {
-            Peer::Tcp(address) => address.ip().to_string(),
-            Peer::Unix { .. } => "socket".to_owned(),
-            Peer::Process(_) => "process".to_owned(),
-        };
+        let from = peer.name();
         let data = json!({ "endpoint": path, "rule": problem.rule, "reason": problem.detail, "from": from });
-        self.window.record(audit::entry("access.refused", actor, None, data)).await;
+        self.window.record_stranger(&from, audit::entry("access.refused", actor, None, data)).await;
     }
 }
 
-/// The token of a signed-in browser.
-pub fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The value of a cookie.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token)
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The name of a user of this machine, or the number.

@@ -123,6 +123,9 @@ pub async fn pause(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Answ
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn resume(api: Here, visitor: Visitor, Body(body): Body<ResumeBody>) -> Answered {
     let ResumeBody { id, session, anew, confirm } = body;
+    if let Some(session) = &session {
+        api.0.window.session(&visitor, session).await?;
+    }
     ask(api, &visitor, id, Act::Resume { session, anew, confirm }).await
 }
 
@@ -170,6 +173,7 @@ pub async fn move_item(api: Here, visitor: Visitor, Body(body): Body<MoveItemBod
 #[utoipa::path(post, path = "/api/v1/commands/open", tag = "commands", request_body = OpenBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn open(api: Here, visitor: Visitor, Body(body): Body<OpenBody>) -> Answered {
+    api.0.window.session(&visitor, &body.session).await?;
     ask(api, &visitor, body.id, Act::Open { session: body.session }).await
 }
 

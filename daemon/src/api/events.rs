@@ -9,11 +9,13 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
+use tokio::time::Instant;
 use turnstage_cloud_sync::Event;
 use utoipa::IntoParams;
 
 use super::problem::Problem;
 use super::{Here, Query};
+use crate::access::Visitor;
 use crate::window::Window;
 
 /// Events on a page.
@@ -36,14 +38,29 @@ pub struct After {
 /// Events in order, each with its sequence and its hash; waits for the next one if asked to.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(After),
     responses((status = 200, body = Vec<Object>)))]
-pub async fn page(State(api): Here, Query(which): Query<After>) -> Result<Json<Vec<Event>>, Problem> {
+pub async fn page(
+    State(api): Here,
+    visitor: Visitor,
+    Query(which): Query<After>,
+) -> Result<Json<Vec<Event>>, Problem> {
     let after = which.after.unwrap_or_default();
     let limit = which.limit.unwrap_or(PAGE).clamp(1, 1000);
     let mut newest = api.window.newest_event();
     let wait = Duration::from_millis(which.wait_ms.unwrap_or_default().min(WAIT_MS_MAX));
-    // Whether one came or not, the log says what there is.
-    drop(tokio::time::timeout(wait, newest.wait_for(|newest| *newest > after)).await);
-    Ok(Json(api.window.events(after, limit).await?))
+    let end = Instant::now() + wait;
+    let mut from = after;
+    loop {
+        let told = api.window.events(&visitor, from, limit).await?;
+        if !told.events.is_empty() {
+            return Ok(Json(told.events));
+        }
+        from = told.through;
+        match tokio::time::timeout_at(end, newest.wait_for(|newest| *newest > from)).await {
+            Ok(Ok(_)) => {}
+            // Nothing to be seen in time is an answer as well.
+            _ => return Ok(Json(Vec::new())),
+        }
+    }
 }
 
 /// Server-sent events: `id` is the sequence, `event` the kind, `data` the event. `Last-Event-ID` resumes.
@@ -51,13 +68,14 @@ pub async fn page(State(api): Here, Query(which): Query<After>) -> Result<Json<V
     responses((status = 200, content_type = "text/event-stream")))]
 pub async fn stream(
     State(api): Here,
+    visitor: Visitor,
     headers: HeaderMap,
     Query(which): Query<After>,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let newest = api.window.newest_event();
     let after = last.or(which.after).unwrap_or_else(|| *newest.borrow());
-    let follower = Follower { window: api.window, newest, after, page: Vec::new().into_iter() };
+    let follower = Follower { window: api.window, visitor, newest, after, page: Vec::new().into_iter() };
     let messages = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         let message = Message::default().id(event.sequence.to_string()).event(&event.kind);
@@ -69,6 +87,7 @@ pub async fn stream(
 
 struct Follower {
     window: Window,
+    visitor: Visitor,
     newest: tokio::sync::watch::Receiver<u64>,
     after: u64,
     page: std::vec::IntoIter<Event>,
@@ -83,11 +102,10 @@ impl Follower {
             }
             let after = self.after;
             self.newest.wait_for(|newest| *newest > after).await.ok()?;
-            let newest = *self.newest.borrow();
-            let page = self.window.events(after, PAGE).await.ok()?;
-            // What was left out belongs to another organisation and is passed over.
-            self.after = if page.len() < PAGE { newest } else { page.last()?.sequence };
-            self.page = page.into_iter();
+            let told = self.window.events(&self.visitor, after, PAGE).await.ok()?;
+            // What was passed over is not for this visitor.
+            self.after = told.through;
+            self.page = told.events.into_iter();
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 use super::problem::Problem;
 use super::{Api, Here};
 use crate::command::{Act, Actor};
-use crate::status::{Kind, Status};
+use crate::status::{Kind, Situation, Status};
 
 /// A station that does not answer for so long is not alive.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -27,9 +27,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
     responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem)))]
 pub async fn healthz(State(api): Here) -> Response {
     let probe = Actor("probe".to_owned());
-    let ping = api.window.ask(None, &probe, Act::Ping);
+    let ping = async {
+        let _turn = api.probe.acquire().await.ok()?;
+        api.window.ask(None, &probe, Act::Ping).await.ok()
+    };
     match tokio::time::timeout(ANSWER_LIMIT, ping).await {
-        Ok(Ok(_)) => "alive\n".into_response(),
+        Ok(Some(_)) => "alive\n".into_response(),
         _ => Problem::told(
             "station-gone",
             503,
@@ -44,10 +47,9 @@ pub async fn healthz(State(api): Here) -> Response {
     responses((status = 200, content_type = "text/plain"), (status = 503, body = Problem)))]
 pub async fn readyz(State(api): Here) -> Response {
     let status = api.window.status().await;
-    match status.kind {
-        Kind::Stop => {
-            Problem::told("not-ready", 503, format!("{}. {}", status.sentence, status.detail)).into_response()
-        }
+    match (status.kind, status.situation) {
+        // Strangers may ask this: what is wrong is for those who may see the status.
+        (Kind::Stop, _) | (_, Situation::Starting) => Problem::of("not-ready", 503).into_response(),
         _ => "ready\n".into_response(),
     }
 }
@@ -68,7 +70,11 @@ pub struct Counters {
 /// Counts a request by its endpoint, never by its full path: that would name sessions.
 pub async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     let endpoint = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let method = request.method().to_string();
+    // Anybody can invent a method; each would be a series for ever.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
     let response = next.run(request).await;
     if let Some(endpoint) = endpoint {
         let labels = Requests { method, endpoint, status: response.status().as_u16() };

@@ -123,6 +123,7 @@ fn of_interface(rule: &str) -> (&'static str, &'static str) {
             ("This endpoint has no access rule.", "Report it: it is a fault of this version.")
         }
         "name-or-password" => ("Name or password is wrong.", "Type both again."),
+        "not-ready" => ("No session could be shot now.", "See the station's status for why."),
         "gone" => ("This picture is not on this station any more.", "Look for it where it was delivered."),
         "picture-unknown" => ("There is no such picture.", "See /api/v1/sessions for what there is."),
         "side-not-made" => ("There is no thumbnail of that size.", "Ask for side=150, 600 or 1200."),

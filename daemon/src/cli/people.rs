@@ -75,7 +75,7 @@ fn wrong(error: AccountError) -> Exit {
     let code = match error {
         AccountError::TooShort | AccountError::BadName(_) => exit::USAGE,
         AccountError::Unknown(_) => exit::NO_INPUT,
-        AccountError::File { .. } => exit::STORAGE,
+        AccountError::File { .. } | AccountError::Unreadable { .. } => exit::STORAGE,
     };
     Exit::new(code, error)
 }

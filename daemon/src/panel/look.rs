@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, header};
 
 use super::ask::Ask;
+use crate::access::cookie;
 use crate::words::Language;
 use crate::words::panel::Panel;
 
@@ -31,11 +32,11 @@ impl Look {
     pub fn of(ask: &Ask, headers: &HeaderMap) -> Self {
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let language = ask.lang.as_deref().and_then(language);
-        let language = language.or_else(|| cookie(headers, "lang").and_then(language_of));
+        let language = language.or_else(|| cookie(headers, "lang").and_then(self::language));
         let theme = ask.theme.as_deref().and_then(theme);
         Self {
             language: language.or_else(|| accepted.and_then(preferred)).unwrap_or_default(),
-            theme: theme.or_else(|| cookie(headers, "theme").and_then(theme_of)).unwrap_or_default(),
+            theme: theme.or_else(|| cookie(headers, "theme").and_then(self::theme)).unwrap_or_default(),
         }
     }
 
@@ -72,28 +73,14 @@ fn language(code: &str) -> Option<Language> {
     }
 }
 
-fn language_of(code: String) -> Option<Language> {
-    language(&code)
-}
-
 fn theme(name: &str) -> Option<Theme> {
     [Theme::Light, Theme::Dark, Theme::Auto].into_iter().find(|theme| theme.name() == name)
-}
-
-fn theme_of(name: String) -> Option<Theme> {
-    theme(&name)
 }
 
 /// The first language of the list that there is; browsers list them by preference.
 fn preferred(accepted: &str) -> Option<Language> {
     let codes = accepted.split(',').filter_map(|entry| entry.trim().get(..2));
-    codes.map(str::to_lowercase).find_map(language_of)
-}
-
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+    codes.map(str::to_lowercase).find_map(|code| language(&code))
 }
 
 #[cfg(test)]

@@ -318,10 +318,8 @@ async fn keep_thumbnails(folder: Option<&Path>, record: &Record, examined: &Exam
         .iter()
         .map(|thumb| (thumbnails::path(folder, record, thumb.side_max), thumb.jpeg.clone()))
         .collect();
-    let folder = folder.join(&record.facts.session);
     let written = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder)?;
-        files.iter().try_for_each(|(path, jpeg)| std::fs::write(path, jpeg))
+        files.iter().try_for_each(|(path, jpeg)| thumbnails::keep(path, jpeg))
     });
     match written.await {
         Ok(Ok(())) => {}

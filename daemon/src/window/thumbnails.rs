@@ -13,6 +13,17 @@ pub fn path(folder: &Path, record: &Record, side_max: u32) -> PathBuf {
     folder.join(&record.facts.session).join(format!("{:012}_{side_max}.jpg", record.key.sequence))
 }
 
+/// Keeps one so that a reader, also after a power cut, finds the whole of it or nothing: what is cut off is made anew.
+pub fn keep(path: &Path, jpeg: &[u8]) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    let new = path.with_extension("new");
+    std::fs::write(&new, jpeg)?;
+    std::fs::rename(new, path)
+}
+
+/// The last two bytes of every JPEG file.
+const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
+
 /// See the module.
 pub(super) struct Thumbnails {
     folder: Option<PathBuf>,
@@ -30,6 +41,7 @@ impl Thumbnails {
         let kept = self.folder.as_ref().map(|folder| path(folder, record, side_max));
         if let Some(kept) = kept.clone()
             && let Ok(Ok(bytes)) = tokio::task::spawn_blocking(move || std::fs::read(kept)).await
+            && bytes.ends_with(&END_OF_IMAGE)
         {
             return Some(bytes.into());
         }
@@ -39,11 +51,7 @@ impl Thumbnails {
         let thumbnail = made.into_iter().find(|thumb| thumb.side_max == side_max)?;
         if let Some(kept) = kept {
             let bytes = thumbnail.jpeg.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                kept.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-                std::fs::write(kept, bytes)
-            });
-            if let Ok(Err(error)) = written.await {
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || keep(&kept, &bytes)).await {
                 tracing::warn!(%error, "a thumbnail is not kept");
             }
         }

@@ -178,6 +178,7 @@ pub(crate) struct Panel {
     pub show_password: &'static str,
     pub forgotten: &'static str,
     pub needs_script: &'static str,
+    pub not_your_role: &'static str,
 }
 
 /// Why a frame does not pass, by rule.

@@ -158,6 +158,8 @@ impl Ledger {
             let org_id = owner.unwrap_or(&claims.org_id).clone();
             let session = Session { session_id: session_id.clone(), org_id, asked };
             self.sessions.insert(session_id.clone(), session);
+        } else if let Some(known) = self.sessions.get_mut(&session_id) {
+            known.asked.item = asked.item;
         }
         Ok((session_id, new))
     }

@@ -8,12 +8,12 @@ use super::moment;
 use crate::event::Event;
 
 /// Body of `POST /events`. The hash is the id: it is the same whenever the event is sent, and no other station has it.
-pub(super) fn body(events: &[Event], sessions: &BTreeMap<String, String>) -> Value {
+pub(super) fn body(events: &[Event], sessions: &BTreeMap<String, (String, String)>) -> Value {
     let events: Vec<Value> = events.iter().map(|event| one(event, sessions)).collect();
     json!({ "events": events })
 }
 
-fn one(event: &Event, sessions: &BTreeMap<String, String>) -> Value {
+fn one(event: &Event, sessions: &BTreeMap<String, (String, String)>) -> Value {
     let mut data = match &event.data {
         Value::Object(data) => data.clone(),
         Value::Null => serde_json::Map::new(),
@@ -31,7 +31,7 @@ fn one(event: &Event, sessions: &BTreeMap<String, String>) -> Value {
         "data": data,
     });
     // Only once a picture of it went: until then the service does not know it.
-    if let Some(id) = event.session.as_ref().and_then(|session| sessions.get(session)) {
+    if let Some((_, id)) = event.session.as_ref().and_then(|session| sessions.get(session)) {
         told["session_id"] = json!(id);
     }
     told

@@ -43,11 +43,13 @@ const post = (address, body, more = {}) => fetch(address, {
 async function persistently(address, body, tries, more) {
   for (let nth = 1; ; nth += 1) {
     try {
-      return await post(address, body, more);
+      // A connection that hangs is tried again like one that broke.
+      const answer = await post(address, body, { ...more, signal: AbortSignal.timeout(4000) });
+      if (answer.status !== 503 || nth >= tries) return answer;
     } catch (failure) {
       if (nth >= tries) throw failure;
-      await new Promise(resolve => setTimeout(resolve, 300));
     }
+    await new Promise(resolve => setTimeout(resolve, 300));
   }
 }
 

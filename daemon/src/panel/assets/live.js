@@ -44,10 +44,14 @@ function follow(rev) {
     if (shown && shown.textContent !== clock) shown.textContent = clock;
   });
   // Not left to the browser: after a break nothing is known of what the page shows, so all is asked for anew.
-  source.addEventListener('error', () => {
+  source.addEventListener('error', async () => {
     source.close();
     clearTimeout(again);
-    if (!gone) again = setTimeout(follow, 1000);
+    if (gone) return;
+    again = setTimeout(follow, 1000);
+    // The stream does not say why it ended; the page does, when nobody is signed in any more.
+    const answer = await fetch(location.href, { method: 'HEAD' }).catch(() => null);
+    if (answer?.redirected && new URL(answer.url).pathname === '/sign-in') location.assign('/sign-in');
   });
 }
 
@@ -88,11 +92,14 @@ document.addEventListener('submit', e => {
 addEventListener('popstate', () => body.matches('.op') && go(location.href, { back: true }));
 addEventListener('pagehide', () => { gone = true; source?.close(); });
 addEventListener('pageshow', e => { gone = false; if (e.persisted) follow(); });
+// A page that nobody sees gives its connection back: a browser has six for a station, and Stop needs one.
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && source?.readyState === EventSource.CLOSED) follow();
+  if (!body.dataset.stream) return;
+  gone = document.hidden;
+  if (gone) { clearTimeout(again); source?.close(); } else { heardAt = performance.now(); follow(); }
 });
 
 if (body.dataset.stream) {
   follow(body.dataset.rev);
-  setInterval(() => performance.now() - heardAt > SILENT_MS && lost(), 500);
+  setInterval(() => !document.hidden && performance.now() - heardAt > SILENT_MS && lost(), 500);
 }

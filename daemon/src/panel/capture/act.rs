@@ -3,6 +3,7 @@
 use askama::Template;
 use serde_json::{Value, json};
 
+use crate::access::allows;
 use crate::panel::ask::Sheet;
 use crate::panel::region::Region;
 use crate::panel::scene::{Phase, Scene};
@@ -52,7 +53,15 @@ impl Button {
 
 /// The bar at the lower edge.
 pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
-    Ok(Region::whole("act", &Bar { buttons: buttons(scene) }.render()?))
+    let mut buttons = buttons(scene);
+    for button in &mut buttons {
+        if button.act.as_ref().is_some_and(|(act, _)| !allows(scene.visitor.role, act)) {
+            button.act = None;
+            button.closed = true;
+            button.note = Some(scene.words().not_your_role.to_owned());
+        }
+    }
+    Ok(Region::whole("act", &Bar { buttons }.render()?))
 }
 
 fn buttons(scene: &Scene) -> Vec<Button> {

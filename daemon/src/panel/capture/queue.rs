@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use turnstage_cloud_sync::queue::State;
 
+use crate::access::allows;
 use crate::panel::ask::Sheet;
 use crate::panel::scene::Scene;
 use crate::panel::times;
@@ -111,15 +112,16 @@ pub(super) fn card(scene: &Scene, queue: &QueueView) -> askama::Result<String> {
             fill(words.queue_room, &[("n", &super::aside::at_most(delivery.sessions_left))])
         ),
         away: away.collect(),
-        rows: queue.sessions.iter().map(|session| row(words, session)).collect(),
-        failed: queue.failed > 0,
+        rows: queue.sessions.iter().map(|session| row(scene, session)).collect(),
+        failed: queue.failed > 0 && allows(scene.visitor.role, "requeue"),
         close: asked.then(|| scene.ask.with(|ask| ask.sheet = Some(Sheet::Closed))),
     };
     card.render()
 }
 
-fn row(words: &'static Panel, session: &SessionSummary) -> Row {
-    let again = session.delivery.contains_key(&State::Failed);
+fn row(scene: &Scene, session: &SessionSummary) -> Row {
+    let words = scene.words();
+    let again = session.delivery.contains_key(&State::Failed) && allows(scene.visitor.role, "requeue");
     Row {
         item: super::item::grouped(&session.item),
         href: format!("/sessions/{}", session.session),

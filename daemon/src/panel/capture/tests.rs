@@ -24,8 +24,8 @@ fn scene(situation: Situation) -> Scene {
     Scene {
         look: Look { language: Language::En, theme: Theme::Auto },
         visitor: Visitor {
-            actor: Actor("reviewer:Ana K.".to_owned()),
-            role: Role::Reviewer,
+            actor: Actor("technician:Ana K.".to_owned()),
+            role: Role::Technician,
             signed_in: true,
         },
         ask: Ask::default(),
@@ -172,6 +172,11 @@ fn one_thing_can_be_done_next_in_every_situation() {
     let mut named = scene(Situation::Ready);
     named.ask.item = Some("2000104820014".to_owned());
     assert_eq!(said(&named), "Start capture | ");
+    let mut reviewer = scene(Situation::Ready);
+    reviewer.ask.item.clone_from(&named.ask.item);
+    reviewer.visitor.role = Role::Reviewer;
+    assert_eq!(said(&reviewer), " | Start capture", "closed, with the reason on it");
+    assert!(region(&reviewer, "act").contains("not with your role"));
     assert!(region(&named, "status").contains("2 000104 820014 is on the table. Stand clear, then start."));
     assert_eq!(said(&scene(Situation::RoomNone { waiting: 3 })), " | Capture is closed");
     assert_eq!(said(&shooting()), "Stop | ");
