@@ -5,6 +5,7 @@ mod bad_input;
 mod booth;
 mod cloud;
 mod commands;
+mod corrected_item;
 mod disk_full;
 mod halt;
 mod import_to_the_cloud;
