@@ -157,6 +157,15 @@ async fn a_person_signs_in_and_keeps_flagged_frames_by_name_and_reason() {
     let documents = booth.bench.running.spool.documents().await.expect("sessions");
     let accepted = &documents[0].value["accepted"];
     assert_eq!((&accepted["name"], &accepted["reason"]), (&"Rea M.".into(), &"Customer agrees".into()));
+
+    // With a new password the open page is at the door again by itself; with the button, too.
+    accounts.set("Rea M.", Role::Technician, "another battery staple").expect("a new password");
+    person.find("input[type=password]").await.send_keys("another battery staple").await.expect("typed");
+    person.find("input[name=name]").await.send_keys("Rea M.").await.expect("typed");
+    person.press("button[type=submit]").await;
+    person.press(".menu summary").await;
+    person.press("[data-act=sign-out]").await;
+    person.find("input[type=password]").await;
     booth.end().await;
 }
 

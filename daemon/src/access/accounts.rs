@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use argon2::Argon2;
@@ -56,6 +56,22 @@ pub struct Account {
 struct File {
     schema: u32,
     people: BTreeMap<String, Account>,
+}
+
+/// What an open stream looks at again and again: whether whoever asked for it is still let in.
+#[derive(Clone)]
+pub struct Pass(Option<(Arc<Accounts>, String)>);
+
+impl Pass {
+    /// By this token, or by where they sit.
+    pub fn new(accounts: &Arc<Accounts>, token: Option<&str>) -> Self {
+        Self(token.map(|token| (accounts.clone(), token.to_owned())))
+    }
+
+    /// Still let in.
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|(accounts, token)| accounts.holds(token))
+    }
 }
 
 /// Why an account cannot be used or kept.
@@ -228,6 +244,14 @@ impl Accounts {
         sign_in.until = now + SIGNED_IN;
         let actor = Actor(format!("{}:{}", account.role.name(), sign_in.name));
         Some(Visitor { actor, role: account.role, signed_in: true })
+    }
+
+    /// Whether a token is still good; asking is not using it.
+    fn holds(&self, token: &str) -> bool {
+        let state = self.fresh();
+        let good =
+            |one: &SignIn| !one.ended && one.until > Instant::now() && state.people.contains_key(&one.name);
+        state.signed_in.get(token).is_some_and(good)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

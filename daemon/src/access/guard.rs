@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::json;
 
-use super::accounts::{Accounts, COOKIE};
+use super::accounts::{Accounts, COOKIE, Pass};
 use super::{ENDPOINTS, For, Peer, Visitor, endpoint};
 use crate::api::problem::Problem;
 use crate::audit;
@@ -42,6 +42,9 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     let admitted = checked.and_then(|()| guard.admit(&peer, &method, &path, request.headers()));
     match admitted {
         Ok(visitor) => {
+            let token = cookie(request.headers(), COOKIE).filter(|_| visitor.signed_in);
+            let pass = Pass::new(&guard.accounts, token);
+            request.extensions_mut().insert(pass);
             request.extensions_mut().insert(visitor);
             next.run(request).await
         }

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::{Extension, Json};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use super::problem::Problem;
 use super::{Here, Query};
 use crate::access::Visitor;
+use crate::access::accounts::Pass;
 use crate::window::Window;
 
 /// Events on a page.
@@ -69,13 +70,15 @@ pub async fn page(
 pub async fn stream(
     State(api): Here,
     visitor: Visitor,
+    Extension(pass): Extension<Pass>,
     headers: HeaderMap,
     Query(which): Query<After>,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let newest = api.window.newest_event();
     let after = last.or(which.after).unwrap_or_else(|| *newest.borrow());
-    let follower = Follower { window: api.window, visitor, newest, after, page: Vec::new().into_iter() };
+    let follower =
+        Follower { window: api.window, visitor, pass, newest, after, page: Vec::new().into_iter() };
     let messages = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         let message = Message::default().id(event.sequence.to_string()).event(&event.kind);
@@ -88,13 +91,14 @@ pub async fn stream(
 struct Follower {
     window: Window,
     visitor: Visitor,
+    pass: Pass,
     newest: tokio::sync::watch::Receiver<u64>,
     after: u64,
     page: std::vec::IntoIter<Event>,
 }
 
 impl Follower {
-    /// `None` when the station has ended.
+    /// `None` when the station or the sign-in has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.page.next() {
@@ -102,6 +106,9 @@ impl Follower {
             }
             let after = self.after;
             self.newest.wait_for(|newest| *newest > after).await.ok()?;
+            if !self.pass.holds() {
+                return None;
+            }
             let told = self.window.events(&self.visitor, after, PAGE).await.ok()?;
             // What was passed over is not for this visitor.
             self.after = told.through;

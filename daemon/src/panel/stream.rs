@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::sse::{Event, Sse};
@@ -14,6 +15,7 @@ use super::Viewer;
 use super::region::{Region, Shown, revision};
 use super::scene::Scene;
 use super::{bar, capture, times};
+use crate::access::accounts::Pass;
 use crate::window::{Changes, Window};
 
 /// At most four rounds a second: what changes in between goes with the next one.
@@ -25,15 +27,20 @@ const ALIVE: Duration = Duration::from_secs(2);
 struct Follower {
     window: Window,
     viewer: Viewer,
+    pass: Pass,
     changes: Changes,
     shown: Shown,
     begun: bool,
 }
 
 /// `GET /panel/stream` with the query of the page: events `patch` and `alive` until the page or the station goes.
-pub(super) async fn follow(State(window): State<Window>, viewer: Viewer) -> Response {
+pub(super) async fn follow(
+    State(window): State<Window>,
+    Extension(pass): Extension<Pass>,
+    viewer: Viewer,
+) -> Response {
     let changes = window.changes();
-    let follower = Follower { window, viewer, changes, shown: Shown::default(), begun: false };
+    let follower = Follower { window, viewer, pass, changes, shown: Shown::default(), begun: false };
     let rounds = stream::unfold(follower, |mut follower| async move {
         let events = follower.round().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), follower))
@@ -46,8 +53,11 @@ pub(super) async fn follow(State(window): State<Window>, viewer: Viewer) -> Resp
 const X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
 
 impl Follower {
-    /// What to send next, or nothing more: the station has ended.
+    /// What to send next, or nothing more: the station or the sign-in has ended.
     async fn round(&mut self) -> Option<Vec<Event>> {
+        if !self.pass.holds() {
+            return None;
+        }
         if self.begun {
             match tokio::time::timeout(ALIVE, self.changes.next()).await {
                 Ok(true) => tokio::time::sleep(ROUND).await,
