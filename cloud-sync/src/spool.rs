@@ -130,7 +130,10 @@ pub enum SpoolError {
         known: u32,
     },
     /// Another process has the folder open.
-    #[error("{dir} is in use by another process: stop it first")]
+    #[error(
+        "{dir} is in use by another process: end that one first (Ctrl-C where it was started, or systemctl stop \
+         turnstage), or name another folder"
+    )]
     InUse {
         /// The folder.
         dir: PathBuf,

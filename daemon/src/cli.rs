@@ -194,6 +194,19 @@ impl Place {
         }
     }
 
+    /// Nobody else's station runs on this data folder: nothing in it is touched otherwise.
+    async fn unused(&self) -> Result<()> {
+        if Line::to_running(&self.data).await.is_none() {
+            return Ok(());
+        }
+        let why = format!(
+            "a station runs on {} already: end it first (Ctrl-C where it was started, or systemctl stop turnstage), or \
+             name another --data-dir",
+            self.data.display()
+        );
+        Err(Exit::new(exit::STORAGE, why).into())
+    }
+
     /// The configuration, or exit 78 with everything that is wrong.
     fn config(&self) -> Result<Config> {
         Config::load(self.config.as_deref()).map_err(refused_configuration)

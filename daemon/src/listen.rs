@@ -157,7 +157,7 @@ pub fn taken(address: SocketAddr, error: &std::io::Error) -> Fault {
     let (what, todo) = match error.kind() {
         ErrorKind::AddrInUse => (
             format!("The panel cannot open: port {} is in use by another program", address.port()),
-            "End that program or choose another port (panel.listen, or demo --port). It is tried again by itself.",
+            "End that program, or choose another port (panel.listen, or demo --port).",
         ),
         ErrorKind::PermissionDenied => (
             format!("The panel cannot open: this user may not listen on port {}", address.port()),
@@ -168,7 +168,12 @@ pub fn taken(address: SocketAddr, error: &std::io::Error) -> Fault {
             "Correct panel.listen, then restart the station.",
         ),
     };
-    Fault::new("panel-not-open", what, "The booth goes on, but nobody sees it in a browser.", todo)
+    Fault::new(
+        "panel-not-open",
+        what,
+        "The booth goes on, but nobody sees it in a browser. It is tried again by itself.",
+        todo,
+    )
 }
 
 fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {

@@ -17,7 +17,7 @@ use turnstage_cloud_sync::backend::Backend;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
 use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
 use turnstage_cloud_sync::backoff::Backoff;
-use turnstage_cloud_sync::spool::Opened;
+use turnstage_cloud_sync::spool::{Opened, SpoolError};
 use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions, Wake};
 use turnstage_drivers::Surroundings;
 
@@ -109,6 +109,8 @@ pub struct Ground<'a> {
 pub struct StorageFailed {
     data: PathBuf,
     reason: String,
+    /// Another station runs on the folder: nothing in it is ours to touch.
+    in_use: bool,
 }
 
 impl Running {
@@ -118,7 +120,7 @@ impl Running {
         let clock = SystemClock::new();
         let (spool, opened) = match open_spool(&config, data, &clock).await {
             Ok((spool, opened)) => (spool, Some(opened)),
-            Err(e) if without_disk => {
+            Err(e) if without_disk && !e.in_use => {
                 locked.push(Fault::new(
                     "storage-fault",
                     format!("The disk does not store pictures: {e}"),
@@ -322,10 +324,11 @@ async fn open_spool(
 ) -> Result<(Spool, Opened), StorageFailed> {
     let options = config.spool(data);
     let clock = Arc::new(clock.clone());
-    let failed = |reason: String| StorageFailed { data: data.to_path_buf(), reason };
+    let failed = |reason: String, in_use| StorageFailed { data: data.to_path_buf(), reason, in_use };
     // Opening reads every sidecar; that is file work and ends by itself.
     let opened = tokio::task::spawn_blocking(move || Spool::open(options, clock)).await;
-    opened.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(chain(&e)))
+    let opened = opened.map_err(|e| failed(e.to_string(), false))?;
+    opened.map_err(|e| failed(chain(&e), matches!(e, SpoolError::InUse { .. })))
 }
 
 /// An error with its causes in one line.

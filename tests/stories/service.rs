@@ -145,6 +145,31 @@ fn a_disk_that_cannot_be_written_is_a_state_and_strict_ends_with_74() {
 }
 
 #[test]
+fn a_second_station_on_the_same_folder_ends_and_leaves_the_first_one_alone() {
+    let mut first = Service::start(&quick_rig(""), false);
+    first.told("STATUS=Ready");
+    let folder = first.data.path().join("data").display().to_string();
+    let other = first.data.path().join("other.toml");
+    std::fs::write(&other, quick_rig("[station]\norg = \"other\"\n")).expect("a configuration");
+    let kept = || {
+        ["owner.json", "last-good.toml", "api.json"]
+            .map(|name| std::fs::read(format!("{folder}/{name}")).expect(name))
+    };
+    let before = kept();
+    let second = turnstage(&["run", "--config", &other.display().to_string(), "--data-dir", &folder]);
+    assert_eq!(second.code, 74, "{second:?}");
+    assert!(second.err.contains("in use by another process: end that one first"), "{second:?}");
+    let demo = turnstage(&["demo", "--once", "--data-dir", &folder]);
+    assert_eq!(demo.code, 74, "{demo:?}");
+    assert_eq!(kept(), before);
+    let stopped = turnstage(&["stop", "--data-dir", &folder]);
+    assert_eq!(stopped.code, 0, "the first one is still found: {stopped:?}");
+    assert_eq!(first.status()["table"]["stopped"], true);
+    first.signal("TERM");
+    first.ends_with(0);
+}
+
+#[test]
 fn an_address_beyond_this_machine_is_refused_until_somebody_has_an_account() {
     let config = quick_rig("").replace("127.0.0.1:0", "0.0.0.0:0");
     let mut service = Service::start(&config, false);

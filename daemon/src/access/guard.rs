@@ -54,7 +54,7 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
                 guard.record(&peer, &path, &problem, &actor).await;
             }
             let reads = method == Method::GET || method == Method::HEAD;
-            let page = reads && !path.starts_with("/api") && path != "/panel/stream";
+            let page = reads && ["/", "/sessions", "/sessions/{id}"].contains(&path.as_str());
             if page && problem.rule == "sign-in-required" {
                 return Redirect::to("/sign-in").into_response();
             }

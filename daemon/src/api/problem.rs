@@ -42,7 +42,7 @@ impl Problem {
     pub fn told(rule: &str, status: u16, reason: String) -> Self {
         let (what, todo) = match reason.split_once(". ") {
             Some((what, todo)) => (format!("{what}."), todo.to_owned()),
-            None => (reason, "Correct the request, then send it again.".to_owned()),
+            None => (format!("{}.", reason.trim_end_matches('.')), "Correct it, then try again.".to_owned()),
         };
         Self::new(rule, status, what, todo)
     }

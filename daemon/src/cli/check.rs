@@ -9,10 +9,12 @@ use turnstage_drivers::{Listing, camera, turntable};
 use super::Place;
 use crate::config::Config;
 use crate::exit::{self, Exit};
+use crate::listen::{self, Found};
 use crate::motion::MotionTask;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::run::backends;
+use crate::status::Fault;
 
 /// One line of `check`.
 #[derive(Debug, Serialize)]
@@ -53,6 +55,7 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
         let told = backend.ready().await.map(|()| "there".to_owned()).map_err(|e| e.to_string());
         lines.push(line(&format!("destination {}", backend.name()), exit::HARDWARE, told));
     }
+    lines.push(line("panel", exit::HARDWARE, panel(&config, &place.data)));
     let code = lines.iter().find(|line| !line.good).map_or(exit::OK, |line| line.code);
     for line in &lines {
         if json {
@@ -78,6 +81,20 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<()> {
         lines.push(line("turntable", exit::HARDWARE, told));
     }
     Ok(())
+}
+
+/// Whether the panel could open, or is open because the station runs.
+fn panel(config: &Config, data: &Path) -> Result<String, String> {
+    let Some(address) = config.panel.address() else { return Err("correct panel.listen".to_owned()) };
+    let ours = Found::below(data).and_then(|found| found.address) == Some(address);
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(_) if ours => Ok(format!("open at http://{address}/: the station runs")),
+        Err(error) => {
+            let Fault { what, todo, .. } = listen::taken(address, &error);
+            Err(format!("{what}. {todo}"))
+        }
+    }
 }
 
 fn room(config: &Config, data: &Path) -> Result<String, String> {

@@ -14,7 +14,9 @@ use super::line::Line;
 use super::{LAST_GOOD, Place, check};
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
+use crate::listen::Found;
 use crate::run::{Running, Start};
+use crate::session::SessionState;
 use crate::station::SAFE_MODE;
 use crate::status::Fault;
 use crate::systemd;
@@ -22,10 +24,7 @@ use crate::systemd;
 /// Runs until a signal or until a task dies.
 pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     let (config, locked, told) = match Config::load(place.config.as_deref()) {
-        Ok(config) => {
-            place.keep_config("");
-            (config, Vec::new(), Vec::new())
-        }
+        Ok(config) => (config, Vec::new(), Vec::new()),
         Err(e) if strict => return Err(Exit::new(exit::CONFIGURATION, e).into()),
         Err(e) => safe_mode(place, &e)?,
     };
@@ -36,8 +35,13 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
             return Err(Exit::new(line.code, format!("{}: {}", line.what, line.told)).into());
         }
     }
+    let good = locked.is_empty() && told.is_empty();
     let start = Start { config, data: &place.data, locked, told, without_disk: !strict };
     let mut running = Running::start(start).await.map_err(storage_code)?;
+    // The folder is this station's now; what is in use in safe mode is what is kept already.
+    if good {
+        place.keep_config("");
+    }
     if let Some(opened) = &running.opened {
         opened.sentences().for_each(|sentence| tracing::info!("{sentence}"));
     }
@@ -86,6 +90,9 @@ pub async fn status(place: &Place, json: bool) -> Result<u8> {
     }
     let now: Now = serde_json::from_slice(&bytes)?;
     println!("{}\n{}", now.sentence, now.detail);
+    if let Some(address) = Found::below(&place.data).and_then(|found| found.address) {
+        println!("Panel: http://{address}/");
+    }
     for fault in &now.faults {
         println!(
             "\n{} ({})\n  why it matters: {}\n  what to do: {}",
@@ -98,11 +105,24 @@ pub async fn status(place: &Place, json: bool) -> Result<u8> {
 /// `stop`: the table halts.
 pub async fn stop(place: &Place) -> Result<u8> {
     let body = Some(serde_json::json!({}));
-    let (status, bytes) = running(place).await?.send(Method::POST, "/api/v1/commands/stop", body).await?;
+    let line = running(place).await?;
+    let (status, bytes) = line.send(Method::POST, "/api/v1/commands/stop", body).await?;
     if !status.is_success() {
         return Err(Exit::new(exit::REFUSED, String::from_utf8_lossy(&bytes)).into());
     }
-    println!("Stopped. Look at the table, then continue at the rig.");
+    // The table halted at once; the session notes it a moment later.
+    let halted = async {
+        loop {
+            let (_, bytes) = line.send(Method::GET, "/api/v1/status", None).await?;
+            let session = serde_json::from_slice::<Now>(&bytes)?.session;
+            if session.is_none_or(|session| session.state != SessionState::Shooting) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    drop(tokio::time::timeout(Duration::from_secs(10), halted).await);
+    println!("Stopped: the table, not the station. Look at the table, then continue at the rig.");
     Ok(exit::OK)
 }
 

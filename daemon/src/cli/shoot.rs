@@ -19,6 +19,7 @@ use crate::session::SessionState;
 
 /// Spins on the simulated rig, with the panel.
 pub async fn demo(place: &Place, options: Demo) -> Result<u8> {
+    place.unused().await?;
     let mut config = place.config_or_demo()?;
     if !rig::is_simulated(&config) {
         let why = "demo runs on simulated devices only; use capture for this configuration";
@@ -64,6 +65,7 @@ async fn spin(place: &Place, desk: &mut Desk, options: &Demo) -> Result<u8> {
     if let Err(why) = shot {
         // An open session of an earlier run, for example: the panel shows it and offers what can be done.
         eprintln!("turnstage: {why:#}");
+        println!("Finish it in the panel: continue, release or end the session.");
     }
     println!("The panel stays open for the next spin. Ctrl-C ends.");
     let died = desk.running.as_mut().map(|running| running.died());
@@ -90,6 +92,7 @@ pub async fn capture(place: &Place, options: Capture) -> Result<u8> {
 
 /// A folder as a session, shot by a replay camera in this process.
 pub async fn import(place: &Place, options: Import) -> Result<u8> {
+    place.unused().await?;
     let mut config = place.config_or_demo()?;
     place.keep_config(DEMO);
     let listing = replay::pictures(&options.folder).map_err(|e| Exit::new(exit::NO_INPUT, e))?;

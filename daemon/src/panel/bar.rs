@@ -64,7 +64,8 @@ fn in_two_words(words: &Panel, delivery: &Delivery) -> (bool, String) {
         Some("network-unreachable" | "breaker-open") => (false, words.no_network.to_owned()),
         Some(_) => (false, fill(words.waiting_short, &[("n", &delivery.waiting)])),
         None if delivery.waiting > 0 => (true, fill(words.sending, &[("n", &delivery.waiting)])),
-        None => (true, words.all_sent.to_owned()),
+        None if delivery.confirmed > 0 && delivery.held == 0 => (true, words.all_sent.to_owned()),
+        None => (true, words.nothing_waits.to_owned()),
     }
 }
 
@@ -137,7 +138,9 @@ mod tests {
             let delivery = Delivery { waiting, failed, destinations, ..Delivery::default() };
             in_two_words(Language::En.panel(), &delivery)
         };
-        assert_eq!(said(0, 0, None), (true, "All sent".to_owned()));
+        assert_eq!(said(0, 0, None), (true, "Nothing waits".to_owned()), "nothing was sent yet");
+        let sent = Delivery { confirmed: 36, ..Delivery::default() };
+        assert_eq!(in_two_words(Language::En.panel(), &sent), (true, "All sent".to_owned()));
         assert_eq!(said(12, 0, None), (true, "Sending 12".to_owned()));
         assert_eq!(said(12, 0, Some("network-unreachable")), (false, "No network".to_owned()));
         assert_eq!(said(12, 3, Some("token-expired")), (false, "Sign-in refused".to_owned()));

@@ -395,6 +395,7 @@ pub(super) const PANEL: Panel = Panel {
     password: "Passwort",
     show_password: "Zeigen",
     forgotten: "Vergessen? Ein Admin dieser Station setzt ein neues. Es gibt kein Standardpasswort.",
+    nothing_waits: "Nichts wartet",
     not_your_role: "nicht mit Ihrer Rolle",
     needs_script: "Tasten brauchen JavaScript. Gezeigt wird der Stand beim Laden der Seite.",
 };

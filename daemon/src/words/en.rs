@@ -397,6 +397,7 @@ pub(super) const PANEL: Panel = Panel {
     password: "Password",
     show_password: "Show",
     forgotten: "Forgotten? An admin of this station can set a new one. There is no default password.",
+    nothing_waits: "Nothing waits",
     not_your_role: "not with your role",
     needs_script: "Buttons need JavaScript. What is shown is the state when the page was loaded.",
 };

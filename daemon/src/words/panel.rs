@@ -179,6 +179,7 @@ pub(crate) struct Panel {
     pub forgotten: &'static str,
     pub needs_script: &'static str,
     pub not_your_role: &'static str,
+    pub nothing_waits: &'static str,
 }
 
 /// Why a frame does not pass, by rule.
