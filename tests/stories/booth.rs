@@ -211,6 +211,17 @@ async fn no_network_an_expired_token_and_a_wrong_tenant_are_each_said_in_words()
     booth.bench.running.wake.reconnected();
     booth.confirmed(36).await;
     person.until_text("#status h1", "Ready").await;
+
+    // The service says that a session is somebody else's: parked, said, and why it is in the queue.
+    booth.shoot("3").await;
+    let documents = booth.bench.running.spool.documents().await.expect("sessions");
+    booth.cloud.service().give_session(&documents.last().expect("a session").id, "somebody-else");
+    person.press("#act [data-act=release]").await;
+    person.until_text("#status h1", "36 pictures were refused").await;
+    person.until_text("#status", "They are safe. See why under Sessions.").await;
+    person.goto(&format!("{}sessions", booth.panel)).await;
+    person.until_text("main", "session-not-owned").await;
+    assert!(booth.records().await.iter().all(|record| record.state == State::Failed && record.attempts == 1));
     booth.end().await;
 }
 
