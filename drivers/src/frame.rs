@@ -74,7 +74,7 @@ pub enum StreamKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Codec {
-    /// JPEG, as the camera made it.
+    /// JPEG, as the camera made it. Cameras that send a film of them may leave out the standard Huffman tables.
     Jpeg,
     /// HEIF or HEIC.
     Heif,
@@ -90,8 +90,11 @@ pub enum PixelFormat {
     Grey8,
     /// 8-bit red, green, blue, three bytes a pixel.
     Rgb8,
-    /// Packed 4:2:2, two bytes a pixel.
+    /// Packed 4:2:2, two bytes a pixel: luma, blue difference, luma, red difference. ITU-R BT.601, full range.
     Yuyv,
+    /// Two planes: `height * stride` bytes of luma, then `height / 2 * stride` bytes of blue and red difference in
+    /// turn, one pair for two by two pixels. Both sides are even. ITU-R BT.601, full range, as in JPEG.
+    Nv12,
     /// 16-bit little-endian distance.
     Z16,
 }
@@ -116,7 +119,7 @@ pub enum FrameData {
         height: u32,
         /// Bytes from one row to the next.
         stride: u32,
-        /// `height * stride` bytes.
+        /// `height * stride` bytes, half as many again for [`PixelFormat::Nv12`].
         bytes: Bytes,
     },
 }

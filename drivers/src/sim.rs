@@ -4,8 +4,11 @@
 //! the cameras see: lost steps, backlash and ringing show in the pixels. Time is tokio's and nothing ticks: the true
 //! angle at any moment is computed, pictures are rendered from it, and both hold under paused time as well.
 
-mod develop;
+mod cameras;
+pub(crate) mod coding;
+pub(crate) mod develop;
 mod fault;
+pub(crate) mod flaw;
 mod light;
 mod mesh;
 mod model;
@@ -20,11 +23,12 @@ mod vector;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use cameras::CameraSlot;
+pub(crate) use cameras::Counted;
 pub use fault::{CameraFault, Fault};
 use model::Model;
 use platter::{Mechanics, Motor, Platter};
@@ -45,6 +49,8 @@ pub struct BoothOptions {
     pub seed: u64,
     /// What stands on the platter.
     pub object: Object,
+    /// Size of the object, 0.05 to 3, 1 as usual. The platter keeps its own, and cameras their aim.
+    pub object_scale: f64,
     /// Radius of the platter in millimetres, 50 to 3000; the object is scaled with it.
     pub platter_radius_mm: f64,
     /// What goes wrong, and when.
@@ -53,11 +59,17 @@ pub struct BoothOptions {
 
 impl Default for BoothOptions {
     fn default() -> Self {
-        Self { seed: 1, object: Object::Vase, platter_radius_mm: 150.0, faults: Vec::new() }
+        Self {
+            seed: 1,
+            object: Object::Vase,
+            object_scale: 1.0,
+            platter_radius_mm: 150.0,
+            faults: Vec::new(),
+        }
     }
 }
 
-/// What stands on the platter. Every one looks different from every side.
+/// What stands on the platter. Every object looks different from every side.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Object {
@@ -69,6 +81,8 @@ pub enum Object {
     Chrome,
     /// A tin robot.
     Toy,
+    /// Nothing: the bare platter, for a clean plate.
+    Empty,
 }
 
 /// What the motor was told.
@@ -116,7 +130,10 @@ pub struct Booth {
 
 struct State {
     options: BoothOptions,
+    /// What stands there now.
     model: Arc<Model>,
+    /// Height that cameras look at. It stays, whatever is put there later.
+    aim: f32,
     table: Option<Table>,
     cameras: BTreeMap<String, CameraSlot>,
     told: VecDeque<Told>,
@@ -133,25 +150,9 @@ struct Table {
     lost_at: Option<Instant>,
 }
 
-#[derive(Default)]
-struct CameraSlot {
-    session: u64,
-    exposures: u64,
-    unplugged: bool,
-    /// Bytes of the last picture, for [`CameraFault::StuckPicture`].
-    last: Option<Bytes>,
-}
-
 /// The device does not answer this handle any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
-
-/// An exposure that has been counted, and what befalls it.
-#[derive(Debug, Clone)]
-pub(crate) struct Counted {
-    pub(crate) number: u64,
-    pub(crate) faults: Vec<CameraFault>,
-}
 
 impl Booth {
     /// A booth with everything at rest. Fails on options out of range, naming the key.
@@ -162,10 +163,14 @@ impl Booth {
         if options.faults.len() > FAULTS_MAX {
             return Err(format!("{} faults; at most {FAULTS_MAX} are taken", options.faults.len()));
         }
-        let model = Arc::new(Model::of(options.object));
+        if !(0.05..=3.0).contains(&options.object_scale) {
+            return Err(format!("object_scale = {} is not in 0.05 to 3", options.object_scale));
+        }
+        let model = Model::of(options.object, options.object_scale as f32);
         let state = State {
             options,
-            model,
+            aim: model.aim,
+            model: Arc::new(model),
             table: None,
             cameras: BTreeMap::new(),
             told: VecDeque::new(),
@@ -276,6 +281,16 @@ impl Booth {
         self.changed.send_replace(());
     }
 
+    /// Takes away what stands on the platter and puts something else there, in the booth's `object_scale`. Pictures
+    /// whose exposure begins from now on show it; cameras stay where they are and aim where they aimed.
+    pub fn put(&self, object: Object) {
+        let scale = self.lock().options.object_scale;
+        let model = Arc::new(Model::of(object, scale as f32));
+        let mut state = self.lock();
+        state.options.object = object;
+        state.model = model;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +306,7 @@ impl Booth {
         let state = self.lock();
         let scale = f64::from(model::RADIUS) / state.options.platter_radius_mm;
         let lens = Lens { distance_mm: lens.distance_mm * scale, ..lens };
-        Studio::new(state.model.clone(), lens)
+        Studio::new(state.aim, lens)
     }
 
     pub(crate) fn platter_radius_mm(&self) -> f64 {
@@ -373,75 +388,6 @@ impl Booth {
     }
 }
 
-/// The cameras' side.
-impl Booth {
-    /// Opens a camera by its name; a handle from before is dead then.
-    pub(crate) fn open_camera(&self, name: &str) -> Result<u64, Gone> {
-        let mut state = self.lock();
-        let session = state.next_session();
-        let slot = state.cameras.entry(name.to_owned()).or_default();
-        if slot.unplugged {
-            return Err(Gone);
-        }
-        slot.session = session;
-        Ok(session)
-    }
-
-    /// Whether the camera still answers this handle.
-    pub(crate) fn camera_is_there(&self, name: &str, session: u64) -> Result<(), Gone> {
-        let state = self.lock();
-        match state.cameras.get(name) {
-            Some(slot) if slot.session == session && !slot.unplugged => Ok(()),
-            _ => Err(Gone),
-        }
-    }
-
-    /// Counts an exposure that begins, and says what befalls it.
-    pub(crate) fn count_exposure(&self, name: &str, session: u64) -> Result<Counted, Gone> {
-        let mut state = self.lock();
-        let slot = state.cameras.get_mut(name).ok_or(Gone)?;
-        if slot.unplugged || slot.session != session {
-            return Err(Gone);
-        }
-        slot.exposures += 1;
-        let number = slot.exposures;
-        let faults: Vec<CameraFault> = state
-            .options
-            .faults
-            .iter()
-            .filter_map(|fault| match fault {
-                Fault::Camera { camera, frame, kind } if camera == name && *frame == number => Some(*kind),
-                _ => None,
-            })
-            .collect();
-        if faults.contains(&CameraFault::Unplug) {
-            state.cameras.entry(name.to_owned()).or_default().pull_out();
-            return Err(Gone);
-        }
-        Ok(Counted { number, faults })
-    }
-
-    /// True angles at `count` moments spread evenly over an exposure, in degrees.
-    pub(crate) fn angles_between(&self, start: Instant, end: Instant, count: u32) -> Vec<f64> {
-        let state = self.lock();
-        let length = end.saturating_duration_since(start);
-        let middle_of = |k: u32| start + length * (2 * k + 1) / (2 * count);
-        let at = |k| state.table.as_ref().map_or(0.0, |table| table.platter.true_deg(middle_of(k)));
-        (0..count).map(at).collect()
-    }
-
-    /// Bytes of the camera's last picture.
-    pub(crate) fn last_picture(&self, name: &str) -> Option<Bytes> {
-        self.lock().cameras.get(name).and_then(|slot| slot.last.clone())
-    }
-
-    pub(crate) fn keep_picture(&self, name: &str, bytes: &Bytes) {
-        if let Some(slot) = self.lock().cameras.get_mut(name) {
-            slot.last = Some(bytes.clone());
-        }
-    }
-}
-
 impl State {
     fn next_session(&mut self) -> u64 {
         self.sessions += 1;
@@ -463,13 +409,6 @@ impl State {
             _ => None,
         };
         self.options.faults.iter().filter_map(deg).sum()
-    }
-}
-
-impl CameraSlot {
-    fn pull_out(&mut self) {
-        self.unplugged = true;
-        self.session = NO_SESSION;
     }
 }
 

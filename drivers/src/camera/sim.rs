@@ -4,18 +4,24 @@
 //! picture from them on a blocking thread, which holds paused time still, and then waits the time of the transfer.
 //! Exposure, gain and white balance change the picture as they do on a real camera.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::time::Instant;
 
+use keys::{Keys, SIZE_MAX, checked_size, within};
+
 use super::{Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings};
-use crate::frame::{Codec, Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
-use crate::sim::studio::{Develop, Lens, Shot, Studio};
+use crate::frame::{Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
+use crate::sim::coding::{self, Coding};
+use crate::sim::develop::{Develop, LAMPS_KELVIN};
+use crate::sim::flaw::{Flaws, share};
+use crate::sim::studio::{Shot, Studio};
 use crate::sim::{Booth, CameraFault, Counted, mixed};
 use crate::{DeviceOptions, Listing, Surroundings};
 
@@ -25,104 +31,20 @@ pub const DRIVER: Driver =
 
 const NAME: &str = "sim";
 const MODEL: &str = "simulated camera";
-/// Largest picture.
-const SIZE_MAX: (u32, u32) = (4000, 3000);
-const SIZE_MIN: u32 = 64;
 /// Settings that give a well exposed, neutral picture.
 const NOMINAL: Exposure = Exposure { exposure_us: Some(8000.0), gain: Some(1.0), wb_kelvin: Some(5000.0) };
+/// A wet lens spreads a point over about half a percent of the picture, whatever its size.
+const WET_SHARE: f64 = 0.005;
+/// Way of a shaken camera as a share of the picture's width.
+const SHAKEN_SHARE: f64 = 0.005;
+/// Noise of each colour at a far too high gain, which leaves about 12 levels in luma.
+const NOISY_LEVELS: f64 = 18.0;
+/// Colour temperature of lamps that have changed.
+const CAST_KELVIN: f64 = 3600.0;
 /// Exposures that may wait to be fetched, as in a camera's buffer.
 const BUFFER_MAX: usize = 8;
 /// Width of a preview in pixels.
 const PREVIEW_WIDTH: u32 = 480;
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Keys {
-    megapixels: Option<f64>,
-    size: Option<(u32, u32)>,
-    elevation_deg: f64,
-    azimuth_deg: f64,
-    distance_mm: Option<f64>,
-    fov_deg: f64,
-    noise: f64,
-    defocus_px: f64,
-    latency_ms: f64,
-    transfer_ms: f64,
-    quality: u8,
-    cache_frames: bool,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self {
-            megapixels: None,
-            size: None,
-            elevation_deg: 15.0,
-            azimuth_deg: 0.0,
-            distance_mm: None,
-            fov_deg: 32.0,
-            noise: 1.5,
-            defocus_px: 0.0,
-            latency_ms: 30.0,
-            transfer_ms: 60.0,
-            quality: 92,
-            cache_frames: false,
-        }
-    }
-}
-
-impl Keys {
-    fn picture_size(&self) -> Result<(u32, u32), String> {
-        let size = match (self.size, self.megapixels) {
-            (Some(_), Some(_)) => return Err("give size or megapixels, not both".to_owned()),
-            (Some(size), None) => size,
-            (None, None) => (1152, 864),
-            (None, Some(megapixels)) => {
-                let megapixels = within("megapixels", megapixels, 0.01, 12.0)?;
-                // 4:3 in whole blocks of the JPEG coder; the width is rounded to 32 so that the height is even too.
-                let width = ((megapixels * 1e6 * 4.0 / 3.0).sqrt() / 32.0).round() as u32 * 32;
-                (width, width * 3 / 4)
-            }
-        };
-        checked_size(size)
-    }
-
-    fn lens(&self, platter_radius_mm: f64) -> Result<Lens, String> {
-        let distance_mm = self.distance_mm.unwrap_or(platter_radius_mm * 4.8);
-        let (near, far) = (platter_radius_mm * 2.0, platter_radius_mm * 40.0);
-        Ok(Lens {
-            elevation_deg: within("elevation_deg", self.elevation_deg, 2.0, 88.0)?,
-            azimuth_deg: within("azimuth_deg", self.azimuth_deg, -360.0, 360.0)?,
-            distance_mm: within("distance_mm", distance_mm, near, far)?,
-            fov_deg: within("fov_deg", self.fov_deg, 2.0, 90.0)?,
-        })
-    }
-
-    fn check(&self) -> Result<(), String> {
-        within("noise", self.noise, 0.0, 50.0)?;
-        within("defocus_px", self.defocus_px, 0.0, 100.0)?;
-        within("latency_ms", self.latency_ms, 0.0, 60_000.0)?;
-        within("transfer_ms", self.transfer_ms, 0.0, 600_000.0)?;
-        within("quality", f64::from(self.quality), 1.0, 100.0)?;
-        Ok(())
-    }
-}
-
-fn within(key: &str, value: f64, low: f64, high: f64) -> Result<f64, String> {
-    match (low..=high).contains(&value) {
-        true => Ok(value),
-        false => Err(format!("{key} = {value} is not in {low} to {high}")),
-    }
-}
-
-fn checked_size((w, h): (u32, u32)) -> Result<(u32, u32), String> {
-    let (w_max, h_max) = SIZE_MAX;
-    let fits = (SIZE_MIN..=w_max).contains(&w) && (SIZE_MIN..=h_max).contains(&h);
-    match fits && w % 2 == 0 && h % 2 == 0 {
-        true => Ok((w, h)),
-        false => Err(format!("size {w}x{h}: sides must be even, from {SIZE_MIN} to {w_max}x{h_max}")),
-    }
-}
 
 fn check(options: &DeviceOptions) -> Result<(), String> {
     let keys = options.read::<Keys>()?;
@@ -204,36 +126,53 @@ impl SimCamera {
     }
 
     /// What the sensor saw and how it is made into a picture.
-    fn shot(&self, mut angles: Vec<f64>, number: u64, faults: &[CameraFault], size: (u32, u32)) -> Shot {
-        let blurred = faults.contains(&CameraFault::Blurred);
-        let over = faults.contains(&CameraFault::OverExposed);
-        // A wet lens spreads a point over about half a percent of the picture, whatever its size.
-        let wet_px = if blurred { f64::from(size.0) * 0.005 } else { 0.0 };
+    fn shot(&self, mut angles: Vec<f64>, counted: &Counted, size: (u32, u32)) -> Result<Shot, CameraError> {
+        let has = |fault| counted.faults.contains(&fault);
         let gain = self.exposure.gain.unwrap_or(1.0);
         let light = self.exposure.exposure_us.unwrap_or(8000.0) / 8000.0 * gain;
-        let mut seed = self.seed ^ mixed(number);
+        let mut seed = self.seed ^ mixed(counted.number);
         if self.keys.cache_frames {
             angles.iter_mut().for_each(|deg| *deg = (deg.rem_euclid(360.0) * 1000.0).round() / 1000.0);
             seed = self.seed;
         }
-        Shot {
+        let size = if has(CameraFault::SmallPicture) { (size.0 / 4 * 2, size.1 / 4 * 2) } else { size };
+        let wet_px = if has(CameraFault::Blurred) { f64::from(size.0) * WET_SHARE } else { 0.0 };
+        let noise = self.keys.noise * gain.sqrt();
+        Ok(Shot {
+            model: counted.model.clone(),
             angles,
             size,
             develop: Develop {
-                light: light * if over { 5.0 } else { 1.0 },
+                light: light * lit(&counted.faults),
                 wb_kelvin: self.exposure.wb_kelvin.unwrap_or(5000.0),
+                lamps_kelvin: if has(CameraFault::ColourCast) { CAST_KELVIN } else { LAMPS_KELVIN },
                 blur_px: self.keys.defocus_px + wet_px,
-                noise: self.keys.noise * gain.sqrt(),
+                noise: if has(CameraFault::Noisy) { noise.hypot(NOISY_LEVELS) } else { noise },
                 seed,
-                quality: self.quality,
+                flaws: self.flaws(&counted.faults, seed, size.0),
             },
+            coding: self.keys.coding(self.quality).map_err(|what| self.unsupported(what))?,
+        })
+    }
+
+    /// What spoils an exposure with this seed. Dirt and dead pixels are the camera's own and stay in their places.
+    fn flaws(&self, faults: &[CameraFault], seed: u64, width: u32) -> Flaws {
+        let has = |fault| faults.contains(&fault);
+        let shaken_px = if has(CameraFault::Shaken) { f64::from(width) * SHAKEN_SHARE } else { 0.0 };
+        let length = self.keys.shake_px + shaken_px;
+        let (down, right) = (share(seed, 1) * std::f64::consts::PI).sin_cos();
+        Flaws {
+            shake_px: (length * right, length * down),
+            flicker: has(CameraFault::Banding).then(|| share(seed, 2) * std::f64::consts::TAU),
+            dirt: has(CameraFault::Dirt).then_some(self.seed),
+            dead: has(CameraFault::DeadPixels).then_some(self.seed),
         }
     }
 
-    fn frame(&self, bytes: Bytes, exposed: &Exposed, number: u64, exposure: Exposure) -> Frame {
+    fn frame(&self, data: FrameData, exposed: &Exposed, number: u64, exposure: Exposure) -> Frame {
         Frame {
             kind: StreamKind::Still,
-            data: FrameData::Encoded { codec: Codec::Jpeg, bytes },
+            data,
             seq: number,
             lost_before: 0,
             time: FrameTime {
@@ -248,7 +187,7 @@ impl SimCamera {
     }
 
     /// Renders on a blocking thread: it ends by itself, and paused time stands still meanwhile.
-    async fn render(&self, shot: Shot) -> Result<Bytes, CameraError> {
+    async fn render(&self, shot: Shot) -> Result<FrameData, CameraError> {
         let studio = self.studio.clone();
         let once = self.keys.cache_frames;
         let work = move || if once { studio.picture_once(&shot) } else { studio.picture(&shot) };
@@ -258,7 +197,7 @@ impl SimCamera {
     }
 
     /// Makes the picture of an exposure and waits until it is over the wire.
-    async fn bring(&self, waiting: Waiting, number: u64) -> Result<Bytes, CameraError> {
+    async fn bring(&self, waiting: Waiting, number: u64) -> Result<FrameData, CameraError> {
         let has = |fault| waiting.counted.faults.contains(&fault);
         if has(CameraFault::Stall) {
             return std::future::pending().await;
@@ -266,17 +205,18 @@ impl SimCamera {
         let begun = Instant::now();
         let stuck = if has(CameraFault::StuckPicture) { self.booth.last_picture(&self.name) } else { None };
         let corrupt = has(CameraFault::CorruptJpeg);
-        let mut bytes = match stuck {
-            Some(bytes) => bytes,
+        let mut picture = match stuck {
+            Some(picture) => picture,
             None => numbered(self.render(waiting.shot).await?, number),
         };
         if corrupt {
+            let bytes = coding::bytes_mut(&mut picture);
             bytes.truncate(bytes.len() / 2);
         }
         tokio::time::sleep_until(begun + Duration::from_secs_f64(self.keys.transfer_ms / 1000.0)).await;
         self.there()?;
-        self.booth.keep_picture(&self.name, &bytes);
-        Ok(bytes)
+        self.booth.keep_picture(&self.name, &picture);
+        Ok(picture)
     }
 }
 
@@ -332,7 +272,7 @@ impl Camera for SimCamera {
         tokio::time::sleep_until(end).await;
         self.there()?;
         let angles = self.studio.moments(|count| self.booth.angles_between(start, end, count), self.size.0);
-        let shot = self.shot(angles, counted.number, &counted.faults, self.size);
+        let shot = self.shot(angles, &counted, self.size)?;
         self.tickets += 1;
         self.waiting.insert(self.tickets, Waiting { counted, shot, exposure: self.exposure });
         Ok(Exposed { ticket: self.tickets, start, end, deadline: request.deadline })
@@ -348,8 +288,8 @@ impl Camera for SimCamera {
         let (number, exposure) = (waiting.counted.number, waiting.exposure);
         match tokio::time::timeout_at(exposed.deadline, self.bring(waiting, number)).await {
             Err(_) => Err(self.timeout(begun)),
-            Ok(bytes) => Ok(FrameSet {
-                frames: vec![self.frame(bytes?, &exposed, number, exposure)],
+            Ok(picture) => Ok(FrameSet {
+                frames: vec![self.frame(picture?, &exposed, number, exposure)],
                 max_skew: Duration::ZERO,
                 discarded_stale: 0,
             }),
@@ -362,10 +302,12 @@ impl Camera for SimCamera {
         let (w, h) = self.size;
         let width = w.min(PREVIEW_WIDTH);
         let size = (width, (width * h / w).max(2) & !1);
-        let shot = self.shot(self.booth.angles_between(now, now, 1), 0, &[], size);
-        let bytes = self.render(shot).await?;
+        let glance = self.booth.glance(&self.name);
+        let mut shot = self.shot(self.booth.angles_between(now, now, 1), &glance, size)?;
+        shot.coding = Coding::plain(self.quality);
+        let picture = self.render(shot).await?;
         let exposed = Exposed { ticket: 0, start: now, end: now, deadline: now };
-        Ok(Some(self.frame(bytes, &exposed, 0, self.exposure)))
+        Ok(Some(self.frame(picture, &exposed, 0, self.exposure)))
     }
 
     fn info(&self) -> CameraInfo {
@@ -379,9 +321,22 @@ impl Camera for SimCamera {
     }
 }
 
+/// Factor of the light that faults leave or add.
+fn lit(faults: &[CameraFault]) -> f64 {
+    let factor = |fault: &CameraFault| match fault {
+        CameraFault::OverExposed => 5.0,
+        CameraFault::UnderExposed => 0.125,
+        CameraFault::Dimmed => 0.7,
+        _ => 1.0,
+    };
+    faults.iter().map(factor).product()
+}
+
 /// Writes the frame's number into a JPEG comment, so that no two exposures give the same file, as with real cameras.
-fn numbered(jpeg: Bytes, number: u64) -> Bytes {
+/// Uncompressed pixels have no place for it.
+fn numbered(mut picture: FrameData, number: u64) -> FrameData {
     const START_OF_IMAGE: usize = 2;
+    let FrameData::Encoded { bytes: jpeg, .. } = &mut picture else { return picture };
     let text = format!("{MODEL}, frame {number}");
     let length = u16::try_from(text.len() + 2).unwrap_or(u16::MAX).to_be_bytes();
     let mut marked = Vec::with_capacity(jpeg.len() + text.len() + 4);
@@ -389,7 +344,8 @@ fn numbered(jpeg: Bytes, number: u64) -> Bytes {
     marked.extend_from_slice(&[0xff, 0xfe, length[0], length[1]]);
     marked.extend_from_slice(text.as_bytes());
     marked.extend_from_slice(&jpeg[START_OF_IMAGE..]);
-    Bytes::from(marked)
+    *jpeg = Bytes::from(marked);
+    picture
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! From light on the sensor to a JPEG file: exposure, white balance, clipping, focus, noise, coding.
+//! From light on the sensor to numbers: exposure, white balance, clipping, focus, noise.
 
-use bytes::Bytes;
-
+use super::flaw::Flaws;
 use super::mixed;
 use super::vector::{V3, v3};
 
@@ -10,17 +9,20 @@ use super::vector::{V3, v3};
 pub(crate) struct Develop {
     /// Light on the sensor, 1.0 = nominal.
     pub(crate) light: f64,
+    /// White balance that the camera is set to.
     pub(crate) wb_kelvin: f64,
+    /// Colour temperature of the lamps.
+    pub(crate) lamps_kelvin: f64,
     /// Standard deviation of the blur in pixels.
     pub(crate) blur_px: f64,
     /// Standard deviation in 8-bit levels.
     pub(crate) noise: f64,
     pub(crate) seed: u64,
-    pub(crate) quality: u8,
+    pub(crate) flaws: Flaws,
 }
 
-/// Colour temperature of the booth's lamps.
-const LAMPS_KELVIN: f64 = 5000.0;
+/// Colour temperature of the booth's lamps when they are well.
+pub(crate) const LAMPS_KELVIN: f64 = 5000.0;
 /// Steps of the tone curve, which reaches from no light to `WHITE`.
 const STEPS: usize = 8192;
 /// Light that is clipped.
@@ -36,7 +38,7 @@ impl Curve {
     pub(crate) fn new(develop: &Develop) -> Curve {
         // A camera set for redder lamps than it meets gives a bluer picture. Exponents fitted by eye to the
         // ratios of black bodies between 3000 and 8000 K.
-        let ratio = develop.wb_kelvin / LAMPS_KELVIN;
+        let ratio = develop.wb_kelvin / develop.lamps_kelvin;
         let gain = v3(ratio.powf(0.36) as f32, 1.0, ratio.powf(-0.62) as f32);
         let level = |k: usize| {
             let light = (k as f32 + 0.5) / STEPS as f32 * WHITE;
@@ -160,12 +162,4 @@ fn normal_table(sigma: f64) -> Vec<i16> {
             ((twelve - 6.0) * sigma * 16.0).round() as i16
         })
         .collect()
-}
-
-/// Codes a picture of three bytes a pixel as JPEG with colour at half resolution, as cameras do.
-pub(crate) fn jpeg(rgb: &[u8], (width, height): (usize, usize), quality: u8) -> Result<Bytes, String> {
-    let format = turbojpeg::PixelFormat::RGB;
-    let image = turbojpeg::Image { pixels: rgb, width, pitch: width * 3, height, format };
-    let coded = turbojpeg::compress(image, i32::from(quality), turbojpeg::Subsamp::Sub2x2);
-    coded.map(|bytes| Bytes::copy_from_slice(&bytes)).map_err(|e| format!("cannot code the picture: {e}"))
 }

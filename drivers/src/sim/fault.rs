@@ -43,14 +43,32 @@ pub enum Fault {
     },
 }
 
-/// What can be wrong with one exposure.
+/// What can be wrong with one exposure, or from one exposure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CameraFault {
     /// Out of focus, as behind a wet lens.
     Blurred,
     /// Two stops and more too bright, while the camera reports its usual settings.
     OverExposed,
-    /// The file breaks off in the middle.
+    /// Three stops too dark, while the camera reports its usual settings.
+    UnderExposed,
+    /// The camera moved along a straight line during the exposure, by half a percent of the picture's width.
+    Shaken,
+    /// Noise of 18 levels more a colour, as at far too high a gain, while the camera reports its usual settings.
+    Noisy,
+    /// The lamps flicker and the shutter rolls: five dark bands across the picture, a quarter of the light less.
+    Banding,
+    /// One lamp less: 0.7 of the light.
+    Dimmed,
+    /// The lamps turn to 3600 K, and the white balance stays.
+    ColourCast,
+    /// Half the width and height that was asked for.
+    SmallPicture,
+    /// From this frame on: 8 to 12 soft dark spots that stay in their places of the picture.
+    Dirt,
+    /// From this frame on: 40 pixels and one column that are always black or white, in their places of the picture.
+    DeadPixels,
+    /// The bytes break off in the middle.
     CorruptJpeg,
     /// Exactly the bytes of the frame before.
     StuckPicture,
@@ -60,11 +78,28 @@ pub enum CameraFault {
     Unplug,
 }
 
+impl CameraFault {
+    /// Whether it befalls every exposure from the named one on, until
+    /// [`Booth::clear_faults`](super::Booth::clear_faults).
+    pub fn lasts(self) -> bool {
+        matches!(self, CameraFault::Dirt | CameraFault::DeadPixels)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     Blurred,
     OverExposed,
+    UnderExposed,
+    Shaken,
+    Noisy,
+    Banding,
+    Dimmed,
+    ColourCast,
+    SmallPicture,
+    Dirt,
+    DeadPixels,
     CorruptJpeg,
     StuckPicture,
     Stall,
@@ -73,6 +108,25 @@ enum Kind {
     LinkLoss,
     LostSteps,
 }
+
+/// Kinds that befall a camera, as they are written.
+const OF_CAMERAS: [(Kind, CameraFault, &str); 15] = [
+    (Kind::Blurred, CameraFault::Blurred, "blurred"),
+    (Kind::OverExposed, CameraFault::OverExposed, "over-exposed"),
+    (Kind::UnderExposed, CameraFault::UnderExposed, "under-exposed"),
+    (Kind::Shaken, CameraFault::Shaken, "shaken"),
+    (Kind::Noisy, CameraFault::Noisy, "noisy"),
+    (Kind::Banding, CameraFault::Banding, "banding"),
+    (Kind::Dimmed, CameraFault::Dimmed, "dimmed"),
+    (Kind::ColourCast, CameraFault::ColourCast, "colour-cast"),
+    (Kind::SmallPicture, CameraFault::SmallPicture, "small-picture"),
+    (Kind::Dirt, CameraFault::Dirt, "dirt"),
+    (Kind::DeadPixels, CameraFault::DeadPixels, "dead-pixels"),
+    (Kind::CorruptJpeg, CameraFault::CorruptJpeg, "corrupt-jpeg"),
+    (Kind::StuckPicture, CameraFault::StuckPicture, "stuck-picture"),
+    (Kind::Stall, CameraFault::Stall, "stall"),
+    (Kind::Unplug, CameraFault::Unplug, "unplug"),
+];
 
 /// The keys as written. Flat, because `stall` befalls a camera or the table, whichever the other keys name.
 #[derive(Debug, Deserialize)]
@@ -114,36 +168,25 @@ impl TryFrom<Keys> for Fault {
 
 impl Kind {
     fn of_camera(self) -> Option<CameraFault> {
-        match self {
-            Kind::Blurred => Some(CameraFault::Blurred),
-            Kind::OverExposed => Some(CameraFault::OverExposed),
-            Kind::CorruptJpeg => Some(CameraFault::CorruptJpeg),
-            Kind::StuckPicture => Some(CameraFault::StuckPicture),
-            Kind::Stall => Some(CameraFault::Stall),
-            Kind::Unplug => Some(CameraFault::Unplug),
-            Kind::Jam | Kind::LinkLoss | Kind::LostSteps => None,
-        }
+        OF_CAMERAS.iter().find(|(kind, ..)| *kind == self).map(|(_, fault, _)| *fault)
     }
 
-    fn example(self) -> &'static str {
-        match self {
-            Kind::Blurred => r#"{ camera = "main", frame = 17, kind = "blurred" }, frames counted from 1"#,
-            Kind::OverExposed => {
-                r#"{ camera = "main", frame = 17, kind = "over-exposed" }, frames counted from 1"#
-            }
-            Kind::CorruptJpeg => {
-                r#"{ camera = "main", frame = 17, kind = "corrupt-jpeg" }, frames counted from 1"#
-            }
-            Kind::StuckPicture => {
-                r#"{ camera = "main", frame = 17, kind = "stuck-picture" }, frames counted from 1"#
-            }
-            Kind::Unplug => r#"{ camera = "main", frame = 17, kind = "unplug" }, frames counted from 1"#,
-            Kind::Stall => {
-                r#"{ camera = "main", frame = 17, kind = "stall" } or { kind = "stall", move = 3 }, both from 1"#
-            }
+    fn example(self) -> String {
+        let table = match self {
             Kind::Jam => r#"{ kind = "jam", at_deg = 170.0 }"#,
             Kind::LinkLoss => r#"{ kind = "link-loss", move = 3 }, moves counted from 1"#,
             Kind::LostSteps => r#"{ kind = "lost-steps", move = 3, deg = 7.0 }, moves counted from 1"#,
+            Kind::Stall => {
+                r#"{ camera = "main", frame = 17, kind = "stall" } or { kind = "stall", move = 3 }, both from 1"#
+            }
+            _ => "",
+        };
+        match OF_CAMERAS.iter().find(|(kind, ..)| *kind == self) {
+            Some((_, fault, name)) if table.is_empty() => {
+                let lasts = if fault.lasts() { "; it stays from that frame on" } else { "" };
+                format!(r#"{{ camera = "main", frame = 17, kind = "{name}" }}, frames counted from 1{lasts}"#)
+            }
+            _ => table.to_owned(),
         }
     }
 }
@@ -164,18 +207,43 @@ mod tests {
     fn every_fault_is_read_as_it_is_written() {
         let camera = |kind| Fault::Camera { camera: "main".to_owned(), frame: 17, kind };
         for (text, want) in [
-            (r#"{ camera = "main", frame = 17, kind = "blurred" }"#, camera(CameraFault::Blurred)),
-            (r#"{ camera = "main", frame = 17, kind = "over-exposed" }"#, camera(CameraFault::OverExposed)),
-            (r#"{ camera = "main", frame = 17, kind = "corrupt-jpeg" }"#, camera(CameraFault::CorruptJpeg)),
-            (r#"{ camera = "main", frame = 17, kind = "stuck-picture" }"#, camera(CameraFault::StuckPicture)),
-            (r#"{ camera = "main", frame = 17, kind = "stall" }"#, camera(CameraFault::Stall)),
-            (r#"{ camera = "main", frame = 17, kind = "unplug" }"#, camera(CameraFault::Unplug)),
             (r#"{ kind = "jam", at_deg = 170.0 }"#, Fault::Jam { at_deg: 170.0 }),
             (r#"{ kind = "link-loss", move = 3 }"#, Fault::LinkLoss { nth_move: 3 }),
             (r#"{ kind = "stall", move = 3 }"#, Fault::Stall { nth_move: 3 }),
             (r#"{ kind = "lost-steps", move = 3, deg = 7.0 }"#, Fault::LostSteps { nth_move: 3, deg: 7.0 }),
         ] {
             assert_eq!(read(text), Ok(want), "{text}");
+        }
+        for (kind, want) in [
+            ("blurred", CameraFault::Blurred),
+            ("over-exposed", CameraFault::OverExposed),
+            ("under-exposed", CameraFault::UnderExposed),
+            ("shaken", CameraFault::Shaken),
+            ("noisy", CameraFault::Noisy),
+            ("banding", CameraFault::Banding),
+            ("dimmed", CameraFault::Dimmed),
+            ("colour-cast", CameraFault::ColourCast),
+            ("small-picture", CameraFault::SmallPicture),
+            ("dirt", CameraFault::Dirt),
+            ("dead-pixels", CameraFault::DeadPixels),
+            ("corrupt-jpeg", CameraFault::CorruptJpeg),
+            ("stuck-picture", CameraFault::StuckPicture),
+            ("stall", CameraFault::Stall),
+            ("unplug", CameraFault::Unplug),
+        ] {
+            let text = format!(r#"{{ camera = "main", frame = 17, kind = "{kind}" }}"#);
+            assert_eq!(read(&text), Ok(camera(want)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_a_camera_without_its_keys_is_refused_with_an_example_that_can_be_read() {
+        for (_, fault, name) in OF_CAMERAS {
+            let error = read(&format!("{{ kind = \"{name}\" }}")).unwrap_err();
+            let example = error.split("written ").nth(1).unwrap();
+            let example = &example[..=example.find('}').unwrap()];
+            let want = Fault::Camera { camera: "main".to_owned(), frame: 17, kind: fault };
+            assert_eq!(read(example), Ok(want), "{error}");
         }
     }
 

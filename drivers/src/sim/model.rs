@@ -9,6 +9,8 @@ mod disc;
 mod toy;
 mod vase;
 
+use std::fmt;
+
 use super::Object;
 use super::mesh::Mesh;
 use super::vector::V3;
@@ -57,33 +59,62 @@ impl Finish {
     }
 }
 
+/// Height of an object that is not there yet, which cameras are put up for.
+const USUAL_HEIGHT: f32 = 190.0;
+
 /// A mesh and its paint.
 pub(crate) struct Model {
+    object: Object,
+    /// Size of the object; the platter keeps its own.
+    scale: f32,
     pub(crate) mesh: Mesh,
-    /// Height that cameras look at.
+    /// Height that cameras are put up to look at, for an object of scale 1.
     pub(crate) aim: f32,
     paint: fn(&Spot) -> Finish,
 }
 
+/// A model follows from the object and its scale.
+impl PartialEq for Model {
+    fn eq(&self, other: &Model) -> bool {
+        (self.object, self.scale) == (other.object, other.scale)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} x {}", self.object, self.scale)
+    }
+}
+
 impl Model {
-    /// An object on its platter.
-    pub(crate) fn of(object: Object) -> Model {
+    /// An object on its platter, `scale` times as large as usual.
+    pub(crate) fn of(object: Object, scale: f32) -> Model {
         let mut mesh = Mesh::default();
         let paint = match object {
             Object::Vase => vase::build(&mut mesh),
             Object::Car => car::build(&mut mesh),
             Object::Chrome => chrome::build(&mut mesh),
             Object::Toy => toy::build(&mut mesh),
+            Object::Empty => disc::paint,
         };
-        let top = mesh.vertices.iter().map(|vertex| vertex.p.z).fold(0.0, f32::max);
+        let top = match object {
+            Object::Empty => USUAL_HEIGHT,
+            _ => mesh.vertices.iter().map(|vertex| vertex.p.z).fold(0.0, f32::max),
+        };
+        mesh.vertices.iter_mut().for_each(|vertex| vertex.p = vertex.p * scale);
         disc::build(&mut mesh);
         // A little below the middle, because the platter is seen in front of the foot.
-        Model { mesh, aim: 0.42 * top - 6.0, paint }
+        Model { object, scale, mesh, aim: 0.42 * top - 6.0, paint }
     }
 
     /// What a place looks like.
     pub(crate) fn finish(&self, spot: &Spot) -> Finish {
-        if spot.part >= disc::TOP { disc::paint(spot) } else { (self.paint)(spot) }
+        if spot.part >= disc::TOP {
+            return disc::paint(spot);
+        }
+        // Paint knows the object in its usual size.
+        let usual = 1.0 / self.scale;
+        (self.paint)(&Spot { p: spot.p * usual, px: spot.px * usual, ..*spot })
     }
 
     /// Whether a part throws a shadow on the platter.

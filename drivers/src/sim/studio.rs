@@ -1,4 +1,4 @@
-//! Pictures of the booth: what a lens sees of the object at a true angle, developed into a JPEG file.
+//! Pictures of the booth: what a lens sees of the object at a true angle, developed and coded.
 //!
 //! The object stays where it is and the camera and the lights go round it, which is the same and spares moving the
 //! mesh. A moving platter is seen at several angles whose light is added up: that is motion blur. The backdrop does
@@ -7,15 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-
-pub(crate) use super::develop::Develop;
-use super::develop::{Curve, blur, grain, jpeg};
+use super::coding::{self, Coding};
+use super::develop::{Curve, Develop, blur, grain};
+use super::flaw::{Veil, kill, smear};
 use super::light::Tent;
 use super::model::{Model, RADIUS, Spot};
 use super::raster::{BAND_ROWS, Band, Eye, LOOKS, NOTHING, OFFSETS, Seen};
 use super::shadow::Shadow;
 use super::vector::{V3, v3};
+use crate::frame::FrameData;
 
 /// Renderings of one exposure at most; more only when the platter moves.
 const MOMENTS_MAX: u32 = 16;
@@ -35,27 +35,35 @@ pub(crate) struct Lens {
     pub(crate) distance_mm: f64,
     /// Across the width of the picture.
     pub(crate) fov_deg: f64,
+    /// How far it is turned away from the object, to the right and up.
+    pub(crate) pan_deg: f64,
+    pub(crate) tilt_deg: f64,
 }
 
 /// One exposure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Shot {
+    /// What stood there.
+    pub(crate) model: Arc<Model>,
     /// True angles of the platter over the exposure, in degrees; at least one.
     pub(crate) angles: Vec<f64>,
     pub(crate) size: (u32, u32),
     pub(crate) develop: Develop,
+    pub(crate) coding: Coding,
 }
 
 /// One camera's view of the booth.
 pub(crate) struct Studio {
-    model: Arc<Model>,
+    /// Height above the platter that the camera is put up to look at.
+    aim: f32,
     tent: Tent,
     lens: Lens,
-    kept: Mutex<VecDeque<(Shot, Bytes)>>,
+    kept: Mutex<VecDeque<(Shot, FrameData)>>,
 }
 
 /// The object as it is seen at one angle.
 struct View {
+    model: Arc<Model>,
     eye: Eye,
     seen: Seen,
     shadow: Arc<Shadow>,
@@ -70,8 +78,8 @@ struct Backdrop {
 }
 
 impl Studio {
-    pub(crate) fn new(model: Arc<Model>, lens: Lens) -> Studio {
-        Studio { model, tent: Tent::new(), lens, kept: Mutex::default() }
+    pub(crate) fn new(aim: f32, lens: Lens) -> Studio {
+        Studio { aim, tent: Tent::new(), lens, kept: Mutex::default() }
     }
 
     /// True angles that are worth rendering for an exposure: one if the platter stands, more the farther it moves.
@@ -86,30 +94,32 @@ impl Studio {
     }
 
     /// Renders an exposure, or gives an equal one again.
-    pub(crate) fn picture_once(&self, shot: &Shot) -> Result<Bytes, String> {
+    pub(crate) fn picture_once(&self, shot: &Shot) -> Result<FrameData, String> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept().iter().find(|(other, _)| other == shot).map(|(_, bytes)| bytes.clone());
-        if let Some(bytes) = known {
-            return Ok(bytes);
+        let known = kept().iter().find(|(other, _)| other == shot).map(|(_, data)| data.clone());
+        if let Some(data) = known {
+            return Ok(data);
         }
-        let bytes = self.picture(shot)?;
+        let data = self.picture(shot)?;
         let mut kept = kept();
-        kept.push_back((shot.clone(), bytes.clone()));
-        while kept.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > KEPT_BYTES_MAX {
+        kept.push_back((shot.clone(), data.clone()));
+        while kept.iter().map(|(_, data)| coding::bytes(data).len()).sum::<usize>() > KEPT_BYTES_MAX {
             kept.pop_front();
         }
-        Ok(bytes)
+        Ok(data)
     }
 
     /// Renders an exposure.
-    pub(crate) fn picture(&self, shot: &Shot) -> Result<Bytes, String> {
+    pub(crate) fn picture(&self, shot: &Shot) -> Result<FrameData, String> {
         let size = (shot.size.0 as usize, shot.size.1 as usize);
         // The shadow turns with the platter, and hardly changes within one exposure.
         let middle = shot.angles.iter().sum::<f64>() / shot.angles.len() as f64;
-        let shadow = Arc::new(self.shadow(middle));
-        let views: Vec<View> = shot.angles.iter().map(|&deg| self.view(deg, size, shadow.clone())).collect();
+        let shadow = Arc::new(self.shadow(&shot.model, middle));
+        let views: Vec<View> = shot.angles.iter().map(|&deg| self.view(shot, deg, &shadow)).collect();
         let backdrop = self.backdrop(size);
         let curve = Curve::new(&shot.develop);
+        let flaws = &shot.develop.flaws;
+        let veil = Veil::new(flaws, size);
         let mut rgb = vec![0u8; size.0 * size.1 * 3];
         let mut behind = vec![V3::default(); size.0 * BAND_ROWS];
         let mut light = behind.clone();
@@ -123,13 +133,20 @@ impl Studio {
                 band.draw(&view.seen, top);
                 self.paint(&mut light[..pixels], &behind, view, &band, top, 1.0 / views.len() as f32);
             }
+            if let Some(veil) = &veil {
+                veil.dim(&mut light[..pixels], top);
+            }
             for (pixel, light) in rows.chunks_exact_mut(3).zip(light.iter()) {
                 pixel.copy_from_slice(&curve.rgb(*light));
             }
         }
         blur(&mut rgb, size.0, shot.develop.blur_px);
+        smear(&mut rgb, size.0, flaws.shake_px);
         grain(&mut rgb, shot.develop.noise, shot.develop.seed);
-        jpeg(&rgb, size, shot.develop.quality)
+        if let Some(seed) = flaws.dead {
+            kill(&mut rgb, size.0, seed);
+        }
+        shot.coding.code(&rgb, size)
     }
 
     /// The eye in the room, or in the frame of an object turned by `deg`.
@@ -139,29 +156,36 @@ impl Studio {
         let (sin_e, cos_e) = elevation.sin_cos();
         let (sin_a, cos_a) = around.sin_cos();
         let back = v3((cos_e * cos_a) as f32, (cos_e * sin_a) as f32, sin_e as f32);
-        let right = v3(-sin_a as f32, cos_a as f32, 0.0);
+        let level = v3(-sin_a as f32, cos_a as f32, 0.0);
+        let turned = |first: V3, second: V3, deg: f64| {
+            let (sin, cos) = deg.to_radians().sin_cos();
+            (first * cos as f32 + second * sin as f32, second * cos as f32 - first * sin as f32)
+        };
+        let (ahead, right) = turned(-back, level, lens.pan_deg);
+        let (ahead, up) = turned(ahead, back.cross(level), lens.tilt_deg);
         Eye {
-            at: v3(0.0, 0.0, self.model.aim) + back * lens.distance_mm as f32,
+            at: v3(0.0, 0.0, self.aim) + back * lens.distance_mm as f32,
             right,
-            up: back.cross(right),
-            ahead: -back,
+            up,
+            ahead,
             focal: (size.0 as f64 * 0.5 / (lens.fov_deg.to_radians() * 0.5).tan()) as f32,
             size,
         }
     }
 
-    fn shadow(&self, deg: f64) -> Shadow {
+    fn shadow(&self, model: &Model, deg: f64) -> Shadow {
         let (sin, cos) = deg.to_radians().sin_cos();
         let back = (-sin as f32, cos as f32);
         let lights: Vec<(V3, f32)> =
             self.tent.points().iter().map(|&(d, share)| (d.turned(back), share)).collect();
-        Shadow::thrown(&self.model.mesh, &lights)
+        Shadow::thrown(&model.mesh, &lights)
     }
 
-    fn view(&self, deg: f64, size: (usize, usize), shadow: Arc<Shadow>) -> View {
-        let eye = self.eye(deg, size);
+    fn view(&self, shot: &Shot, deg: f64, shadow: &Arc<Shadow>) -> View {
+        let eye = self.eye(deg, (shot.size.0 as usize, shot.size.1 as usize));
         let (sin, cos) = deg.to_radians().sin_cos();
-        View { eye, seen: Seen::new(&self.model.mesh, &eye), shadow, turn: (sin as f32, cos as f32) }
+        let (model, shadow) = (shot.model.clone(), shadow.clone());
+        View { eye, seen: Seen::new(&model.mesh, &eye), model, shadow, turn: (sin as f32, cos as f32) }
     }
 
     fn backdrop(&self, size: (usize, usize)) -> Backdrop {
@@ -232,14 +256,14 @@ impl Studio {
         const DEPTH_STEP: f32 = 0.01;
         let part = |k: u32| {
             let id = view.seen.flats[k as usize].id;
-            self.model.mesh.triangles[id as usize].part
+            view.model.mesh.triangles[id as usize].part
         };
         a == b || part(a) == part(b) && (near_a - near_b).abs() < DEPTH_STEP * near_a
     }
 
     /// Light from a place of a triangle.
     fn lit(&self, view: &View, flat: u32, (x, y): (f32, f32)) -> V3 {
-        let mesh = &self.model.mesh;
+        let mesh = &view.model.mesh;
         let flat = &view.seen.flats[flat as usize];
         let triangle = &mesh.triangles[flat.id as usize];
         let ([a, b, c], depth) = flat.place(x, y);
@@ -257,7 +281,7 @@ impl Studio {
             part: triangle.part,
             px: depth / view.eye.focal / slant.sqrt(),
         };
-        let finish = self.model.finish(&spot);
+        let finish = view.model.finish(&spot);
         self.tent.lit(&spot, &finish, toward_eye, view.turn, &view.shadow)
     }
 }

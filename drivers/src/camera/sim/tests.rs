@@ -1,10 +1,13 @@
 use super::*;
-use crate::frame::Angle;
+use crate::frame::{Angle, Codec};
 use crate::sim::{BoothOptions, Fault, Object};
 use crate::turntable::{Direction, Reference, Target, Turntable};
 
 mod faults;
+mod flaws;
+mod formats;
 mod pictures;
+mod placement;
 
 /// A picture small enough to be rendered by the hundred.
 const SMALL: &str = "size = [288, 216]\n";
@@ -246,6 +249,14 @@ fn wrong_keys_are_named() {
         ("noise = nan", "noise"),
         ("quality = 0", "quality"),
         ("latency_ms = -1.0", "latency_ms"),
+        ("shake_px = 101.0", "shake_px"),
+        ("pan_deg = 46.0", "pan_deg"),
+        ("tilt_deg = -46.0", "tilt_deg"),
+        ("format = \"gif\"", "unknown variant `gif`"),
+        ("subsampling = \"411\"", "unknown variant `411`"),
+        ("format = \"nv12\"\nprogressive = true", "format = \"jpeg\""),
+        ("format = \"yuyv\"\nsubsampling = \"422\"", "format = \"jpeg\""),
+        ("format = \"mjpeg\"\nprogressive = true", "format = \"jpeg\" only"),
     ] {
         let Err(error) = try_open(&booth, keys) else { panic!("{keys} was taken") };
         assert!(error.to_string().contains(says), "{keys}: {error}");
