@@ -81,6 +81,10 @@ pub enum Object {
     Chrome,
     /// A tin robot.
     Toy,
+    /// A printed carton: flat faces with lettering, stripes and a bar code, crisp at any size.
+    Carton,
+    /// A soft toy bear: fine fur of little contrast, and hardly an edge.
+    Plush,
     /// Nothing: the bare platter, for a clean plate.
     Empty,
 }

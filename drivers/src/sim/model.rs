@@ -4,8 +4,10 @@
 //! z = 0. Paint is a function of the place on the shape, so that a picture of any size shows as much as it can.
 
 mod car;
+mod carton;
 mod chrome;
 mod disc;
+mod plush;
 mod toy;
 mod vase;
 
@@ -95,6 +97,8 @@ impl Model {
             Object::Car => car::build(&mut mesh),
             Object::Chrome => chrome::build(&mut mesh),
             Object::Toy => toy::build(&mut mesh),
+            Object::Carton => carton::build(&mut mesh),
+            Object::Plush => plush::build(&mut mesh),
             Object::Empty => disc::paint,
         };
         let top = match object {

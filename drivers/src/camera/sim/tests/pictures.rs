@@ -15,7 +15,7 @@ async fn noise_of(rig: &mut Rig) -> f64 {
 
 #[tokio::test(start_paused = true)]
 async fn every_object_looks_different_from_every_side() {
-    for object in [Object::Vase, Object::Car, Object::Chrome, Object::Toy] {
+    for object in [Object::Vase, Object::Car, Object::Chrome, Object::Toy, Object::Carton, Object::Plush] {
         let mut rig = rig(BoothOptions { object, ..BoothOptions::default() }, "", SMALL).await;
         let noise = noise_of(&mut rig).await;
         let mut turn = Vec::new();
@@ -32,6 +32,33 @@ async fn every_object_looks_different_from_every_side() {
                 k * 10
             );
         }
+    }
+}
+
+/// The middle of a picture: a twelfth of its width and height each way.
+fn middle(picture: &Picture) -> Picture {
+    let (width, height) = (picture.width, picture.rgb.len() / 3 / picture.width);
+    let (from, columns) = (width * 5 / 12 * 3, width / 6);
+    let rows = picture.rgb.chunks_exact(width * 3).skip(height * 5 / 12).take(height / 6);
+    Picture { width: columns, rgb: rows.flat_map(|row| row[from..][..columns * 3].to_vec()).collect() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fur_has_detail_as_fine_as_the_picture_and_of_little_contrast() {
+    let look = async |object, size: &str, defocus: f64| {
+        let keys = format!("size = {size}\nnoise = 0.0\ndefocus_px = {defocus}");
+        middle(&rig(BoothOptions { object, ..BoothOptions::default() }, "", &keys).await.look().await)
+    };
+    for size in ["[320, 240]", "[960, 720]"] {
+        let (fur, soft) = (look(Object::Plush, size, 0.0).await, look(Object::Plush, size, 1.0).await);
+        let print = look(Object::Carton, size, 0.0).await.sharpness();
+        let (sharp, soft) = (fur.sharpness(), soft.sharpness());
+        assert!(soft < 0.3 * sharp, "{size}: out of focus by a pixel it has {soft} instead of {sharp}");
+        assert!(sharp < 0.2 * print, "{size}: fur has {sharp}, print {print}");
+        let mean = fur.mean()[1];
+        let square = fur.rgb.iter().skip(1).step_by(3).map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>();
+        let contrast = (square * 3.0 / fur.rgb.len() as f64).sqrt();
+        assert!((2.0..14.0).contains(&contrast), "{size}: fur scatters by {contrast} levels");
     }
 }
 
