@@ -84,6 +84,12 @@ pub struct Recipe {
     /// Cameras by name; empty = all of the rig.
     #[serde(default)]
     pub cameras: Vec<String>,
+    /// Exposures of each camera at each place, 1 to 8, of which the best is kept: fewest faults, then sharpest subject.
+    #[serde(default = "burst")]
+    pub burst: u32,
+    /// After a turn, take a closing frame at the first angle, compare it with the first frame and throw it away.
+    #[serde(default)]
+    pub closing: bool,
     /// Automatic retakes of a flagged frame, 0 to 10. 0 leaves it to a person.
     #[serde(default)]
     pub retakes: u32,
@@ -102,6 +108,10 @@ pub struct Recipe {
     /// Limits and policy of quality control.
     #[serde(default)]
     pub qc: qc::Limits,
+}
+
+fn burst() -> u32 {
+    1
 }
 
 fn settle_ms() -> u32 {
@@ -124,6 +134,9 @@ pub struct Place {
     /// `None` without a table.
     pub angle: Option<Angle>,
 }
+
+/// Exposures of a burst: as many as wait in the smallest camera buffer that is known.
+const BURST_MAX: u32 = 8;
 
 /// Frames that one session may have: a turn each 0.1 degrees, or a large folder.
 pub const FRAMES_MAX: u32 = 20_000;
@@ -151,6 +164,9 @@ impl Recipe {
         }
         if self.settle_ms > 60_000 {
             found.push(format!("settle_ms: {} is over a minute (60000)", self.settle_ms));
+        }
+        if !(1..=BURST_MAX).contains(&self.burst) {
+            found.push(format!("burst: {} exposures; must be 1 to {BURST_MAX}", self.burst));
         }
         if self.retakes > 10 {
             found.push(format!("retakes: {} is more than 10", self.retakes));

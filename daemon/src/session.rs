@@ -4,6 +4,7 @@
 //! exposure; fetching, verdict and storing of shot n overlap the turn to shot n + 1 and end before its exposure. A
 //! frame is promised to nobody before `spool.put` has returned.
 
+mod closing;
 mod finish;
 pub mod journal;
 mod matching;
@@ -24,7 +25,7 @@ use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::{ExposeRequest, Exposed};
 use turnstage_drivers::{Angle, CameraError, Position};
 use turnstage_pipeline::phash_from_hex;
-use turnstage_pipeline::qc::{Finding, Nature, Seen, Verdict};
+use turnstage_pipeline::qc::{self, Finding, Nature, Verdict};
 
 pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Timing};
 
@@ -104,7 +105,8 @@ pub struct Session {
     pub doc: SessionDoc,
     plan: Plan,
     takes: BTreeMap<Slot, Take>,
-    seen: Seen,
+    /// What its frames are compared by.
+    seen: qc::Turn,
     failures: BTreeMap<Slot, u32>,
     /// Rule and shot of the last systematic finding, by camera.
     streak: BTreeMap<String, (String, u32)>,
@@ -112,6 +114,8 @@ pub struct Session {
     /// Spin time of earlier runs, in seconds.
     spun_before_s: f64,
     zero: Zero,
+    /// The closing frame of the turn was taken.
+    is_closed: bool,
     /// A person agreed to what the comparison found.
     confirmed: bool,
     progress: Progress,
@@ -121,7 +125,8 @@ pub struct Session {
 struct Shot {
     place: Place,
     reached: Option<Angle>,
-    exposures: Vec<(String, Result<Exposed, CameraError>)>,
+    /// A burst each, in order.
+    exposures: Vec<(String, Vec<Result<Exposed, CameraError>>)>,
 }
 
 impl Session {
@@ -132,12 +137,13 @@ impl Session {
             doc,
             plan,
             takes: BTreeMap::new(),
-            seen: Seen::default(),
+            seen: qc::Turn::default(),
             failures: BTreeMap::new(),
             streak: BTreeMap::new(),
             retaken: 0,
             spun_before_s: 0.0,
             zero: Zero::Lost,
+            is_closed: false,
             confirmed: false,
             progress: Progress::default(),
         };
@@ -170,6 +176,7 @@ impl Session {
             let next = if pause { None } else { self.plan.next(at) };
             let result = match (under_way.take(), next) {
                 (None, None) if pause => return Outcome::Paused,
+                (None, None) if self.wants_closing() => self.close_turn(stage).await.map(|()| None),
                 (None, None) => return Outcome::Complete,
                 (Some(shot), None) => self.finish(stage, shot).await.map(|()| None),
                 (shot, Some((place, cameras))) => {
@@ -221,8 +228,9 @@ impl Session {
             Ok(turned) => {
                 self.doc.timing.motion_s += turned.motion.as_secs_f64();
                 self.doc.timing.settle_s += turned.settle.as_secs_f64();
-                let shot = expose(stage.rig, place, turned.reached, &cameras).await;
-                let ended = shot.exposures.iter().filter_map(|(_, exposed)| exposed.as_ref().ok());
+                let burst = self.doc.recipe.burst;
+                let shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
+                let ended = shot.exposures.iter().flat_map(|(_, burst)| burst.iter().flatten());
                 let end = ended.map(|exposed| exposed.end).max().unwrap_or_else(Instant::now);
                 self.doc.timing.exposure_s += end.duration_since(turned.stood).as_secs_f64();
                 self.doc.timing.spin_s = self.spun_before_s + end.duration_since(began).as_secs_f64();
@@ -315,8 +323,9 @@ impl Session {
     pub fn begin_anew(&mut self) {
         self.plan = Plan::new(self.doc.recipe.plan(), &self.doc.cameras);
         self.takes.clear();
-        self.seen = Seen::default();
+        self.seen = qc::Turn::default();
         self.doc.timing = Timing::default();
+        self.is_closed = false;
         self.zero = Zero::Lost;
     }
 
@@ -401,20 +410,28 @@ fn wrong_angle(asked: Angle, at: Angle) -> Outcome {
     ))
 }
 
-/// Exposes every camera together; returns at the end of the last exposure.
-async fn expose(rig: &mut Rig, place: Place, reached: Option<Angle>, names: &[String]) -> Shot {
+/// Exposes every camera together, `burst` times each; returns at the end of the last exposure.
+async fn expose(rig: &mut Rig, place: Place, reached: Option<Angle>, names: &[String], burst: u32) -> Shot {
     let not_before = Instant::now();
     let request = ExposeRequest { not_before, deadline: not_before + SHOT_LIMIT };
     let each =
         rig.cameras.iter_mut().filter(|camera| names.contains(&camera.name)).map(|camera| async move {
-            let result = match camera.camera.as_mut() {
-                Some(open) => open.expose(&request).await,
-                None => Err(CameraError::Disconnected { id: camera.name.clone() }),
-            };
-            if let Err(e) = &result {
-                camera.failed(e);
+            let mut results = Vec::new();
+            for _ in 0..burst {
+                let result = match camera.camera.as_mut() {
+                    Some(open) => open.expose(&request).await,
+                    None => Err(CameraError::Disconnected { id: camera.name.clone() }),
+                };
+                if let Err(e) = &result {
+                    camera.failed(e);
+                }
+                let failed = result.is_err();
+                results.push(result);
+                if failed {
+                    break;
+                }
             }
-            (camera.name.clone(), result)
+            (camera.name.clone(), results)
         });
     Shot { place, reached, exposures: join_all(each).await }
 }

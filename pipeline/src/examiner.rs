@@ -6,11 +6,13 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cells::{self, Cells, Subject};
 use crate::decode::{Decoder, Unreadable};
 use crate::exif::{self, ExifSummary};
 use crate::phash::{self, Signature};
 use crate::pyramid::Pyramid;
 use crate::qc::{self, Exposure, Finding, Histogram, Sharpness};
+use crate::spots;
 use crate::thumbnail::{SIDES_PX, Source, Thumbnail, Thumbnailer, fit, turned_size};
 
 /// How large a frame may be before it is refused unexamined.
@@ -62,7 +64,7 @@ pub struct Examined {
     /// What was measured; `None` when nothing could be, and then a finding says why. A damaged frame that can
     /// partly be seen has both a picture and a finding.
     pub picture: Option<Picture>,
-    /// What is wrong with the frame by itself; empty for a good one. Duplicates are [`qc::Seen`]'s to find.
+    /// What is wrong with the frame by itself; empty for a good one. What needs other frames is [`qc::Turn`]'s to find.
     pub findings: Vec<Finding>,
     /// What the camera wrote into the file.
     pub exif: Option<ExifSummary>,
@@ -79,15 +81,32 @@ pub struct Picture {
     pub orientation: u8,
     /// Perceptual hash; its definition is frozen. See [`crate::phash_to_hex`].
     pub phash: u64,
-    /// Sharpness at three sizes.
+    /// Sharpness at three sizes, and blur.
     pub sharpness: Sharpness,
     /// Light.
     pub exposure: Exposure,
+    /// Standard deviation of the noise in grey levels, where the picture is smooth; 0 where it was not measured.
+    pub noise_levels: f64,
     /// One for each of [`SIDES_PX`], smallest first.
     pub thumbnails: Vec<Thumbnail>,
     /// The picture as 32 x 32 grey cells, to tell whether something moved.
     #[serde(skip)]
     pub signature: Signature,
+    /// What other frames of the camera are compared by.
+    #[serde(skip)]
+    pub cells: Cells,
+    /// Places of single points that stand out of a smooth place, in pixels of the stored picture.
+    #[serde(skip)]
+    pub(crate) points: Vec<(u32, u32)>,
+}
+
+/// What is known about a frame before it is examined.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected<'a> {
+    /// Where its subject is; sharpness is judged there. Without, in the middle of the picture.
+    pub subject: Option<&'a Subject>,
+    /// Width and height that the camera was set to.
+    pub size: Option<(u32, u32)>,
 }
 
 /// Examines frames one after the other; keeps its buffers, about twice a frame's luma, in between.
@@ -113,15 +132,27 @@ impl Examiner {
         })
     }
 
+    /// Everything about one frame of which nothing is known beforehand.
+    pub fn examine(&mut self, bytes: &[u8], limits: &qc::Limits) -> Examined {
+        self.examine_expected(bytes, &Expected::default(), limits)
+    }
+
     /// Everything about one frame. Blocks for the length of one decode and a quarter; never panics on foreign
     /// bytes.
-    pub fn examine(&mut self, bytes: &[u8], limits: &qc::Limits) -> Examined {
+    pub fn examine_expected(
+        &mut self,
+        bytes: &[u8],
+        expected: &Expected<'_>,
+        limits: &qc::Limits,
+    ) -> Examined {
         let exif = exif::read(bytes);
         let orientation = exif.as_ref().and_then(|exif| exif.orientation).unwrap_or(1);
-        let (picture, findings) = match self.measure(bytes, orientation) {
+        let (picture, findings) = match self.measure(bytes, orientation, expected.subject, limits) {
             Ok((picture, damage)) => {
                 let mut findings: Vec<Finding> =
                     damage.and_then(|words| qc::damaged(&words, limits)).into_iter().collect();
+                let size = (picture.width, picture.height);
+                findings.extend(expected.size.and_then(|asked| qc::size::judge(size, asked, limits)));
                 findings.extend(qc::judge(&picture, limits));
                 (Some(picture), findings)
             }
@@ -131,11 +162,21 @@ impl Examiner {
     }
 
     /// The measured picture, and the decoder's warning if samples are missing.
-    fn measure(&mut self, bytes: &[u8], orientation: u8) -> Result<(Picture, Option<String>), Unreadable> {
+    fn measure(
+        &mut self,
+        bytes: &[u8],
+        orientation: u8,
+        subject: Option<&Subject>,
+        limits: &qc::Limits,
+    ) -> Result<(Picture, Option<String>), Unreadable> {
         let decoded = self.decoder.decode(bytes, &self.limits)?;
         let luma = decoded.luma;
         let mut histogram = Histogram::new();
-        let sharpness = self.pyramid.measure(luma, &mut histogram);
+        let (mut sharpness, tiles) = self.pyramid.measure(luma, &mut histogram, limits.needs_tiles());
+        let size = (luma.width as f64, luma.height as f64);
+        let blur = tiles.blur(|k| cells::counts(subject, orientation, tiles.edges(k, size)));
+        sharpness.blur_px = blur.map(|blur| blur.widest_px);
+        sharpness.blur_least_px = blur.map(|blur| blur.least_px);
         let [.., side_max] = SIDES_PX;
         let (width, height) = fit(luma.width, luma.height, side_max);
         let source = Source {
@@ -150,7 +191,7 @@ impl Examiner {
             .thumbnailer
             .make(&source)
             .map_err(|error| Unreadable::Corrupt(format!("no thumbnail could be made, {error}")))?;
-        let (phash, signature) = phash::measure(self.thumbnailer.smallest_luma());
+        let (phash, signature) = phash::measure(self.thumbnailer.smallest()[0]);
         let (width, height) = turned_size(luma.width, luma.height, orientation);
         let picture = Picture {
             width: width as u32,
@@ -159,8 +200,11 @@ impl Examiner {
             phash,
             sharpness,
             exposure: histogram.exposure(),
+            noise_levels: tiles.noise_levels(),
             thumbnails,
             signature,
+            cells: Cells::new(self.thumbnailer.smallest()),
+            points: spots::find(luma, &tiles),
         };
         Ok((picture, decoded.damage))
     }

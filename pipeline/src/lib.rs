@@ -5,6 +5,7 @@
 //! hash and thumbnails all read those planes. Foreign bytes never panic: what cannot be read becomes a
 //! [`Finding`] that says why. No network, no clock, no child process, no disk.
 
+mod cells;
 mod decode;
 mod examiner;
 mod exif;
@@ -15,9 +16,12 @@ pub mod pose;
 pub mod privacy;
 mod pyramid;
 pub mod qc;
+mod spots;
 mod thumbnail;
+mod tiles;
 
-pub use examiner::{Examined, Examiner, ExaminerError, InputLimits, Picture};
+pub use cells::{Cells, Subject};
+pub use examiner::{Examined, Examiner, ExaminerError, Expected, InputLimits, Picture};
 pub use exif::ExifSummary;
 pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
 pub use privacy::CaptureClass;

@@ -2,12 +2,22 @@
 //!
 //! A check is a plain function in a file of its own under `qc/`; it compares one measurement with [`Limits`]
 //! and gives a [`Finding`] or nothing. To add one: write its file, add its [`Rule`] to [`RULES`] and call it
-//! in `judge` (or where its input is known, as [`Seen`] does for duplicates).
+//! in `judge`, or in [`Turn`] if it needs the other frames of the session.
 
+mod banding;
+mod dirt;
+mod drift;
 mod duplicate;
 mod exposure;
+mod framing;
+mod loop_closure;
+mod motion;
+mod noise;
 mod readable;
 mod sharpness;
+pub(crate) mod size;
+mod still;
+mod turn;
 
 use std::collections::BTreeMap;
 
@@ -15,9 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::examiner::Picture;
 
-pub use duplicate::Seen;
 pub use exposure::{BLACK_LUMA_MAX, BURNT_OUT_LUMA_MIN, Exposure};
 pub use sharpness::Sharpness;
+pub use turn::{Place, Turn};
 
 pub(crate) use exposure::Histogram;
 pub(crate) use readable::{damaged, unreadable};
@@ -87,21 +97,57 @@ pub struct Rule {
 }
 
 const SHARPNESS: Rule = gate("qc.sharpness", Nature::Systematic);
+const MOTION: Rule = gate("qc.motion", Nature::Transient);
 const CLIPPED: Rule = gate("qc.clipped", Nature::Systematic);
 const DARK: Rule = gate("qc.dark", Nature::Systematic);
+const NOISE: Rule = gate("qc.noise", Nature::Systematic);
+const LIGHT_DRIFT: Rule = gate("qc.light-drift", Nature::Systematic);
+const COLOUR_DRIFT: Rule = gate("qc.colour-drift", Nature::Systematic);
+const BANDING: Rule = gate("qc.banding", Nature::Systematic);
 const DUPLICATE: Rule = gate("qc.duplicate", Nature::Transient);
-const NEAR_DUPLICATE: Rule =
-    Rule { id: "qc.near-duplicate", nature: Nature::Transient, policy: Policy::Warn, also: &[Policy::Off] };
+const NOT_MOVED: Rule = gate("qc.not-moved", Nature::Transient);
+const TWICE: Rule = hint("qc.moved-twice", Nature::Transient);
+const LOOP: Rule = gate("qc.loop", Nature::Systematic);
+const FRAMING: Rule = hint("qc.framing", Nature::Systematic);
+const DIRT: Rule = hint("qc.dirt", Nature::Systematic);
+const DEAD_PIXELS: Rule = hint("qc.dead-pixels", Nature::Systematic);
+const NEAR_DUPLICATE: Rule = Rule { also: &[Policy::Off], ..hint("qc.near-duplicate", Nature::Transient) };
+const SIZE: Rule = gate("qc.size", Nature::Systematic);
 const CORRUPT: Rule = always_told("qc.corrupt", Nature::Transient);
 const TOO_LARGE: Rule = always_told("qc.too-large", Nature::Systematic);
 const FORMAT: Rule = always_told("qc.format", Nature::Systematic);
 
 /// Every rule there is.
-pub const RULES: [Rule; 8] =
-    [SHARPNESS, CLIPPED, DARK, DUPLICATE, NEAR_DUPLICATE, CORRUPT, TOO_LARGE, FORMAT];
+pub const RULES: [Rule; 20] = [
+    SHARPNESS,
+    MOTION,
+    CLIPPED,
+    DARK,
+    NOISE,
+    LIGHT_DRIFT,
+    COLOUR_DRIFT,
+    BANDING,
+    DUPLICATE,
+    NOT_MOVED,
+    TWICE,
+    LOOP,
+    FRAMING,
+    DIRT,
+    DEAD_PIXELS,
+    NEAR_DUPLICATE,
+    SIZE,
+    CORRUPT,
+    TOO_LARGE,
+    FORMAT,
+];
 
 const fn gate(id: &'static str, nature: Nature) -> Rule {
     Rule { id, nature, policy: Policy::Block, also: &[Policy::Warn, Policy::Off] }
+}
+
+/// Worth a look; a recipe may make it a gate.
+const fn hint(id: &'static str, nature: Nature) -> Rule {
+    Rule { id, nature, policy: Policy::Warn, also: &[Policy::Block, Policy::Off] }
 }
 
 /// A frame without a measured picture must not pass in silence, so these cannot be switched off.
@@ -113,7 +159,9 @@ const fn always_told(id: &'static str, nature: Nature) -> Rule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Least [`Sharpness::half`], in squared grey levels, 0 or more.
+    /// Widest blur of the subject in pixels of the stored picture, 0 to 10 ([`Sharpness::blur_px`]).
+    pub blur_px_max: f64,
+    /// Least [`Sharpness::half`], in squared grey levels, 0 or more; 0 = none.
     pub sharpness_half_min: f64,
     /// Largest fraction of burnt-out pixels, 0 to 1 ([`Exposure::clipped_high`]).
     pub clipped_high_max: f64,
@@ -123,6 +171,28 @@ pub struct Limits {
     pub mean_min: f64,
     /// Largest mean luma, 0 to 255, above `mean_min`.
     pub mean_max: f64,
+    /// Largest noise in grey levels, 0 to 100.
+    pub noise_levels_max: f64,
+    /// Largest change of light since the first frame in stops, 0 to 10.
+    pub light_drift_stops_max: f64,
+    /// Largest change of colour since the first frame in levels, 0 to 255.
+    pub colour_drift_levels_max: f64,
+    /// Deepest stripes of flickering light as a part of the light, 0 to 1.
+    pub banding_max: f64,
+    /// Cells of two frames at one angle differ by at most so many grey levels, 0 to 255.
+    pub still_levels_max: f64,
+    /// A closing frame may differ from the first by this part of what one step changes, 0 to 10.
+    pub closing_part_max: f64,
+    /// The subject's larger side is at least this part of the picture's, 0 to 1.
+    pub subject_part_min: f64,
+    /// The subject's middle is at most this part of a side away from the picture's, 0 to 1.
+    pub off_centre_max: f64,
+    /// A spot that takes at most this part of the light is no dirt, 0 to 1.
+    pub dirt_part_max: f64,
+    /// Spots of dirt that are allowed.
+    pub dirt_spots_max: u32,
+    /// Dead pixels that are allowed.
+    pub dead_pixels_max: u32,
     /// Perceptual hashes that differ in at most this many bits look the same, 0 to 64.
     pub near_duplicate_bits_max: u32,
     /// The object looks the same from all sides: near duplicates are not mentioned.
@@ -149,11 +219,23 @@ impl Default for Limits {
     /// its own, higher `sharpness_half_min`: measure a frame taken out of focus on purpose.
     fn default() -> Self {
         Self {
-            sharpness_half_min: 12.0,
+            blur_px_max: 0.9,
+            sharpness_half_min: 0.0,
             clipped_high_max: 0.05,
             clipped_low_max: 0.25,
             mean_min: 55.0,
             mean_max: 240.0,
+            noise_levels_max: 7.0,
+            light_drift_stops_max: 0.25,
+            colour_drift_levels_max: 4.0,
+            banding_max: 0.04,
+            still_levels_max: 3.0,
+            closing_part_max: 0.5,
+            subject_part_min: 0.25,
+            off_centre_max: 0.2,
+            dirt_part_max: 0.02,
+            dirt_spots_max: 0,
+            dead_pixels_max: 4,
             near_duplicate_bits_max: 2,
             symmetric: false,
             policy: BTreeMap::new(),
@@ -166,11 +248,21 @@ impl Limits {
     pub fn check(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let ranges = [
+            ("blur_px_max", self.blur_px_max, 10.0),
             ("sharpness_half_min", self.sharpness_half_min, 1e6),
             ("clipped_high_max", self.clipped_high_max, 1.0),
             ("clipped_low_max", self.clipped_low_max, 1.0),
             ("mean_min", self.mean_min, 255.0),
             ("mean_max", self.mean_max, 255.0),
+            ("noise_levels_max", self.noise_levels_max, 100.0),
+            ("light_drift_stops_max", self.light_drift_stops_max, 10.0),
+            ("colour_drift_levels_max", self.colour_drift_levels_max, 255.0),
+            ("banding_max", self.banding_max, 1.0),
+            ("still_levels_max", self.still_levels_max, 255.0),
+            ("closing_part_max", self.closing_part_max, 10.0),
+            ("subject_part_min", self.subject_part_min, 1.0),
+            ("off_centre_max", self.off_centre_max, 1.0),
+            ("dirt_part_max", self.dirt_part_max, 1.0),
             ("near_duplicate_bits_max", f64::from(self.near_duplicate_bits_max), 64.0),
         ];
         for (key, value, max) in ranges {
@@ -186,6 +278,16 @@ impl Limits {
         }
         problems.extend(self.policy.iter().filter_map(|(id, &policy)| policy_problem(id, policy)));
         problems
+    }
+
+    /// Whether findings of a rule are switched off.
+    pub(crate) fn is_off(&self, rule: &Rule) -> bool {
+        rule.also.contains(&Policy::Off) && self.policy.get(rule.id) == Some(&Policy::Off)
+    }
+
+    /// Whether any check needs the picture tile by tile.
+    pub(crate) fn needs_tiles(&self) -> bool {
+        [SHARPNESS, MOTION, NOISE, DEAD_PIXELS, NOT_MOVED].iter().any(|rule| !self.is_off(rule))
     }
 
     /// A finding of `rule` about `(value, limit, unit)`, or nothing where the recipe switched the rule off.
@@ -230,11 +332,23 @@ fn word(policy: &Policy) -> &'static str {
     }
 }
 
-/// Everything wrong with a picture by itself; duplicates are [`Seen`]'s to find.
+/// Everything wrong with a picture by itself; what needs other frames is [`Turn`]'s to find.
 pub(crate) fn judge(picture: &Picture, limits: &Limits) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = sharpness::judge(&picture.sharpness, limits).into_iter().collect();
-    findings.extend(exposure::judge(&picture.exposure, limits));
+    // What spoils other measurements comes first: a picture without light has no edges, and grain hides blur.
+    let mut findings: Vec<Finding> = exposure::judge(&picture.exposure, limits).collect();
+    findings.extend(noise::judge(picture.noise_levels, limits));
+    findings.extend(sharpness::judge(&picture.sharpness, limits));
     findings
+}
+
+/// One decimal, so that a sentence never says "2.0, at most 2".
+fn rounded_up(value: f64) -> f64 {
+    (value * 10.0).ceil() / 10.0
+}
+
+/// One decimal, so that a sentence never says "40.0, at least 40".
+fn rounded_down(value: f64) -> f64 {
+    (value * 10.0).floor() / 10.0
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Thumbnailer {
         })
     }
 
-    /// The thumbnails, smallest first. Afterwards [`smallest_luma`](Self::smallest_luma) is of this picture.
+    /// The thumbnails, smallest first. Afterwards [`smallest`](Self::smallest) is of this picture.
     pub fn make(&mut self, source: &Source<'_>) -> Result<Vec<Thumbnail>, ThumbnailError> {
         let [.., largest] = SIDES_PX;
         self.shrink_source(source, largest)?;
@@ -113,10 +113,9 @@ impl Thumbnailer {
         Ok(thumbnails)
     }
 
-    /// Luma of the smallest thumbnail made last, before it was encoded.
-    pub fn smallest_luma(&self) -> Plane<'_> {
-        let [luma, ..] = self.current.planes();
-        luma
+    /// Luma, blue and red difference of the smallest thumbnail made last, before it was encoded.
+    pub fn smallest(&self) -> [Plane<'_>; 3] {
+        self.current.planes()
     }
 
     /// Bytes held between frames.

@@ -212,9 +212,9 @@ fn facts(words: &'static Panel, place: &FrameView) -> Vec<Fact> {
         class: if good { "ok" } else { "warn" },
         ..plain(words.quality, ring::word(words, place.state).to_owned())
     }];
-    if let Some(sharpness) = place.sharpness {
-        let more = format!("≥ {:.0}", place.sharpness_min);
-        facts.push(Fact { more, ..plain(words.sharpness, format!("{sharpness:.0}")) });
+    if let Some(blur) = place.blur_px {
+        let more = format!("≤ {:.1} px", place.blur_px_max);
+        facts.push(Fact { more, ..plain(words.blur, format!("{blur:.1} px")) });
     }
     if let Some(clipped) = place.clipped {
         let more = format!("≤ {:.1} %", place.clipped_max * 100.0);

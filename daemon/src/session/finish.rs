@@ -11,7 +11,7 @@ use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::Exposed;
 use turnstage_drivers::frame::{Codec, FrameData};
 use turnstage_drivers::{CameraError, Frame};
-use turnstage_pipeline::{CaptureClass, Examined, Examiner, phash_to_hex, privacy, qc};
+use turnstage_pipeline::{CaptureClass, Examined, Examiner, Expected, Subject, phash_to_hex, privacy, qc};
 
 use super::{FAILURES_MAX, Outcome, Session, Shot, Stage, Take, is_systematic, label};
 use crate::recipe::Place;
@@ -38,19 +38,12 @@ impl Session {
         let place = shot.place;
         let mut judged = Vec::new();
         let mut ended = Ok(());
-        for (name, exposed) in shot.exposures {
+        for (name, burst) in shot.exposures {
             let Some(camera) = stage.rig.cameras.iter_mut().find(|camera| camera.name == name) else {
                 continue;
             };
-            let result = match exposed {
-                Ok(exposed) => {
-                    let recipe = &self.doc.recipe;
-                    fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc).await
-                }
-                Err(e) => Err(e),
-            };
-            match result {
-                Ok(picture) => judged.push(self.compare(place, picture)),
+            match self.best_of(camera, place, burst).await {
+                Ok(picture) => judged.push(picture),
                 Err(e) => {
                     camera.failed(&e);
                     // What the other cameras took is kept all the same.
@@ -74,10 +67,41 @@ impl Session {
         ended.and(self.accept(stage.spool, stage.thumbnails, place, judged, &records).await)
     }
 
+    /// The best picture of a burst: the one with the fewest faults, and of these the one with the sharpest subject.
+    /// What fails is passed over while another picture came.
+    async fn best_of(
+        &self,
+        camera: &mut RigCamera,
+        place: Place,
+        burst: Vec<Result<Exposed, CameraError>>,
+    ) -> Result<Judged, CameraError> {
+        let (mut best, mut error) = (None::<Judged>, None);
+        for exposed in burst {
+            let recipe = &self.doc.recipe;
+            let subject = self.seen.subject(&camera.name);
+            let result = match exposed {
+                Ok(exposed) => {
+                    fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc, subject).await
+                }
+                Err(e) => Err(e),
+            };
+            match result.map(|picture| self.compare(place, picture)) {
+                Ok(picture) if best.as_ref().is_none_or(|best| is_better(&picture, best)) => {
+                    best = Some(picture)
+                }
+                Ok(_) => {}
+                Err(e) => error = Some(e),
+            }
+        }
+        let nothing = || CameraError::Disconnected { id: camera.name.clone() };
+        best.ok_or_else(|| error.unwrap_or_else(nothing))
+    }
+
     /// Findings that need the rest of the session.
     fn compare(&self, place: Place, mut picture: Judged) -> Judged {
         let label = label(place.shot, &picture.camera);
-        picture.findings.extend(self.seen.check(&label, &picture.examined, &self.doc.recipe.qc));
+        let known = known_as(place, &picture.camera, &label);
+        picture.findings.extend(self.seen.judge(&known, &picture.examined, &self.doc.recipe.qc));
         picture
     }
 
@@ -196,8 +220,11 @@ impl Session {
                 findings = picture.findings.len(),
                 "frame captured"
             );
-            self.seen.forget(&label);
-            self.seen.remember(&label, &picture.examined);
+            // Others are not measured by a frame that is not good itself.
+            match is_flagged(&picture) {
+                true => self.seen.recall(&label, picture.examined.sha256, None),
+                false => self.seen.remember(&known_as(place, &picture.camera, &label), &picture.examined),
+            }
             keep_thumbnails(thumbnails, record, &picture.examined).await;
             if self.takes.contains_key(&slot) {
                 self.retaken += 1;
@@ -245,6 +272,7 @@ pub(super) async fn fetch_and_judge(
     exposed: Exposed,
     class: CaptureClass,
     limits: &qc::Limits,
+    subject: Option<Subject>,
 ) -> Result<Judged, CameraError> {
     let id = camera.name.clone();
     let Some(open) = camera.camera.as_mut() else { return Err(CameraError::Disconnected { id }) };
@@ -263,10 +291,16 @@ pub(super) async fn fetch_and_judge(
     let (Some(examiner), limits) = (camera.examiner.take(), limits.clone()) else {
         return Err(CameraError::Poisoned { id });
     };
+    // A camera that gives its settings a size is held to it; one that replays files has whatever they have.
+    let size = camera
+        .applied
+        .as_ref()
+        .filter(|applied| applied.requested.size.is_some())
+        .map(|applied| applied.size);
     let work = bytes.clone();
-    let (examiner, examined) = tokio::task::spawn_blocking(move || examine(examiner, &work, &limits))
-        .await
-        .map_err(|_| CameraError::Poisoned { id: id.clone() })?;
+    let examine = move || examine(examiner, &work, &Expected { subject: subject.as_ref(), size }, &limits);
+    let (examiner, examined) =
+        tokio::task::spawn_blocking(examine).await.map_err(|_| CameraError::Poisoned { id: id.clone() })?;
     camera.examiner = Some(examiner);
     camera.fault = None;
     let findings = examined.findings.clone();
@@ -274,9 +308,19 @@ pub(super) async fn fetch_and_judge(
     Ok(Judged { camera: id, frame, bytes, examined, findings, applied })
 }
 
-fn examine(mut examiner: Examiner, bytes: &[u8], limits: &qc::Limits) -> (Examiner, Examined) {
-    let examined = examiner.examine(bytes, limits);
+fn examine(
+    mut examiner: Examiner,
+    bytes: &[u8],
+    expected: &Expected<'_>,
+    limits: &qc::Limits,
+) -> (Examiner, Examined) {
+    let examined = examiner.examine_expected(bytes, expected, limits);
     (examiner, examined)
+}
+
+/// A frame as the other frames of its session know it.
+fn known_as<'a>(place: Place, camera: &'a str, label: &'a str) -> qc::Place<'a> {
+    qc::Place { camera, shot: place.shot, label, turned: place.angle.is_some() }
 }
 
 /// Versioned metadata of a frame, as the record carries it.
@@ -304,6 +348,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
             "findings": picture.findings,
             "sharpness": shape.map(|p| p.sharpness),
             "exposure": shape.map(|p| p.exposure),
+            "noise_levels": shape.map(|p| p.noise_levels),
         },
         "exif": picture.examined.exif,
     })
@@ -326,6 +371,17 @@ async fn keep_thumbnails(folder: Option<&Path>, record: &Record, examined: &Exam
         Ok(Err(e)) => tracing::warn!(error = %e, "thumbnails are not kept"),
         Err(e) => tracing::warn!(error = %e, "thumbnails are not kept"),
     }
+}
+
+fn is_better(picture: &Judged, than: &Judged) -> bool {
+    let rank = |picture: &Judged| {
+        let blocking =
+            picture.findings.iter().filter(|finding| finding.verdict == qc::Verdict::Block).count();
+        let blur = picture.examined.picture.as_ref().and_then(|picture| picture.sharpness.blur_px);
+        (blocking, blur.unwrap_or(f64::INFINITY))
+    };
+    let ((faults, blur), (best_faults, best_blur)) = (rank(picture), rank(than));
+    faults.cmp(&best_faults).then(blur.total_cmp(&best_blur)).is_lt()
 }
 
 fn is_flagged(picture: &Judged) -> bool {

@@ -125,15 +125,15 @@ impl Session {
     async fn look(&self, stage: &mut Stage<'_>, deg: f64) -> Result<Look, Outcome> {
         let place = Place { shot: 0, angle: Some(Angle::new(deg)) };
         turn(stage.mover, place, self.doc.recipe.settle()).await?;
-        let shot = expose(stage.rig, place, None, &self.doc.cameras).await;
+        let shot = expose(stage.rig, place, None, &self.doc.cameras, 1).await;
         let mut look = Look::new();
         for (name, exposed) in shot.exposures {
             let Some(camera) = stage.rig.cameras.iter_mut().find(|camera| camera.name == name) else {
                 continue;
             };
-            let Ok(exposed) = exposed else { continue };
+            let Some(Ok(exposed)) = exposed.into_iter().next() else { continue };
             let recipe = &self.doc.recipe;
-            if let Ok(judged) = fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc).await
+            if let Ok(judged) = fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc, None).await
                 && let Some(picture) = judged.examined.picture
             {
                 look.push((name, picture.signature));

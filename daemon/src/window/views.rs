@@ -67,10 +67,10 @@ pub struct FrameView {
     /// What rules found.
     #[schema(value_type = Vec<Object>)]
     pub findings: Vec<Finding>,
-    /// Laplacian variance at half size, if measured.
-    pub sharpness: Option<f64>,
-    /// The least that the recipe asks of it.
-    pub sharpness_min: f64,
+    /// Blur of the subject in pixels of the stored picture (standard deviation), if measured.
+    pub blur_px: Option<f64>,
+    /// The most that the recipe allows.
+    pub blur_px_max: f64,
     /// Part of the pixels that are clipped white, 0 to 1, if measured.
     pub clipped: Option<f64>,
     /// The most that the recipe allows.

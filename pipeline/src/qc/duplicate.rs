@@ -31,11 +31,6 @@ struct Known {
 }
 
 impl Seen {
-    /// Nothing seen yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// At most one finding: the exact duplicate among the frames remembered under other labels, else the
     /// nearest near duplicate. Does not remember `examined`.
     pub fn check(&self, label: &str, examined: &Examined, limits: &Limits) -> Vec<Finding> {

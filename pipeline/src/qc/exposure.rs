@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CLIPPED, DARK, Finding, Limits};
+use super::{CLIPPED, DARK, Finding, Limits, rounded_down, rounded_up};
 
 /// Luma at or above this is burnt out: a saturated sensor does not reach 255 everywhere after JPEG.
 pub const BURNT_OUT_LUMA_MIN: u8 = 251;
@@ -99,7 +99,7 @@ fn too_dark(exposure: &Exposure, limits: &Limits) -> Option<Finding> {
         let (value, limit) = (exposure.mean, limits.mean_min);
         let message = format!(
             "Frame is too dark: mean brightness {:.1} of 255, at least {limit} is needed. {ADVICE}",
-            (value * 10.0).floor() / 10.0
+            rounded_down(value)
         );
         return limits.finding(&DARK, (value, limit, "grey levels"), message);
     }
@@ -112,11 +112,6 @@ fn too_dark(exposure: &Exposure, limits: &Limits) -> Option<Finding> {
         return limits.finding(&DARK, (value, limit, "%"), message);
     }
     None
-}
-
-/// One decimal, so that a sentence never says "2.0, at most 2".
-fn rounded_up(value: f64) -> f64 {
-    (value * 10.0).ceil() / 10.0
 }
 
 #[cfg(test)]

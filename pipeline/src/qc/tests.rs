@@ -1,4 +1,6 @@
+use super::duplicate::Seen;
 use super::*;
+use crate::cells::Cells;
 use crate::exif::ExifSummary;
 use crate::phash;
 use crate::plane::Plane;
@@ -10,10 +12,17 @@ fn picture(sharpness_half: f64, exposure: Exposure) -> Picture {
         height: 3,
         orientation: 1,
         phash: 0,
-        sharpness: Sharpness { full: 500.0, half: sharpness_half, quarter: 500.0 },
+        sharpness: Sharpness { full: 500.0, half: sharpness_half, quarter: 500.0, ..Sharpness::default() },
         exposure,
+        noise_levels: 1.0,
         thumbnails: Vec::new(),
         signature: phash::measure(Plane::tight(&[0; 12], 4, 3)).1,
+        cells: Cells::new([
+            Plane::tight(&[0; 12], 4, 3),
+            Plane::tight(&[128; 4], 2, 2),
+            Plane::tight(&[128; 4], 2, 2),
+        ]),
+        points: Vec::new(),
     }
 }
 
@@ -26,7 +35,7 @@ fn messages(picture: &Picture, limits: &Limits) -> Vec<String> {
 }
 
 #[test]
-fn the_verdict_on_sharpness_is_taken_at_half_size_and_says_what_to_do() {
+fn a_recipe_can_demand_a_least_sharpness_at_half_size() {
     let limits = Limits { sharpness_half_min: 40.0, ..Limits::default() };
     assert_eq!(messages(&picture(40.0, good_light()), &limits), [""; 0]);
     let findings = judge(&picture(12.34, good_light()), &limits);
@@ -44,6 +53,26 @@ fn the_verdict_on_sharpness_is_taken_at_half_size_and_says_what_to_do() {
                 .into(),
         }]
     );
+}
+
+#[test]
+fn blur_in_all_directions_is_focus_and_in_one_direction_is_motion() {
+    let blurred = |widest: f64, least: f64| {
+        let mut picture = picture(99.0, good_light());
+        picture.sharpness.blur_px = Some(widest);
+        picture.sharpness.blur_least_px = Some(least);
+        judge(&picture, &Limits::default())
+    };
+    assert_eq!(blurred(0.9, 0.2), []);
+    let focus = blurred(2.01, 1.8).remove(0);
+    assert_eq!(
+        (focus.rule.as_str(), focus.nature, focus.unit.as_str()),
+        ("qc.sharpness", Nature::Systematic, "px")
+    );
+    assert!(focus.message.contains("over 2.1 pixels, at most 0.9"), "{}", focus.message);
+    let motion = blurred(2.01, 0.7).remove(0);
+    assert_eq!((motion.rule.as_str(), motion.nature), ("qc.motion", Nature::Transient));
+    assert!(motion.message.contains("in one direction"), "{}", motion.message);
 }
 
 #[test]
@@ -79,13 +108,15 @@ fn too_much_and_too_little_light_are_told_apart_once_each() {
 #[test]
 fn a_recipe_can_soften_or_silence_a_rule() {
     let dull = picture(1.0, Exposure { mean: 3.0, ..good_light() });
-    let policy =
-        |word: &str| toml::from_str::<Limits>(&format!("policy.\"qc.sharpness\" = \"{word}\"")).unwrap();
+    let policy = |word: &str| {
+        let written = format!("sharpness_half_min = 12\npolicy.\"qc.sharpness\" = \"{word}\"");
+        toml::from_str::<Limits>(&written).unwrap()
+    };
     let verdicts = |limits: &Limits| -> Vec<_> {
         judge(&dull, limits).iter().map(|finding| (finding.rule.clone(), finding.verdict)).collect()
     };
     let dark = ("qc.dark".to_owned(), Verdict::Block);
-    assert_eq!(verdicts(&policy("warn")), [("qc.sharpness".into(), Verdict::Warn), dark.clone()]);
+    assert_eq!(verdicts(&policy("warn")), [dark.clone(), ("qc.sharpness".into(), Verdict::Warn)]);
     assert_eq!(verdicts(&policy("off")), [dark]);
 }
 
@@ -132,7 +163,8 @@ fn a_frame_that_cannot_be_read_is_told_even_by_a_recipe_that_was_never_checked()
 
 #[test]
 fn findings_are_stored_as_written_and_read_back() {
-    let finding = judge(&picture(1.0, good_light()), &Limits::default()).remove(0);
+    let dark = Exposure { mean: 3.0, ..good_light() };
+    let finding = judge(&picture(1.0, dark), &Limits::default()).remove(0);
     let written = serde_json::to_string(&finding).unwrap();
     assert!(written.contains(r#""verdict":"block","nature":"systematic""#), "{written}");
     assert_eq!(serde_json::from_str::<Finding>(&written).unwrap(), finding);
@@ -152,7 +184,7 @@ const FAR: u64 = 0xffff_0000_ffff_0000;
 
 #[test]
 fn the_same_bytes_again_are_a_fault_of_the_rig() {
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     let limits = Limits { symmetric: true, ..Limits::default() };
     seen.remember("11", &frame(1, 0));
     seen.remember("12", &frame(2, FAR));
@@ -171,7 +203,7 @@ fn the_same_bytes_again_are_a_fault_of_the_rig() {
 
 #[test]
 fn a_frame_is_not_its_own_duplicate_and_a_forgotten_one_is_nobodys() {
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     let limits = Limits::default();
     seen.remember("12", &frame(2, 0));
     assert_eq!(seen.check("12", &frame(2, 0), &limits), [], "examined again after a restart");
@@ -185,7 +217,7 @@ fn a_frame_is_not_its_own_duplicate_and_a_forgotten_one_is_nobodys() {
 
 #[test]
 fn a_frame_that_looks_like_another_is_mentioned_and_the_nearest_is_named() {
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     let limits = Limits::default();
     seen.remember("1", &frame(1, 0b11));
     seen.remember("2", &frame(2, 0b1));

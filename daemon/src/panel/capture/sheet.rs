@@ -168,21 +168,22 @@ fn three(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> Option<
     Some((fill(reason.why, &values), fill(reason.todo, &values)))
 }
 
-/// What was measured against its limit: that of the finding, else the sharpness.
+/// What was measured against its limit: that of the finding, else the blur.
 fn gauge(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> Option<Gauge> {
-    let (name, value, limit, least) = match finding.map(|finding| (finding.rule.as_str(), finding)) {
-        Some(("qc.clipped", finding)) => (words.clipped, finding.value, finding.limit, false),
-        Some(("qc.sharpness", finding)) => (words.sharpness, finding.value, finding.limit, true),
+    let (name, value, limit, unit) = match finding.map(|finding| (finding.rule.as_str(), finding)) {
+        Some(("qc.clipped", finding)) => (words.clipped, finding.value, finding.limit, finding.unit.as_str()),
+        Some(("qc.sharpness" | "qc.motion", finding)) if finding.unit == "px" => {
+            (words.blur, finding.value, finding.limit, "px")
+        }
         Some(_) => return None,
-        None => (words.sharpness, place.sharpness?, place.sharpness_min, true),
+        None => (words.blur, place.blur_px?, place.blur_px_max, "px"),
     };
-    let unit = finding.filter(|_| !least).map(|finding| finding.unit.as_str()).unwrap_or_default();
     let shown = |number: f64| match unit {
-        "%" => format!("{number:.1} %"),
+        "%" | "px" => format!("{number:.1} {unit}"),
         _ if number.abs() < 10.0 => format!("{number:.1}"),
         _ => format!("{number:.0}"),
     };
-    let limit_said = fill(if least { words.at_least } else { words.at_most }, &[("n", &shown(limit))]);
+    let limit_said = fill(words.at_most, &[("n", &shown(limit))]);
     let full = limit / LIMIT_AT;
     let percent = if full > 0.0 { (100.0 * value / full).clamp(0.0, 100.0) } else { 0.0 };
     let value = shown(value);
@@ -217,11 +218,11 @@ fn pair(scene: &Scene, place: &FrameView, places: &[&FrameView]) -> Vec<Picture>
     let after = places.iter().filter(good).find(|other| other.frame > place.frame);
     let neighbour = before.map(|other| (other, words.before_it));
     let neighbour = neighbour.or_else(|| after.map(|other| (other, words.after_it)));
-    let sharp = |other: &FrameView| other.sharpness.map(|value| format!(", {value:.0}")).unwrap_or_default();
+    let blur = |other: &FrameView| other.blur_px.map(|px| format!(", {px:.1} px")).unwrap_or_default();
     let this = picture(place, words.this_frame.to_owned());
     let other = neighbour
         .filter(|_| needs_mending(place))
-        .and_then(|(other, said)| picture(other, format!("{said}{}", sharp(other))));
+        .and_then(|(other, said)| picture(other, format!("{said}{}", blur(other))));
     this.into_iter().chain(other).collect()
 }
 
