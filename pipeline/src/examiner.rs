@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::decode::{Decoder, Unreadable};
-use crate::exif::{self, ExifSummary};
+use crate::metadata::{ExifSummary, read as exif};
 use crate::phash::{self, Signature};
 use crate::pyramid::Pyramid;
 use crate::qc::{self, Exposure, Finding, Histogram, Sharpness};

@@ -7,8 +7,8 @@
 
 mod decode;
 mod examiner;
-mod exif;
 pub mod inference;
+pub mod metadata;
 mod phash;
 mod plane;
 pub mod pose;
@@ -18,7 +18,7 @@ pub mod qc;
 mod thumbnail;
 
 pub use examiner::{Examined, Examiner, ExaminerError, InputLimits, Picture};
-pub use exif::ExifSummary;
+pub use metadata::ExifSummary;
 pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
 pub use privacy::CaptureClass;
 pub use qc::{Exposure, Finding, Nature, Sharpness, Verdict};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::exif::ExifSummary;
+use crate::metadata::ExifSummary;
 use crate::phash;
 use crate::plane::Plane;
 use crate::{Examined, Examiner, InputLimits};
