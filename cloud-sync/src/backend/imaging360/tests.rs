@@ -183,7 +183,7 @@ impl Rig {
         change(&mut record);
         let path = self.dir.path().join("picture.jpg");
         std::fs::write(&path, b"picture").unwrap();
-        Delivery { files: vec![(record, Payload::File(path))] }
+        Delivery { files: vec![Parcel::stored(record, Payload::File(path))] }
     }
 
     async fn deliver(&self) -> Result<Vec<Receipt>, PutError> {
@@ -297,7 +297,7 @@ async fn bytes_that_arrived_damaged_are_sent_again_unless_they_are_damaged_here(
     assert_eq!(rig.refused().await, told("later", "checksum-mismatch"));
 
     let delivery = rig.picture(|_| ()).await;
-    let Payload::File(path) = &delivery.files[0].1 else { panic!("not a file") };
+    let Payload::File(path) = &delivery.files[0].payload else { panic!("not a file") };
     std::fs::write(path, b"p1cture").unwrap();
     rig.service.next("key.jpg", xml(400, "BadDigest", ""));
     assert_eq!(kind(rig.cloud.deliver(&delivery).await.unwrap_err()), told("never", "media-damaged"));
