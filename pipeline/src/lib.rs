@@ -1,4 +1,5 @@
-//! What is known about a picture within a moment of its exposure: QC with reasons, hashes, thumbnails.
+//! What is known about a picture within a moment of its exposure: QC with reasons, hashes, thumbnails; and what is
+//! written into it for a delivery.
 //!
 //! [`Examiner::examine`] takes a frame's bytes and gives everything the station decides on. A frame is decoded
 //! exactly once, to planes, because the entropy decode is most of the cost; sharpness, exposure, perceptual

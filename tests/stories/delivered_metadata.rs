@@ -48,9 +48,10 @@ fn facts() -> CaptureFacts {
     }
 }
 
-/// What exiftool reads in a file, numbers as numbers, names with their group.
+/// What exiftool reads in a file, unknown fields too, numbers as numbers, names with their group.
 fn exiftool(path: &Path) -> Value {
-    let output = Command::new("exiftool").args(["-json", "-G1", "-n"]).arg(path).output().expect("it runs");
+    let output =
+        Command::new("exiftool").args(["-json", "-G1", "-n", "-U"]).arg(path).output().expect("it runs");
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
 }
@@ -62,6 +63,18 @@ fn warnings(path: &Path) -> Vec<String> {
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     // The first line is the verdict: OK, or how many follow.
     lines.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// A quick rig that delivers to two folders, `written` and `bare`.
+fn two_folders() -> String {
+    let folder = |name: &str, rule: &str| {
+        format!(
+            "[destinations.{name}]\nbackend = \"directory\"\nroot = \"{name}\"\ncreate = true\n\
+             metadata = \"{rule}\"\n"
+        )
+    };
+    let local = "[destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n";
+    quick_rig("").replace(local, &(folder("written", "write") + &folder("bare", "strip")))
 }
 
 /// Whether exiftool is here, or `false` after saying so.
@@ -82,13 +95,18 @@ fn plain_picture() -> Bytes {
     Bytes::from(turbojpeg::compress(image, 90, turbojpeg::Subsamp::Sub2x2).expect("a picture").to_vec())
 }
 
+/// A maker's note as this maker writes it: a directory with one text, whose offset counts from the block's beginning,
+/// so that it is wrong as soon as the note moves.
+const NOTE_HEAD: &[u8; 18] = b"\0\x01\0\x06\0\x02\0\0\0\x14\0\0\0\0\0\0\0\0";
+const NOTE_TEXT: &[u8; 20] = b"IMG: text of a note\0";
+
 /// The same as a camera would write it: lying on its side, with a maker's note and a thumbnail.
 fn camera_picture() -> Bytes {
     use exif::Value::{Ascii, Long, Rational as Ratio, Short, Undefined};
     let ascii = |text: &str| Ascii(vec![text.as_bytes().to_vec()]);
     let ratio = |num, denom| Ratio(vec![Rational { num, denom }]);
     let fields = [
-        (Tag::Make, ascii("Camera maker")),
+        (Tag::Make, ascii("Canon")),
         (Tag::Model, ascii("Camera model")),
         (Tag::Software, ascii("Ver.03.40")),
         (Tag::Orientation, Short(vec![6])),
@@ -105,7 +123,7 @@ fn camera_picture() -> Bytes {
         (Tag::ExposureTime, ratio(1, 60)),
         (Tag::DateTimeOriginal, ascii("2020:01:02 03:04:05")),
         (Tag::UserComment, Undefined(b"ASCII\0\0\0left alone".to_vec(), 0)),
-        (Tag::MakerNote, Undefined(b"NOTE\0with offsets of its own".to_vec(), 0)),
+        (Tag::MakerNote, Undefined([&NOTE_HEAD[..], NOTE_TEXT].concat(), 0)),
     ];
     let fields = fields.map(|(tag, value)| Field { tag, ifd_num: In::PRIMARY, value });
     let thumbnail = plain_picture();
@@ -114,7 +132,11 @@ fn camera_picture() -> Bytes {
     writer.set_jpeg(&thumbnail, In::THUMBNAIL);
     let mut tiff = std::io::Cursor::new(Vec::new());
     writer.write(&mut tiff, false).expect("a block");
-    let block = [&b"Exif\0\0"[..], &tiff.into_inner()].concat();
+    let mut tiff = tiff.into_inner();
+    let text_at = tiff.windows(NOTE_TEXT.len()).position(|window| window == NOTE_TEXT).expect("the note");
+    let offset_at = text_at - 8;
+    tiff[offset_at..offset_at + 4].copy_from_slice(&u32::try_from(text_at).expect("short").to_be_bytes());
+    let block = [&b"Exif\0\0"[..], &tiff].concat();
     let length = u16::try_from(block.len() + 2).expect("short").to_be_bytes();
     let plain = plain_picture();
     [&plain[..2], &[0xff, 0xe1], &length, &block, &plain[2..]].concat().into()
@@ -188,12 +210,10 @@ fn exiftool_reads_what_was_written_and_finds_nothing_new_wrong() {
         assert_eq!(plain[name], value, "{name} in {plain:#}");
     }
     let camera = written_and_checked(folder.path(), &camera_picture());
-    assert_eq!(
-        (&camera["IFD0:Make"], &camera["IFD0:Software"]),
-        (&"Camera maker".into(), &"Ver.03.40".into())
-    );
+    assert_eq!((&camera["IFD0:Make"], &camera["IFD0:Software"]), (&"Canon".into(), &"Ver.03.40".into()));
     assert_eq!((&camera["IFD0:Orientation"], &camera["ExifIFD:FNumber"]), (&6.into(), &5.6.into()));
     assert_eq!(camera["ExifIFD:OffsetTimeOriginal"], Value::Null, "the camera's clock is another one");
+    assert_eq!(camera["Canon:CanonImageType"], "IMG: text of a note");
     assert_eq!(camera["thumbnail"], Value::from(Sha256::of(&plain_picture()).to_string()));
 
     let bare = folder.path().join("bare.jpg");
@@ -228,13 +248,7 @@ fn thirteen_real_photographs_keep_their_image_data_and_get_no_new_warning() {
 async fn one_session_goes_enriched_to_one_destination_and_bare_to_another() {
     let data = TempDir::new().expect("a folder");
     write_recipe(&data.path().join("recipes"), "turn3", 3, "");
-    let folder = |name: &str, rule: &str| {
-        format!(
-            "[destinations.{name}]\nbackend = \"directory\"\nroot = \"{name}\"\ncreate = true\nmetadata = \"{rule}\"\n"
-        )
-    };
-    let local = "[destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n";
-    let text = quick_rig("").replace(local, &(folder("written", "write") + &folder("bare", "strip")));
+    let text = two_folders();
     let config = read(&text, data.path());
     let clock = SystemClock::of(Arc::new(Set(SystemClock::new())));
     let spool = Spool::in_memory(Arc::new(clock.clone()));
@@ -267,32 +281,44 @@ async fn one_session_goes_enriched_to_one_destination_and_bare_to_another() {
         assert!(told["exposedAt"].starts_with("2026-11-2"), "{told:?}");
         assert_eq!(told["exposureTime"], "0.008");
     }
-    let manifest = std::fs::read(
-        bench.data.path().join("written").join(
-            Path::new(
-                &records
-                    .iter()
-                    .find(|one| one.key.destination == "written")
-                    .expect("one")
-                    .receipt
-                    .as_ref()
-                    .expect("a receipt")
-                    .location,
-            )
-            .with_file_name("manifest.json"),
-        ),
-    );
+    let written = records.iter().find(|record| record.key.destination == "written").expect("one");
+    let location = &written.receipt.as_ref().expect("a receipt").location;
+    let manifest = bench.data.path().join("written").join(location).with_file_name("manifest.json");
+    let manifest = std::fs::read(manifest);
     let manifest: Value = serde_json::from_slice(&manifest.expect("a manifest")).expect("JSON");
     for file in manifest["files"].as_array().expect("files") {
         assert_ne!(file["sha256"], file["sha256_original"]);
     }
-    inspected(&bench, &records).await;
+    inspected(&bench, written).await;
     bench.end().await;
 }
 
+#[test]
+fn a_damaged_picture_goes_as_it_is_where_facts_are_written_and_stays_here_where_nothing_may_be_told() {
+    let data = TempDir::new().expect("a folder");
+    let from = data.path().join("from");
+    std::fs::create_dir(&from).expect("a folder");
+    let damaged = &camera_picture()[..400];
+    std::fs::write(from.join("1.jpg"), camera_picture()).expect("a picture");
+    std::fs::write(from.join("2.jpg"), damaged).expect("what is left of one");
+    let config = data.path().join("station.toml");
+    std::fs::write(&config, two_folders()).expect("a configuration");
+    let shown = |path: &Path| path.display().to_string();
+    let (from, config, dir) = (shown(&from), shown(&config), shown(&data.path().join("data")));
+    let ran = turnstage(&["import", &from, "--config", &config, "--data-dir", &dir, "--json"]);
+    assert!(ran.out.contains("metadata-not-removed"), "{ran:?}");
+
+    let hashes =
+        |name: &str| pictures(&data.path().join("data").join(name)).into_values().collect::<Vec<_>>();
+    let (written, bare) = (hashes("written"), hashes("bare"));
+    assert_eq!((written.len(), bare.len()), (2, 1), "{ran:?}");
+    assert!(written.contains(&Sha256::of(damaged)));
+    assert_eq!(bare, [Sha256::of(&strip(&camera_picture()).expect("stripped"))]);
+    assert_eq!(hashes("spool/media").len(), 2, "both are here");
+}
+
 /// `inspect` shows what was written.
-async fn inspected(bench: &Bench, records: &[Record]) {
-    let record = records.iter().find(|record| record.key.destination == "written").expect("one");
+async fn inspected(bench: &Bench, record: &Record) {
     let location = &record.receipt.as_ref().expect("a receipt").location;
     let path = bench.data.path().join("written").join(location).display().to_string();
     let shown = path.clone();

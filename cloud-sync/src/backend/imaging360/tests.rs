@@ -228,6 +228,21 @@ async fn a_picture_is_confirmed_by_the_echo_of_its_signed_checksum() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_made_of_a_picture_is_asked_for_and_proven_by_its_own_hash() {
+    let rig = Rig::new();
+    let Parcel { record, .. } = rig.picture(|_| ()).await.files.remove(0);
+    let delivery = Delivery { files: vec![Parcel::derived(record, Bytes::from_static(b"enriched picture"))] };
+    let receipts = rig.cloud.deliver(&delivery).await.unwrap();
+    let made = Sha256::of(b"enriched picture");
+    assert_eq!(rig.service.body(1)["content_sha256"], made.to_string());
+    assert_eq!((receipts[0].sha256, receipts[0].stands_for()), (made, Sha256::of(b"picture")));
+
+    rig.service.next("key.jpg", xml(400, "BadDigest", ""));
+    let outcome = rig.cloud.deliver(&delivery).await.unwrap_err();
+    assert_eq!(kind(outcome), told("later", "checksum-mismatch"), "it is whole here");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_makes_a_spin_of_a_session_and_its_absence_stills() {
     for (angle, mode) in [(Some(10.0), "studio360"), (None, "stills")] {
         let rig = Rig::new();
