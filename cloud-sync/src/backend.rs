@@ -10,9 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::Sha256;
 use crate::event::Event;
 pub use crate::queue::Receipt;
-use crate::queue::{Failure, Record};
+use crate::queue::{Derived, Failure, Proof, Record};
 
 /// Where the bytes of a product are. Capture classes for persons add their own forms when they come.
 #[derive(Debug, Clone)]
@@ -44,14 +45,50 @@ pub struct Wants {
     /// How much at a time.
     pub unit: Unit,
     /// What stands behind `confirmed`.
-    pub proof: crate::queue::Proof,
+    pub proof: Proof,
 }
 
 /// One thing to deliver: one file, or all files of a session, by [`Wants::unit`].
 #[derive(Debug)]
 pub struct Delivery {
-    /// Records with their bytes.
-    pub files: Vec<(Record, Payload)>,
+    /// What goes.
+    pub files: Vec<Parcel>,
+}
+
+/// One file of a delivery: whose it is, and the bytes that go, which need not be those that are stored.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// Whose it is. Its hash and length are of what is stored: a destination has nothing to do with them.
+    pub record: Record,
+    /// What goes.
+    pub payload: Payload,
+    /// Hash of what goes.
+    pub sha256: Sha256,
+    /// Bytes of what goes.
+    pub length: u64,
+}
+
+impl Parcel {
+    /// What is stored, as it is.
+    pub fn stored(record: Record, payload: Payload) -> Self {
+        Self { payload, sha256: record.sha256, length: record.length, record }
+    }
+
+    /// What was made of it for this destination.
+    pub fn derived(record: Record, bytes: Bytes) -> Self {
+        Self { sha256: Sha256::of(&bytes), length: bytes.len() as u64, payload: Payload::Ram(bytes), record }
+    }
+
+    /// Proof that it lies at `location`.
+    pub fn receipt(&self, proof: Proof, location: String) -> Receipt {
+        Receipt { proof, location, sha256: self.sha256, derived: self.origin() }
+    }
+
+    /// What it was made of, unless it is what is stored.
+    pub fn origin(&self) -> Option<Derived> {
+        let from = self.record.sha256;
+        (from != self.sha256).then_some(Derived { from, length: self.length })
+    }
 }
 
 /// Why a delivery did not end in proof, named for what the uploader does next.

@@ -8,13 +8,15 @@ pub mod backoff;
 pub mod breaker;
 pub mod canonical;
 pub mod credentials;
+pub mod derivative;
 pub mod event;
 pub mod queue;
 pub mod spool;
 pub mod store;
 pub mod uploader;
 
-pub use backend::{Backend, Delivery, Payload, PutError, Receipt};
+pub use backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt};
+pub use derivative::{Derivative, Derive};
 pub use event::{Event, NewEvent};
 pub use queue::{Key, Record, State};
 pub use spool::Spool;

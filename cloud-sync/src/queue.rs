@@ -64,8 +64,27 @@ pub struct Receipt {
     pub proof: Proof,
     /// Where it lies there: a path or object key.
     pub location: String,
-    /// Hash that was proven; equals the record's.
+    /// Hash that was proven: of the bytes that were delivered.
     pub sha256: Sha256,
+    /// What they were made of; absent when they are the record's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
+}
+
+/// A destination has other bytes than are stored, made of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derived {
+    /// Hash of the stored bytes: the record's.
+    pub from: Sha256,
+    /// Bytes that were delivered.
+    pub length: u64,
+}
+
+impl Receipt {
+    /// Hash of the stored bytes that it stands for.
+    pub fn stands_for(&self) -> Sha256 {
+        self.derived.map_or(self.sha256, |derived| derived.from)
+    }
 }
 
 /// Why an attempt did not end in `confirmed`.
@@ -308,7 +327,7 @@ impl Change {
 impl Record {
     /// The one function that changes a record's state. Pure: an error leaves the record as it was.
     ///
-    /// `Confirm` asks for a receipt over this record's own hash; `Park` and `Refuse` count an attempt only when one was under
+    /// `Confirm` asks for a receipt that stands for this record's own hash; `Park` and `Refuse` count an attempt only when one was under
     /// way; `MoveItem` is refused once the destination may have read the old item.
     pub fn apply(&mut self, change: &Change) -> Result<(), Refused> {
         let kept = self.superseded_by.is_none();
@@ -318,7 +337,7 @@ impl Record {
                 self.superseded_by = Some(*by);
             }
             (Change::Begin, State::Queued) => self.state = State::Uploading,
-            (Change::Confirm(receipt, at), State::Uploading) if receipt.sha256 == self.sha256 => {
+            (Change::Confirm(receipt, at), State::Uploading) if receipt.stands_for() == self.sha256 => {
                 self.state = State::Confirmed;
                 self.next_attempt = None;
                 self.failure = None;

@@ -9,6 +9,7 @@ mod cursor;
 mod destination;
 mod lanes;
 mod outcome;
+mod sent;
 mod settle;
 mod upkeep;
 mod work;
@@ -22,14 +23,16 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::backend::{Backend, Delivery, Payload, PutError, Receipt, Unit};
+use crate::backend::{Backend, Payload, PutError, Receipt, Unit};
 use crate::backoff::Backoff;
+use crate::derivative::Derive;
 use crate::event::NewEvent;
 use crate::queue::{Change, Failure, Key, Record};
 use crate::spool::{Commit, Spool, SpoolError};
 
 use destination::{Destination, Reach};
 use lanes::Lanes;
+use sent::Sent;
 use settle::{Verdict, station_event};
 use upkeep::Told;
 use work::{Asked, Work};
@@ -100,7 +103,7 @@ enum Done {
     Asked { destination: String, answer: Result<(), PutError> },
     Tended { destination: String },
     Told { destination: String, outcome: Result<Told, SpoolError> },
-    Delivered { destination: String, records: Vec<Record>, answer: Result<Vec<Receipt>, PutError> },
+    Delivered { destination: String, sent: Vec<Sent>, answer: Result<Vec<Receipt>, PutError> },
 }
 
 impl Uploader {
@@ -127,6 +130,16 @@ impl Uploader {
             told: BTreeSet::new(),
             states: watch::Sender::new(states),
         }
+    }
+
+    /// With what is made of pictures for some of the destinations, by their names; the others get what is stored.
+    pub fn deriving(mut self, derive: BTreeMap<String, Derive>) -> Self {
+        for (name, derive) in derive {
+            if let Some(one) = self.destinations.get_mut(&name) {
+                one.derive = Some(derive);
+            }
+        }
+        self
     }
 
     /// A handle that stays good while the uploader runs.
@@ -243,9 +256,8 @@ impl Uploader {
 
     async fn start(&mut self, record: Record) -> Result<(), SpoolError> {
         let name = record.key.destination.clone();
-        let Some(backend) = self.destinations.get(&name).map(|one| Arc::clone(&one.backend)) else {
-            return Ok(());
-        };
+        let Some(one) = self.destinations.get(&name) else { return Ok(()) };
+        let (backend, derive) = (Arc::clone(&one.backend), one.derive.clone());
         let records = match backend.wants().unit {
             Unit::File => vec![record],
             Unit::Session => self.session_of(record).await?,
@@ -263,10 +275,8 @@ impl Uploader {
             return Ok(());
         }
         self.lanes.push(&name.clone(), async move {
-            let delivery = Delivery { files };
-            let answer = backend.deliver(&delivery).await;
-            let records = delivery.files.into_iter().map(|(record, _)| record).collect();
-            Done::Delivered { destination: name, records, answer }
+            let (sent, answer) = sent::send(&*backend, derive, files).await;
+            Done::Delivered { destination: name, sent, answer }
         });
         Ok(())
     }
@@ -312,13 +322,23 @@ impl Uploader {
                 Ok(())
             }
             Done::Told { destination, outcome } => self.told(&destination, outcome),
-            Done::Delivered { destination, records, answer } => {
+            Done::Delivered { destination, sent, answer } => {
                 self.learn(&destination, &answer).await?;
-                for (record, verdict) in outcome::verdicts(&self.spool, records, answer).await {
+                for (record, verdict) in outcome::verdicts(&self.spool, sent, answer).await {
+                    self.note(&destination, &verdict);
                     self.settle(&record, verdict).await?;
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Remembers what people should know of a delivery that succeeded.
+    fn note(&mut self, destination: &str, verdict: &Verdict) {
+        if let (Verdict::Confirmed(_, Some(notice)), Some(one)) =
+            (verdict, self.destinations.get_mut(destination))
+        {
+            one.note(notice.clone());
         }
     }
 

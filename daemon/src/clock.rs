@@ -94,6 +94,21 @@ pub fn readable(wall_ms: i64) -> String {
     }
 }
 
+/// Minutes by which this machine's local time is ahead of UTC at a moment.
+pub fn utc_offset_min(wall_ms: i64) -> i32 {
+    let moment = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or_default();
+    jiff::tz::TimeZone::system().to_offset(moment).seconds() / 60
+}
+
+/// `2026-11-21T10:30:00.120+01:00`: a moment in the local time of an offset from UTC; `None` beyond what calendars
+/// or clocks know.
+pub fn local(wall_ms: i64, offset_min: i32) -> Option<String> {
+    let moment = jiff::Timestamp::from_millisecond(wall_ms).ok()?;
+    let offset = jiff::tz::Offset::from_seconds(offset_min.checked_mul(60)?).ok()?;
+    let local = moment.to_zoned(offset.to_time_zone());
+    Some(local.strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +126,16 @@ mod tests {
         let now = SystemClock::new().now();
         assert_eq!(now.boot_id.len(), 36);
         assert!(now.boottime_ms > 0);
+    }
+
+    #[test]
+    fn a_moment_is_told_in_local_time_with_its_offset() {
+        let local_of = |offset_min| local(EARLIEST_WALL_MS + 120, offset_min).unwrap();
+        assert_eq!(local_of(0), "2026-11-01T00:00:00.120+00:00");
+        assert_eq!(local_of(60), "2026-11-01T01:00:00.120+01:00");
+        assert_eq!(local_of(-570), "2026-10-31T14:30:00.120-09:30");
+        assert_eq!((local(i64::MAX, 0), local(0, i32::MAX)), (None, None));
+        assert!(utc_offset_min(EARLIEST_WALL_MS).abs() <= 26 * 60);
     }
 
     #[test]

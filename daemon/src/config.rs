@@ -24,8 +24,8 @@ use crate::status::StationName;
 mod sections;
 
 pub use sections::{
-    CameraConfig, Destination, LogConfig, MotionConfig, PanelConfig, RecipesConfig, RigConfig, Station,
-    Storage, UploaderConfig,
+    CameraConfig, Destination, LogConfig, MetadataRule, MotionConfig, PanelConfig, RecipesConfig, RigConfig,
+    Station, Storage, UploaderConfig,
 };
 
 /// The reference of every key.

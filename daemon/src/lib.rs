@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod derivative;
 pub mod exit;
 pub mod listen;
 pub mod motion;

@@ -26,6 +26,7 @@ use crate::api;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
 use crate::config::{Config, Destination};
+use crate::derivative;
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
 use crate::network;
@@ -349,7 +350,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// The configured destinations.
 pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
     let each = config.destinations.iter().map(|(name, destination)| match destination {
-        Destination::Directory { root, create, require_mount } => {
+        Destination::Directory { root, create, require_mount, .. } => {
             Arc::new(DirectoryBackend::new(DirectoryOptions {
                 name: name.clone(),
                 root: data.join(root),
@@ -357,7 +358,7 @@ pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
                 require_mount: *require_mount,
             })) as Arc<dyn Backend>
         }
-        Destination::Imaging360 { url, token_file } => {
+        Destination::Imaging360 { url, token_file, .. } => {
             let owner = &config.station;
             let options = Imaging360Options::new(name, url, &owner.org, &owner.site, data.join(token_file));
             let clock = Arc::new(SystemClock::new());
@@ -386,7 +387,8 @@ fn uploader(
         backoff,
         ..UploaderOptions::default()
     };
-    Ok(Uploader::new(spool.clone(), backends, Arc::new(clock.clone()), options))
+    let uploader = Uploader::new(spool.clone(), backends, Arc::new(clock.clone()), options);
+    Ok(uploader.deriving(derivative::of(config)))
 }
 
 /// Delivers and tidies until `cancel`. A failing disk ends the deliveries, not the daemon: it is told in the log and

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cells::{self, Cells, Subject};
 use crate::decode::{Decoder, Unreadable};
-use crate::exif::{self, ExifSummary};
+use crate::metadata::{ExifSummary, read as exif};
 use crate::phash::{self, Signature};
 use crate::pyramid::Pyramid;
 use crate::qc::{self, Exposure, Finding, Histogram, Sharpness};

@@ -1,4 +1,5 @@
-//! What is known about a picture within a moment of its exposure: QC with reasons, hashes, thumbnails.
+//! What is known about a picture within a moment of its exposure: QC with reasons, hashes, thumbnails; and what is
+//! written into it for a delivery.
 //!
 //! [`Examiner::examine`] takes a frame's bytes and gives everything the station decides on. A frame is decoded
 //! exactly once, to planes, because the entropy decode is most of the cost; sharpness, exposure, perceptual
@@ -8,8 +9,8 @@
 mod cells;
 mod decode;
 mod examiner;
-mod exif;
 pub mod inference;
+pub mod metadata;
 mod phash;
 mod plane;
 pub mod pose;
@@ -22,7 +23,7 @@ mod tiles;
 
 pub use cells::{Cells, Subject};
 pub use examiner::{Examined, Examiner, ExaminerError, Expected, InputLimits, Picture};
-pub use exif::ExifSummary;
+pub use metadata::ExifSummary;
 pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
 pub use privacy::CaptureClass;
 pub use qc::{Exposure, Finding, Nature, Sharpness, Verdict};

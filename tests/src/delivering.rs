@@ -136,13 +136,14 @@ impl Delivering {
         records
     }
 
-    /// Everything confirmed lies in the store, byte for byte, under the key of its receipt.
+    /// Everything confirmed lies in the store, byte for byte as it was made for there, under the key of its receipt.
     pub fn assert_stored(&self, records: &[Record]) {
         let objects = self.cloud.objects();
         for record in records.iter().filter(|record| record.state == State::Confirmed) {
             let receipt = record.receipt.as_ref().expect("a receipt");
-            assert_eq!((receipt.proof, receipt.sha256), (Proof::ChecksummedPut, record.sha256));
-            assert_eq!(objects.get(&receipt.location), Some(&record.sha256), "{}", record.key);
+            assert_eq!((receipt.proof, receipt.stands_for()), (Proof::ChecksummedPut, record.sha256));
+            assert_ne!(receipt.sha256, record.sha256, "the cloud gets what the station knows of it");
+            assert_eq!(objects.get(&receipt.location), Some(&receipt.sha256), "{}", record.key);
             assert_eq!(self.local(record), record.sha256, "{} is still here", record.key);
         }
     }

@@ -119,10 +119,12 @@ async fn from_the_start_button_to_36_pictures_proven_at_the_cloud() {
     assert_eq!(person.count(".ring image").await, 0, "nobody sees the last customer's pictures");
 
     let arrived: BTreeSet<Sha256> = booth.cloud.objects().into_values().collect();
-    let promised: BTreeSet<Sha256> = confirmed.iter().map(|record| record.sha256).collect();
+    let receipts = || confirmed.iter().filter_map(|record| record.receipt.as_ref());
+    let promised: BTreeSet<Sha256> = receipts().map(|receipt| receipt.sha256).collect();
     assert_eq!(arrived.len(), 36);
     assert_eq!(arrived, promised, "the bytes on the cloud's disk are the bytes that were promised");
-    for record in &confirmed {
+    for (record, receipt) in confirmed.iter().zip(receipts()) {
+        assert_eq!(receipt.stands_for(), record.sha256);
         let here = std::fs::read(booth.bench.running.spool.media_path(record)).expect("kept here");
         assert_eq!(Sha256::of(&here), record.sha256);
     }

@@ -21,7 +21,8 @@ async fn thirteen_real_photographs_are_imported_and_lie_in_the_cloud_unchanged()
     let config = data.path().join("station.toml");
     let text = format!(
         "[station]\norg = \"{ORG}\"\nsite = \"{SITE}\"\n\
-         [destinations.cloud]\nbackend = \"imaging360\"\nurl = \"{}\"\ntoken_file = \"token\"\n",
+         [destinations.cloud]\nbackend = \"imaging360\"\nurl = \"{}\"\ntoken_file = \"token\"\n\
+         metadata = \"keep\"\n",
         cloud.url
     );
     std::fs::write(&config, text).expect("a configuration");

@@ -32,7 +32,7 @@ const NEVER_IN: &[(&str, &[&str], &str)] = &[
     ("turnstage-pipeline", &["sled", "reqwest", "rumqttc", "axum", "hyper"], "pipeline has no network"),
     (
         "turnstage-cloud-sync",
-        &["turbojpeg", "image", "fast_image_resize", "kamadak-exif", "png", "zune-jpeg"],
+        &["turbojpeg", "image", "fast_image_resize", "kamadak-exif", "img-parts", "png", "zune-jpeg"],
         "cloud-sync cannot decode a picture",
     ),
 ];

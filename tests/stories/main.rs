@@ -6,6 +6,7 @@ mod booth;
 mod cloud;
 mod commands;
 mod corrected_item;
+mod delivered_metadata;
 mod disk_full;
 mod halt;
 mod import_to_the_cloud;

@@ -187,7 +187,8 @@ async fn seven_days_offline_three_reboots_and_a_wrong_clock_lose_nothing_and_sen
     }
     for record in &records {
         let receipt = record.receipt.as_ref().expect("a receipt");
-        assert_eq!((receipt.proof, arrivals[&receipt.location][0]), (Proof::ChecksummedPut, record.sha256));
+        assert_eq!((receipt.proof, arrivals[&receipt.location][0]), (Proof::ChecksummedPut, receipt.sha256));
+        assert_eq!(receipt.stands_for(), record.sha256);
     }
     away.bench.end().await;
 }

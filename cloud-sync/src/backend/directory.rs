@@ -24,8 +24,8 @@ use async_trait::async_trait;
 use rustix::io::Errno;
 
 use crate::Sha256;
-use crate::backend::{Backend, Delivery, Payload, PutError, Receipt, Unit, Wants};
-use crate::queue::{Proof, Record};
+use crate::backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt, Unit, Wants};
+use crate::queue::Proof;
 
 use folder::Folder;
 use manifest::{MANIFEST, Manifest};
@@ -128,7 +128,7 @@ impl Backend for DirectoryBackend {
         let files = delivery.files.clone();
         self.blocking(move |shelf| {
             let _turn = shelf.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let receipts = files.iter().map(|(record, payload)| shelf.put(record, payload));
+            let receipts = files.iter().map(|parcel| shelf.put(parcel));
             receipts.collect::<Result<_, _>>().map_err(|fault| shelf.explain(fault))
         })
         .await
@@ -136,17 +136,17 @@ impl Backend for DirectoryBackend {
 }
 
 impl Shelf {
-    fn put(&self, record: &Record, payload: &Payload) -> Result<Receipt, Fault> {
-        let name = record.facts.file_name.as_str();
+    fn put(&self, parcel: &Parcel) -> Result<Receipt, Fault> {
+        let name = parcel.record.facts.file_name.as_str();
         if name.is_empty() || escape(name) != name || name == MANIFEST {
             return Err(Fault::Name(name.to_owned()));
         }
         // Read before anything is written: what is damaged here must not replace a good copy there.
-        self.put_source(record, Source::open(payload, record)?)
+        self.put_source(parcel, Source::open(parcel)?)
     }
 
-    fn put_source(&self, record: &Record, source: Source) -> Result<Receipt, Fault> {
-        let facts = &record.facts;
+    fn put_source(&self, parcel: &Parcel, source: Source) -> Result<Receipt, Fault> {
+        let facts = &parcel.record.facts;
         let name = facts.file_name.as_str();
         let parts = ["org", &facts.org, "site", &facts.site, "session", &facts.session].map(escape);
         let root = self.open_root()?;
@@ -154,13 +154,13 @@ impl Shelf {
         for part in &parts[1..] {
             folder = folder.enter(part)?;
         }
-        let mut manifest = Manifest::read(&folder, record)?;
+        let mut manifest = Manifest::read(&folder, &parcel.record)?;
         match folder.hash(name)? {
-            Some(hash) if hash == record.sha256 => {}
+            Some(hash) if hash == parcel.sha256 => {}
             Some(_) if !manifest.names(name) => return Err(Fault::Conflict(name.to_owned())),
-            _ => self.write(&folder, name, source, record)?,
+            _ => self.write(&folder, name, source, parcel.sha256)?,
         }
-        manifest.write(&folder, record)?;
+        manifest.write(&folder, parcel)?;
         // A file system that was unmounted under open files still takes them, and shows them to nobody.
         if !root.is_same(&self.open_root()?)? {
             return Err(Fault::Missing(format!(
@@ -168,21 +168,17 @@ impl Shelf {
                 self.options.root.display()
             )));
         }
-        Ok(Receipt {
-            proof: Proof::Readback,
-            location: format!("{}/{name}", parts.join("/")),
-            sha256: record.sha256,
-        })
+        Ok(parcel.receipt(Proof::Readback, format!("{}/{name}", parts.join("/"))))
     }
 
-    fn write(&self, folder: &Folder, name: &str, source: Source, record: &Record) -> Result<(), Fault> {
+    fn write(&self, folder: &Folder, name: &str, source: Source, sha256: Sha256) -> Result<(), Fault> {
         let sent = folder.replace(name, source)?;
-        if sent != record.sha256 {
+        if sent != sha256 {
             folder.discard(name);
             return Err(Fault::Local(format!("the local copy of {name} changed while it was read")));
         }
         match folder.hash(name)? {
-            Some(hash) if hash == record.sha256 => Ok(()),
+            Some(hash) if hash == sha256 => Ok(()),
             _ => {
                 folder.discard(name);
                 Err(Fault::Readback(name.to_owned()))
@@ -281,18 +277,18 @@ impl Shelf {
 struct Source(Box<dyn Read>);
 
 impl Source {
-    fn open(payload: &Payload, record: &Record) -> Result<Self, Fault> {
-        let damaged = |what: String| Fault::Local(format!("the local copy of {} {what}", record.key));
-        let source: Self = match payload {
-            Payload::Ram(bytes) if bytes.len() as u64 == record.length => {
+    fn open(parcel: &Parcel) -> Result<Self, Fault> {
+        let damaged = |what: String| Fault::Local(format!("the local copy of {} {what}", parcel.record.key));
+        let source: Self = match &parcel.payload {
+            Payload::Ram(bytes) if bytes.len() as u64 == parcel.length => {
                 Self(Box::new(io::Cursor::new(bytes.clone())))
             }
             Payload::Ram(bytes) => return Err(damaged(format!("has {} bytes", bytes.len()))),
             Payload::File(path) => {
                 let file = File::open(path).map_err(|error| damaged(format!("cannot be read: {error}")))?;
                 let length = file.metadata().map(|file| file.len()).unwrap_or(0);
-                if length != record.length {
-                    return Err(damaged(format!("has {length} bytes instead of {}", record.length)));
+                if length != parcel.length {
+                    return Err(damaged(format!("has {length} bytes instead of {}", parcel.length)));
                 }
                 Self(Box::new(file))
             }

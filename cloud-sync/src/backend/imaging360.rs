@@ -31,7 +31,7 @@ use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, Delivery, Payload, PutError, Receipt, Unit, Wants};
+use crate::backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt, Unit, Wants};
 use crate::credentials::{Credentials, Token};
 use crate::event::Event;
 use crate::queue::{Failure, Proof, Record};
@@ -179,9 +179,9 @@ impl Imaging360 {
         Err(error)
     }
 
-    async fn put(&self, record: &Record, payload: &Payload) -> Result<Receipt, PutError> {
+    async fn put(&self, parcel: &Parcel) -> Result<Receipt, PutError> {
         let token = self.token()?;
-        let facts = &record.facts;
+        let facts = &parcel.record.facts;
         if facts.org != self.options.org || !token.claims().site_ids.contains(&facts.site) {
             return Err(PutError::never(
                 "site-not-allowed",
@@ -192,18 +192,12 @@ impl Imaging360 {
             ));
         }
         for nth in 1..=PRESIGNS_MAX {
-            let (address, storage_key) = self.presign(&token, record).await?;
-            if nth < PRESIGNS_MAX && !self.lasts(&address, record.length) {
+            let (address, storage_key) = self.presign(&token, parcel).await?;
+            if nth < PRESIGNS_MAX && !self.lasts(&address, parcel.length) {
                 continue;
             }
-            match self.upload(&address, record, payload).await? {
-                Upload::Stored => {
-                    return Ok(Receipt {
-                        proof: Proof::ChecksummedPut,
-                        location: storage_key,
-                        sha256: record.sha256,
-                    });
-                }
+            match self.upload(&address, parcel).await? {
+                Upload::Stored => return Ok(parcel.receipt(Proof::ChecksummedPut, storage_key)),
                 Upload::Expired => {}
             }
         }
@@ -222,21 +216,21 @@ impl Imaging360 {
     }
 
     /// An address to send to, and the key under which it will lie there.
-    async fn presign(&self, token: &Token, record: &Record) -> Result<(Presigned, String), PutError> {
+    async fn presign(&self, token: &Token, parcel: &Parcel) -> Result<(Presigned, String), PutError> {
         #[derive(serde::Deserialize)]
         struct Grant {
             upload_url: String,
             storage_key: String,
         }
-        let facts = &record.facts;
+        let facts = &parcel.record.facts;
         let mut again = true;
         loop {
-            let session_id = self.session(token, record).await?;
+            let session_id = self.session(token, &parcel.record).await?;
             let body = json!({
                 "session_id": session_id,
                 "file_name": facts.file_name,
                 "content_type": facts.content_type,
-                "content_sha256": record.sha256,
+                "content_sha256": parcel.sha256,
             });
             let response = self.ask(Endpoint::Api, "presign", Some(token), Some(&body)).await?;
             let forgotten =
@@ -289,16 +283,12 @@ impl Imaging360 {
         better.unwrap_or(at.wall_ms)
     }
 
-    async fn upload(
-        &self,
-        address: &Presigned,
-        record: &Record,
-        payload: &Payload,
-    ) -> Result<Upload, PutError> {
-        let checksum = STANDARD.encode(record.sha256.as_bytes());
-        let body = match payload {
+    async fn upload(&self, address: &Presigned, parcel: &Parcel) -> Result<Upload, PutError> {
+        let record = &parcel.record;
+        let checksum = STANDARD.encode(parcel.sha256.as_bytes());
+        let body = match &parcel.payload {
             Payload::Ram(bytes) => Body::Bytes(bytes.clone()),
-            Payload::File(path) => Body::File { path: path.clone(), length: record.length },
+            Payload::File(path) => Body::File { path: path.clone(), length: parcel.length },
         };
         let request = HttpRequest {
             method: Method::Put,
@@ -308,22 +298,22 @@ impl Imaging360 {
             sent: Arc::default(),
         };
         let limit = self.options.request_limit
-            + Duration::from_secs(record.length.div_ceil(self.options.rate_min.max(1)));
+            + Duration::from_secs(parcel.length.div_ceil(self.options.rate_min.max(1)));
         let begun_ms = self.wire.clock().now().boottime_ms;
         let response = match self.wire.send(Endpoint::Storage, request, limit).await {
             Ok(response) => response,
             Err(Unanswered::Put(error)) => return Err(error),
-            Err(Unanswered::LocalFile(what)) => return Err(blame(record, payload, &what).await),
+            Err(Unanswered::LocalFile(what)) => return Err(blame(parcel, &what).await),
         };
         if !matches!(response.status, 200..=299) {
             return match refusal::of_store(&response, record.attempts) {
                 Storage::Expired => Ok(Upload::Expired),
                 Storage::Skewed => Err(self.skewed()),
-                Storage::Damaged => Err(blame(record, payload, "the store received other bytes").await),
+                Storage::Damaged => Err(blame(parcel, "the store received other bytes").await),
                 Storage::Refused(error) => Err(error),
             };
         }
-        self.measure(record.length, self.wire.clock().now().boottime_ms.saturating_sub(begun_ms));
+        self.measure(parcel.length, self.wire.clock().now().boottime_ms.saturating_sub(begun_ms));
         if response.header(CHECKSUM).map(str::trim) != Some(checksum.as_str()) {
             return Err(PutError::later(
                 "echo-missing",
@@ -376,8 +366,8 @@ impl Imaging360 {
 }
 
 /// Whether the picture was damaged here or on the way.
-async fn blame(record: &Record, payload: &Payload, what: &str) -> PutError {
-    let here = match payload.clone() {
+async fn blame(parcel: &Parcel, what: &str) -> PutError {
+    let here = match parcel.payload.clone() {
         Payload::Ram(bytes) => Ok(Sha256::of(&bytes)),
         Payload::File(path) => match tokio::task::spawn_blocking(move || hash_file(&path)).await {
             Ok(hash) => hash.map_err(|error| error.to_string()),
@@ -385,7 +375,7 @@ async fn blame(record: &Record, payload: &Payload, what: &str) -> PutError {
         },
     };
     match here {
-        Ok(hash) if hash == record.sha256 => {
+        Ok(hash) if hash == parcel.sha256 => {
             PutError::later("checksum-mismatch", format!("{what}: the picture is sent again"))
         }
         found => {
@@ -424,8 +414,8 @@ impl Backend for Imaging360 {
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Vec<Receipt>, PutError> {
         let mut receipts = Vec::with_capacity(delivery.files.len());
-        for (record, payload) in &delivery.files {
-            receipts.push(self.put(record, payload).await?);
+        for parcel in &delivery.files {
+            receipts.push(self.put(parcel).await?);
         }
         Ok(receipts)
     }

@@ -51,7 +51,12 @@ fn failure() -> Failure {
 }
 
 fn receipt(bytes: &[u8]) -> Receipt {
-    Receipt { proof: Proof::Readback, location: "x".into(), sha256: Sha256::of(bytes) }
+    Receipt { proof: Proof::Readback, location: "x".into(), sha256: Sha256::of(bytes), derived: None }
+}
+
+/// Of bytes that were made of `from`.
+fn derived(from: &[u8]) -> Receipt {
+    Receipt { derived: Some(Derived { from: Sha256::of(from), length: 9 }), ..receipt(b"enriched") }
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
@@ -61,6 +66,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         Just(Change::Begin),
         Just(Change::Confirm(receipt(b"x"), stamp(9))),
         Just(Change::Confirm(receipt(b"other"), stamp(9))),
+        Just(Change::Confirm(derived(b"x"), stamp(9))),
+        Just(Change::Confirm(derived(b"other"), stamp(9))),
         (any::<u64>(), any::<bool>()).prop_map(|(ms, counted)| Change::Later {
             at: stamp(ms / 2),
             failure: failure(),
@@ -94,7 +101,7 @@ proptest! {
             if record.superseded_by.is_some() {
                 prop_assert!(record.superseded_by > Some(record.key.sequence));
             }
-            let proven = record.receipt.as_ref().is_some_and(|receipt| receipt.sha256 == record.sha256);
+            let proven = record.receipt.as_ref().is_some_and(|receipt| receipt.stands_for() == record.sha256);
             prop_assert_eq!(record.state == State::Confirmed, proven && record.confirmed_at.is_some());
             prop_assert!(record.state != State::Failed || record.failure.is_some(), "parked without a reason");
             prop_assert!(record.attempts <= before.attempts + 1);
@@ -192,6 +199,25 @@ fn an_old_reader_takes_what_a_newer_writer_of_the_same_schema_added() {
     value["priority"] = json!(3);
     value["facts"]["lane"] = json!({"left": true});
     assert_eq!(Record::decode(value.to_string().as_bytes()).unwrap(), record());
+}
+
+#[test]
+fn a_receipt_of_derived_bytes_is_read_by_an_older_program_and_an_older_one_by_this() {
+    /// As it was before bytes could be derived.
+    #[derive(Deserialize)]
+    struct Old {
+        proof: Proof,
+        location: String,
+        sha256: Sha256,
+    }
+    let new = derived(b"x");
+    let old: Old = serde_json::from_value(json!(new)).unwrap();
+    assert_eq!((old.proof, old.location, old.sha256), (new.proof, new.location.clone(), new.sha256));
+    let plain = receipt(b"x");
+    let written = json!({"proof": "readback", "location": "x", "sha256": Sha256::of(b"x")});
+    assert_eq!(json!(plain), written, "what is not derived is written as it always was");
+    assert_eq!(serde_json::from_value::<Receipt>(written).unwrap(), plain);
+    assert_eq!((new.stands_for(), plain.stands_for()), (Sha256::of(b"x"), Sha256::of(b"x")));
 }
 
 #[test]

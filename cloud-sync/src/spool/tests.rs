@@ -7,7 +7,7 @@ use crate::queue::{Change, Failure, Proof, Receipt};
 use crate::store::memory::Fault;
 
 fn receipt(record: &Record) -> Receipt {
-    Receipt { proof: Proof::Readback, location: "there".into(), sha256: record.sha256 }
+    Receipt { proof: Proof::Readback, location: "there".into(), sha256: record.sha256, derived: None }
 }
 
 fn change(record: &Record, change: Change) -> Commit {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::upkeep::Upkeep;
 use crate::backend::{Backend, PutError};
+use crate::derivative::Derive;
 use crate::queue::Failure;
 
 /// Deliveries that were hoped for in vain are tried more and more rarely, down to this.
@@ -43,6 +44,10 @@ pub(super) enum Reach {
 
 pub(super) struct Destination {
     pub backend: Arc<dyn Backend>,
+    /// Makes what it is sent, where that is not what is stored.
+    pub derive: Option<Derive>,
+    /// Pictures since the start of which nothing could be made, and why of the last.
+    as_stored: Option<(u64, Failure)>,
     pub reach: Reach,
     /// Why it was last found offline.
     failure: Option<Failure>,
@@ -54,7 +59,15 @@ pub(super) struct Destination {
 impl Destination {
     /// `newest` is the last event so far.
     pub fn new(backend: Arc<dyn Backend>, newest: u64) -> Self {
-        Self { backend, reach: Reach::Online, failure: None, vain: 0, upkeep: Upkeep::new(newest) }
+        Self {
+            backend,
+            derive: None,
+            as_stored: None,
+            reach: Reach::Online,
+            failure: None,
+            vain: 0,
+            upkeep: Upkeep::new(newest),
+        }
     }
 
     /// Takes in what a probe said, unless a delivery or the network knew better in the meantime.
@@ -88,6 +101,24 @@ impl Destination {
         before
     }
 
+    /// A picture went as it is stored, for this reason.
+    pub fn note(&mut self, notice: Failure) {
+        let before = self.as_stored.take().map_or(0, |(count, _)| count);
+        self.as_stored = Some((before + 1, notice));
+    }
+
+    fn notices(&self) -> Vec<Failure> {
+        let mut notices = self.backend.notices();
+        notices.extend(self.as_stored.as_ref().map(|(count, last)| Failure {
+            rule: last.rule.clone(),
+            reason: format!(
+                "{count} since the start were delivered as they are stored; the last: {}",
+                last.reason
+            ),
+        }));
+        notices
+    }
+
     fn wait(&mut self, error: &PutError, pause: Duration, now_ms: u64) {
         self.failure = Some(error.failure());
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -110,7 +141,7 @@ impl Destination {
             name: name.to_owned(),
             online,
             failure: self.failure.clone().filter(|_| !online),
-            notices: self.backend.notices(),
+            notices: self.notices(),
             under_way,
         }
     }

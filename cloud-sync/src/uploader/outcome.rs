@@ -1,6 +1,6 @@
 //! From a backend's answer to what becomes of each record.
 
-use super::Verdict;
+use super::{Sent, Verdict};
 use crate::backend::{Payload, PutError, Receipt, Wants};
 use crate::queue::{Failure, Record};
 use crate::spool::Spool;
@@ -26,20 +26,22 @@ pub(super) fn unfit(record: &Record, wants: &Wants) -> Option<Failure> {
 /// One verdict for each record.
 pub(super) async fn verdicts(
     spool: &Spool,
-    records: Vec<Record>,
+    sent: Vec<Sent>,
     answer: Result<Vec<Receipt>, PutError>,
 ) -> Vec<(Record, Verdict)> {
-    let mut verdicts = Vec::with_capacity(records.len());
+    let mut verdicts = Vec::with_capacity(sent.len());
     let mut receipts = match answer {
         Ok(receipts) => receipts.into_iter(),
         Err(error) => {
-            verdicts.extend(records.into_iter().map(|record| (record, refusal(error.clone()))));
+            verdicts.extend(sent.into_iter().map(|one| (one.record, refusal(error.clone()))));
             return verdicts;
         }
     };
-    for record in records {
+    for Sent { record, sha256, origin, notice } in sent {
         let verdict = match receipts.next() {
-            Some(receipt) if receipt.sha256 == record.sha256 => Verdict::Confirmed(receipt),
+            Some(receipt) if receipt.sha256 == sha256 => {
+                Verdict::Confirmed(Receipt { derived: origin, ..receipt }, notice)
+            }
             Some(receipt) => doubt(spool, &record, &receipt).await,
             None => {
                 later("receipt-missing", "the destination sent no receipt for this file: it is sent again")

@@ -12,7 +12,8 @@ use crate::spool::SpoolError;
 
 /// What becomes of a record.
 pub(super) enum Verdict {
-    Confirmed(Receipt),
+    /// With what people should know of it.
+    Confirmed(Receipt, Option<Failure>),
     Offline(Failure),
     Later {
         failure: Failure,
@@ -54,9 +55,16 @@ impl Uploader {
         let now = self.clock.now();
         let online_attempts = record.attempts.saturating_add(1);
         let (change, event) = match verdict {
-            Verdict::Confirmed(receipt) => {
-                let data =
+            Verdict::Confirmed(receipt, notice) => {
+                let mut data =
                     json!({"proof": receipt.proof, "location": receipt.location, "sha256": receipt.sha256});
+                if let Some(derived) = &receipt.derived {
+                    data["derived"] = json!(derived);
+                }
+                if let Some(notice) = notice {
+                    tracing::warn!(record = %record.key, rule = notice.rule, reason = notice.reason, "delivered as stored");
+                    data["notice"] = json!(notice);
+                }
                 (Change::Confirm(receipt, now), about(record, "frame.confirmed", data))
             }
             Verdict::Offline(failure) => {

@@ -6,13 +6,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::backend::Wants;
+use crate::backend::{Delivery, Parcel, Wants};
 use crate::queue::{Proof, State};
 use crate::spool::Counts;
 use crate::spool::test_support::{event, file, options};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::{ClockQuality, Sha256, Stamp};
 
+mod derived;
 mod restart;
 mod upkeep;
 
@@ -100,7 +101,7 @@ impl Backend for Fake {
     async fn deliver(&self, delivery: &Delivery) -> Answer {
         let busy = self.busy.fetch_add(1, Ordering::Relaxed) + 1;
         self.busy_max.fetch_max(busy, Ordering::Relaxed);
-        let sequences = delivery.files.iter().map(|(record, _)| record.key.sequence).collect();
+        let sequences = delivery.files.iter().map(|parcel| parcel.record.key.sequence).collect();
         let nth = {
             let mut seen = self.seen.lock().unwrap();
             seen.push((self.begun.elapsed(), sequences));
@@ -121,11 +122,7 @@ fn busy() -> PutError {
 }
 
 fn proof(delivery: &Delivery) -> Answer {
-    let receipt = |(record, _): &(Record, Payload)| Receipt {
-        proof: Proof::ServerAck,
-        location: record.facts.file_name.clone(),
-        sha256: record.sha256,
-    };
+    let receipt = |parcel: &Parcel| parcel.receipt(Proof::ServerAck, parcel.record.facts.file_name.clone());
     Ok(delivery.files.iter().map(receipt).collect())
 }
 
@@ -139,9 +136,15 @@ struct Rig {
 
 impl Rig {
     fn start(spool: &Spool, backends: &[&Arc<Fake>]) -> Self {
+        Self::start_deriving(spool, backends, None)
+    }
+
+    /// With what is made for "cloud".
+    fn start_deriving(spool: &Spool, backends: &[&Arc<Fake>], derive: Option<Derive>) -> Self {
         let backends = backends.iter().map(|fake| Arc::clone(*fake) as Arc<dyn Backend>).collect();
         let options = UploaderOptions { org: "org".to_owned(), seed: Some(1), ..UploaderOptions::default() };
-        let uploader = Uploader::new(spool.clone(), backends, clock(), options);
+        let uploader = Uploader::new(spool.clone(), backends, clock(), options)
+            .deriving(derive.map(|derive| ("cloud".to_owned(), derive)).into_iter().collect());
         let (wake, cancel, states) = (uploader.wake(), CancellationToken::new(), uploader.states());
         let running = tokio::spawn(uploader.run(cancel.clone()));
         Self { spool: spool.clone(), wake, cancel, states, running }
@@ -214,7 +217,7 @@ async fn what_is_released_is_delivered_in_order_and_confirmed_with_its_proof() {
 #[tokio::test(start_paused = true)]
 async fn a_poisoned_record_is_parked_after_five_attempts_and_blocks_nobody() {
     let spool = Spool::in_memory(clock());
-    let cloud = Arc::new(Fake::new("cloud", |delivery, _| match delivery.files[0].0.key.sequence {
+    let cloud = Arc::new(Fake::new("cloud", |delivery, _| match delivery.files[0].record.key.sequence {
         1 => Err(busy()),
         _ => proof(delivery),
     }));
@@ -287,11 +290,12 @@ async fn seven_days_offline_cost_no_attempt_and_hardly_a_write() {
 #[tokio::test(start_paused = true)]
 async fn a_reconnect_ends_all_waits_and_gives_new_attempts() {
     let spool = Spool::in_memory(clock());
-    let cloud = Arc::new(Fake::new("cloud", |delivery, nth| match (nth, delivery.files[0].0.key.sequence) {
-        (..=5, 1) => Err(busy()),
-        (_, 1) => proof(delivery),
-        _ => Err(PutError::never("not-yours", "ask")),
-    }));
+    let cloud =
+        Arc::new(Fake::new("cloud", |delivery, nth| match (nth, delivery.files[0].record.key.sequence) {
+            (..=5, 1) => Err(busy()),
+            (_, 1) => proof(delivery),
+            _ => Err(PutError::never("not-yours", "ask")),
+        }));
     let rig = Rig::start(&spool, &[&cloud]);
     released(&spool, 1, |_| ()).await;
     rig.until(|counts| counts.failed == 1).await;
@@ -333,7 +337,7 @@ async fn a_picture_that_was_damaged_here_is_parked_as_that() {
     let (spool, _) = Spool::open(options(dir.path()), clock()).unwrap();
     let hash_of_what_came = |delivery: &Delivery, _| {
         let mut receipts = proof(delivery)?;
-        let Payload::File(path) = &delivery.files[0].1 else { panic!("not a file") };
+        let Payload::File(path) = &delivery.files[0].payload else { panic!("not a file") };
         receipts[0].sha256 = Sha256::of(&std::fs::read(path).unwrap());
         Ok(receipts)
     };

@@ -32,7 +32,12 @@ async fn a_day(dir: &Path) -> Vec<Record> {
         events: vec![event("session.released", json!({}))],
     };
     spool.commit(commit).await.unwrap();
-    let receipt = Receipt { proof: Proof::Readback, location: "x".into(), sha256: Sha256::of(b"frame 1") };
+    let receipt = Receipt {
+        proof: Proof::Readback,
+        location: "x".into(),
+        sha256: Sha256::of(b"frame 1"),
+        derived: None,
+    };
     let confirm = Change::Confirm(receipt, TestClock::default().now());
     apply(&spool, vec![(key(2), Change::Begin), (key(2), confirm)]).await;
     apply(&spool, vec![(key(6), Change::MoveItem { item: "WVW2".into() })]).await;
@@ -291,7 +296,12 @@ async fn a_commit_that_reached_the_folder_but_not_the_index_is_completed() {
     // The station dies while 3 is being delivered; what it still commits reaches the folder only.
     let index = tempfile::tempdir().unwrap();
     copy(&dir.path().join("index"), index.path());
-    let receipt = Receipt { proof: Proof::Readback, location: "x".into(), sha256: Sha256::of(b"frame 2") };
+    let receipt = Receipt {
+        proof: Proof::Readback,
+        location: "x".into(),
+        sha256: Sha256::of(b"frame 2"),
+        derived: None,
+    };
     let commit = Commit {
         documents: vec![Document { id: "s-1".into(), value: json!({"schema": 1, "released": [2, 3, 4]}) }],
         changes: vec![

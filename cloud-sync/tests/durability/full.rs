@@ -132,7 +132,8 @@ async fn a_full_station_refuses_and_recovers_by_itself_once_frames_are_delivered
     let sequences: Vec<_> = kept.iter().map(|record| record.key.sequence).collect();
     release(&spool, "s-1", &sequences).await;
     for record in &kept[..30] {
-        let receipt = Receipt { proof: Proof::Readback, location: "x".into(), sha256: record.sha256 };
+        let receipt =
+            Receipt { proof: Proof::Readback, location: "x".into(), sha256: record.sha256, derived: None };
         let confirm = Change::Confirm(receipt, clock.now());
         apply(&spool, vec![(record.key.clone(), Change::Begin), (record.key.clone(), confirm)]).await;
     }

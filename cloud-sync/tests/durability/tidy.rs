@@ -20,7 +20,8 @@ fn open_with(dir: &Path, free_bytes_soft: u64, clock: &Arc<TestClock>) -> Spool 
 
 async fn confirm(spool: &Spool, clock: &TestClock, sequence: u64) {
     let record = spool.record(&key(sequence)).await.unwrap().unwrap();
-    let receipt = Receipt { proof: Proof::Readback, location: "x".into(), sha256: record.sha256 };
+    let receipt =
+        Receipt { proof: Proof::Readback, location: "x".into(), sha256: record.sha256, derived: None };
     apply(
         spool,
         vec![(key(sequence), Change::Begin), (key(sequence), Change::Confirm(receipt, clock.now()))],

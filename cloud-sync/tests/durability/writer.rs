@@ -370,8 +370,12 @@ async fn change(
                 State::Captured if document => (Change::Release, State::Queued),
                 State::Queued => (Change::Begin, State::Uploading),
                 State::Uploading => {
-                    let receipt =
-                        Receipt { proof: Proof::Readback, location: String::new(), sha256: record.sha256 };
+                    let receipt = Receipt {
+                        proof: Proof::Readback,
+                        location: String::new(),
+                        sha256: record.sha256,
+                        derived: None,
+                    };
                     (Change::Confirm(receipt, TestClock::default().now()), State::Confirmed)
                 }
                 State::Captured | State::Confirmed | State::Failed => break,

@@ -1,12 +1,13 @@
 //! `inspect`: the pipeline on pictures, without storing anything.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use indicatif::ProgressBar;
 use serde_json::json;
 use turnstage_cloud_sync::Sha256;
-use turnstage_pipeline::{Examined, Examiner, phash_to_hex, qc};
+use turnstage_pipeline::{Examined, Examiner, ExifSummary, metadata, phash_to_hex, qc};
 
 use super::Place;
 use crate::exit::{self, Exit};
@@ -26,7 +27,8 @@ pub fn inspect(place: &Place, files: &[PathBuf], json: bool) -> Result<u8> {
                 if examined.picture.is_none() {
                     code = exit::DATA;
                 }
-                bar.suspend(|| tell(file, &examined, json));
+                let capture = metadata::read_capture(&bytes);
+                bar.suspend(|| tell(file, &examined, &capture, json));
             }
             Err(e) => {
                 code = exit::NO_INPUT.max(code);
@@ -48,7 +50,7 @@ fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     std::fs::read(file).map_err(|e| e.to_string())
 }
 
-fn tell(file: &Path, examined: &Examined, json: bool) {
+fn tell(file: &Path, examined: &Examined, capture: &BTreeMap<&str, String>, json: bool) {
     let picture = examined.picture.as_ref();
     if json {
         let record = json!({
@@ -61,6 +63,7 @@ fn tell(file: &Path, examined: &Examined, json: bool) {
             "exposure": picture.map(|p| p.exposure),
             "findings": examined.findings,
             "exif": examined.exif,
+            "capture": capture,
         });
         println!("{record}");
         return;
@@ -78,7 +81,53 @@ fn tell(file: &Path, examined: &Examined, json: bool) {
         ),
         None => println!("{}: not a readable picture", file.display()),
     }
+    let said = examined.exif.as_ref().map(camera_line).filter(|said| !said.is_empty());
+    said.iter().for_each(|said| println!("  camera: {said}"));
+    if !capture.is_empty() {
+        let each =
+            metadata::xmp::FIELDS.iter().filter_map(|name| Some(format!("{name} {}", capture.get(name)?)));
+        println!("  turnstage: {}", each.collect::<Vec<_>>().join(", "));
+    }
     for finding in &examined.findings {
         println!("  {:?} {}: {}", finding.verdict, finding.rule, finding.message);
+    }
+}
+
+/// What EXIF says, as far as it says it: `NIKON CORPORATION, NIKON Z 6, 1/125 s, f/8, ISO 400, 2026-01-31T12:34:56 +01:00`.
+fn camera_line(exif: &ExifSummary) -> String {
+    let exposure =
+        exif.exposure_s.map(|s| if s < 1.0 { format!("1/{:.0} s", 1.0 / s) } else { format!("{s} s") });
+    let taken = exif.taken_at.as_ref().map(|at| match &exif.taken_offset {
+        Some(offset) => format!("{at} {offset}"),
+        None => format!("{at}, offset unknown"),
+    });
+    let each = [
+        exif.make.clone(),
+        exif.model.clone(),
+        exif.lens.clone(),
+        exposure,
+        exif.f_number.map(|number| format!("f/{number}")),
+        exif.iso.map(|iso| format!("ISO {iso}")),
+        taken,
+    ];
+    each.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_camera_said_is_one_line_of_what_is_known() {
+        let exif = ExifSummary {
+            model: Some("Z 6".to_owned()),
+            exposure_s: Some(0.008),
+            f_number: Some(5.6),
+            taken_at: Some("2026-01-31T12:34:56".to_owned()),
+            ..ExifSummary::default()
+        };
+        assert_eq!(camera_line(&exif), "Z 6, 1/125 s, f/5.6, 2026-01-31T12:34:56, offset unknown");
+        assert_eq!(camera_line(&ExifSummary { exposure_s: Some(2.5), ..ExifSummary::default() }), "2.5 s");
+        assert_eq!(camera_line(&ExifSummary::default()), "");
     }
 }

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use turnstage_cloud_sync::Record;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
-use turnstage_cloud_sync::backend::{Backend, Delivery, Payload};
+use turnstage_cloud_sync::backend::{Backend, Delivery, Parcel, Payload};
 use turnstage_cloud_sync::queue::State;
 use turnstage_cloud_sync::spool::{Finding, repair};
 
@@ -197,7 +197,7 @@ pub async fn copy(place: &Place, to: &Path, chosen: &[String]) -> Result<u8> {
                 continue;
             }
             let bytes = desk.bytes(&format!("/api/v1/frames/{}/original", record.key.sequence)).await?;
-            let delivery = Delivery { files: vec![(record, Payload::Ram(bytes))] };
+            let delivery = Delivery { files: vec![Parcel::stored(record, Payload::Ram(bytes))] };
             backend.deliver(&delivery).await.map_err(|e| Exit::new(exit::STORAGE, e))?;
             bar.inc(1);
         }

@@ -98,6 +98,9 @@ pub enum Destination {
         /// Refuse a mount point with nothing mounted.
         #[serde(default)]
         require_mount: bool,
+        /// What becomes of metadata.
+        #[serde(default)]
+        metadata: MetadataRule,
     },
     /// The service of 360 Imaging.
     Imaging360 {
@@ -105,10 +108,37 @@ pub enum Destination {
         url: String,
         /// Relative to the data folder.
         token_file: PathBuf,
+        /// What becomes of metadata.
+        #[serde(default = "write")]
+        metadata: MetadataRule,
     },
 }
 
+fn write() -> MetadataRule {
+    MetadataRule::Write
+}
+
+/// What becomes of a picture's metadata on its way to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetadataRule {
+    /// The picture is delivered as it is stored.
+    #[default]
+    Keep,
+    /// What the station knows is added.
+    Write,
+    /// Everything is taken out that is not needed to see it right.
+    Strip,
+}
+
 impl Destination {
+    /// What becomes of metadata.
+    pub fn metadata(&self) -> MetadataRule {
+        match self {
+            Self::Directory { metadata, .. } | Self::Imaging360 { metadata, .. } => *metadata,
+        }
+    }
+
     /// What its type alone does not show to be wrong: key and sentence.
     pub(super) fn impossible(&self) -> Option<(&'static str, String)> {
         match self {

@@ -75,6 +75,29 @@ fn a_cloud_is_reached_encrypted_or_on_this_machine() {
 }
 
 #[test]
+fn what_becomes_of_metadata_is_said_for_each_destination() {
+    let folder =
+        |more: &str| format!("[destinations.stick]\nbackend = \"directory\"\nroot = \"x\"\n{more}\n");
+    let cloud = |more: &str| {
+        format!(
+            "[destinations.cloud]\nbackend = \"imaging360\"\nurl = \"https://a.example\"\ntoken_file = \"t\"\n{more}\n"
+        )
+    };
+    let rules = |text: String| {
+        let config = Config::from_text(Some(("f", &text)), Vec::new()).unwrap();
+        config.destinations.values().map(Destination::metadata).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(folder("") + &cloud("")), [MetadataRule::Write, MetadataRule::Keep]);
+    let other = folder("metadata = \"strip\"") + &cloud("metadata = \"keep\"");
+    assert_eq!(rules(other), [MetadataRule::Keep, MetadataRule::Strip]);
+    let found = problems(&folder("metadata = \"drop\""), &[]);
+    assert!(
+        found[0].starts_with("station.toml: destinations.stick") && found[0].contains("strip"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn an_impossible_value_names_the_layer_that_set_it() {
     let found = problems("[uploader]\nparallel = 99\n", &[("TURNSTAGE__LOG__LEVEL", "loud=very")]);
     assert!(found.iter().any(|p| p.starts_with("station.toml: uploader.parallel: must be 1 to 16")));

@@ -14,6 +14,7 @@ use turnstage_drivers::{CameraError, Frame};
 use turnstage_pipeline::{CaptureClass, Examined, Examiner, Expected, Subject, phash_to_hex, privacy, qc};
 
 use super::{FAILURES_MAX, Outcome, Session, Shot, Stage, Take, is_systematic, label};
+use crate::clock;
 use crate::recipe::Place;
 use crate::rig::RigCamera;
 use crate::status::Fault;
@@ -30,6 +31,8 @@ pub(super) struct Judged {
     pub(super) examined: Examined,
     findings: Vec<qc::Finding>,
     applied: serde_json::Value,
+    /// As its driver says; none when the picture came from a file, whose camera was another.
+    model: Option<String>,
 }
 
 impl Session {
@@ -276,6 +279,7 @@ pub(super) async fn fetch_and_judge(
 ) -> Result<Judged, CameraError> {
     let id = camera.name.clone();
     let Some(open) = camera.camera.as_mut() else { return Err(CameraError::Disconnected { id }) };
+    let model = open.info().model;
     let set = open.fetch(exposed).await?;
     let Some(frame) = set.frames.into_iter().next() else {
         return Err(CameraError::Corrupt { id, what: "a shot without a frame".to_owned() });
@@ -305,7 +309,8 @@ pub(super) async fn fetch_and_judge(
     camera.fault = None;
     let findings = examined.findings.clone();
     let applied = serde_json::to_value(&camera.applied).unwrap_or_default();
-    Ok(Judged { camera: id, frame, bytes, examined, findings, applied })
+    let model = Some(model).filter(|_| frame.file_name.is_none());
+    Ok(Judged { camera: id, frame, bytes, examined, findings, applied, model })
 }
 
 fn examine(
@@ -327,8 +332,10 @@ fn known_as<'a>(place: Place, camera: &'a str, label: &'a str) -> qc::Place<'a> 
 fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
     let time = picture.frame.time;
     let shape = picture.examined.picture.as_ref();
+    let exposed_at_ms = stage.clock.wall_ms_at(time.start);
     json!({
         "schema": 1,
+        "software": concat!("Turnstage ", env!("CARGO_PKG_VERSION")),
         "width": shape.map(|p| p.width),
         "height": shape.map(|p| p.height),
         "phash": shape.map(|p| phash_to_hex(p.phash)),
@@ -338,9 +345,12 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
             "frame": picture.frame.seq,
             "lost_before": picture.frame.lost_before,
             "more": picture.frame.meta,
+            "model": picture.model,
+            "from_file": picture.frame.file_name.is_some(),
         },
         "time": {
-            "exposed_at_ms": stage.clock.wall_ms_at(time.start),
+            "exposed_at_ms": exposed_at_ms,
+            "utc_offset_min": clock::utc_offset_min(exposed_at_ms),
             "uncertainty_ms": time.uncertainty.as_secs_f64() * 1000.0,
             "source": time.source,
         },

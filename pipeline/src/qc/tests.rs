@@ -1,7 +1,7 @@
 use super::duplicate::Seen;
 use super::*;
 use crate::cells::Cells;
-use crate::exif::ExifSummary;
+use crate::metadata::ExifSummary;
 use crate::phash;
 use crate::plane::Plane;
 use crate::{Examined, Examiner, InputLimits};

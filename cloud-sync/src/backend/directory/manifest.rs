@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::Folder;
 use super::{Fault, Source};
+use crate::backend::Parcel;
 use crate::queue::Record;
 use crate::{Sha256, Stamp};
 
@@ -33,8 +34,12 @@ struct Entry {
     file: String,
     product: String,
     content_type: String,
+    /// Of the file that lies here.
     sha256: Sha256,
     length: u64,
+    /// Hash of the original on the station, where another file was made of it for here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256_original: Option<Sha256>,
     camera: String,
     shot: u32,
     take: u32,
@@ -76,15 +81,17 @@ impl Manifest {
         self.files.iter().any(|entry| entry.file == file)
     }
 
-    /// Adds the record's file and replaces the manifest.
-    pub fn write(&mut self, folder: &Folder, record: &Record) -> Result<(), Fault> {
+    /// Adds the delivered file and replaces the manifest.
+    pub fn write(&mut self, folder: &Folder, parcel: &Parcel) -> Result<(), Fault> {
+        let record = &parcel.record;
         let facts = &record.facts;
         let entry = Entry {
             file: facts.file_name.clone(),
             product: record.key.product.clone(),
             content_type: facts.content_type.clone(),
-            sha256: record.sha256,
-            length: record.length,
+            sha256: parcel.sha256,
+            length: parcel.length,
+            sha256_original: parcel.origin().map(|derived| derived.from),
             camera: facts.camera.clone(),
             shot: facts.shot,
             take: facts.take,

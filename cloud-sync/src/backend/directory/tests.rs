@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::queue::Record;
 use crate::spool::test_support::{SmallDisk, record as any_record, skip};
 
 fn backend(root: &Path) -> DirectoryBackend {
@@ -30,7 +31,7 @@ fn record(name: &str, bytes: &[u8]) -> Record {
 }
 
 fn delivery(name: &str, bytes: &[u8]) -> Delivery {
-    Delivery { files: vec![(record(name, bytes), Payload::Ram(Bytes::copy_from_slice(bytes)))] }
+    Delivery { files: vec![Parcel::stored(record(name, bytes), Payload::Ram(Bytes::copy_from_slice(bytes)))] }
 }
 
 fn session(root: &Path) -> std::path::PathBuf {
@@ -63,13 +64,15 @@ async fn a_delivered_file_is_there_with_its_line_in_the_manifest() {
     let root = tempfile::tempdir().unwrap();
     let local = root.path().join("local.jpg");
     fs::write(&local, b"picture").unwrap();
-    let from_file = Delivery { files: vec![(record("b.jpg", b"picture"), Payload::File(local.clone()))] };
+    let from_file =
+        Delivery { files: vec![Parcel::stored(record("b.jpg", b"picture"), Payload::File(local.clone()))] };
     let receipts = backend(root.path()).deliver(&from_file).await.unwrap();
     backend(root.path()).deliver(&delivery("a.jpg", b"other")).await.unwrap();
     let expected = Receipt {
         proof: Proof::Readback,
         location: "org/org/site/site/session/s-1/b.jpg".into(),
         sha256: Sha256::of(b"picture"),
+        derived: None,
     };
     assert_eq!(receipts, [expected]);
     assert_eq!(names(&session(root.path())), ["a.jpg", "b.jpg", "manifest.json"]);
@@ -92,6 +95,23 @@ async fn the_same_delivery_twice_has_the_effect_of_one() {
     assert_eq!(first, second);
     assert_eq!(fs::metadata(&file).unwrap().ino(), written.ino(), "it was written again");
     assert_eq!(manifest(root.path())["files"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_made_of_a_picture_is_proven_and_listed_by_its_own_hash_beside_the_originals() {
+    let root = tempfile::tempdir().unwrap();
+    let made = || Parcel::derived(record("a.jpg", b"picture"), Bytes::from_static(b"enriched picture"));
+    let receipts = backend(root.path()).deliver(&Delivery { files: vec![made()] }).await.unwrap();
+    let original = Sha256::of(b"picture");
+    assert_eq!((receipts[0].sha256, receipts[0].stands_for()), (Sha256::of(b"enriched picture"), original));
+    assert_eq!(fs::read(session(root.path()).join("a.jpg")).unwrap(), b"enriched picture");
+    let listed = manifest(root.path())["files"][0].clone();
+    assert_eq!(listed["sha256"], Sha256::of(b"enriched picture").to_string());
+    assert_eq!((&listed["length"], &listed["sha256_original"]), (&16.into(), &original.to_string().into()));
+    assert_eq!(backend(root.path()).deliver(&Delivery { files: vec![made()] }).await.unwrap(), receipts);
+    // Not derived: written as manifests always were.
+    backend(root.path()).deliver(&delivery("b.jpg", b"other")).await.unwrap();
+    assert_eq!(manifest(root.path())["files"][1].get("sha256_original"), None);
 }
 
 #[tokio::test]
@@ -243,8 +263,9 @@ async fn local_damage_is_not_sent_and_not_blamed_on_the_destination() {
     fs::write(&local, b"new pictur").unwrap();
     for payload in payloads {
         let shown = format!("{payload:?}");
-        let outcome =
-            backend(root.path()).deliver(&Delivery { files: vec![(record.clone(), payload)] }).await;
+        let outcome = backend(root.path())
+            .deliver(&Delivery { files: vec![Parcel::stored(record.clone(), payload)] })
+            .await;
         assert_eq!(rule(outcome), ("never", "media-damaged"), "{shown}");
         assert!(names(&session(root.path())).iter().all(|name| !name.contains(".tmp")));
     }
@@ -270,7 +291,8 @@ async fn hostile_organisations_and_sites_stay_below_the_root() {
     record.facts.org = "../../etc".into();
     record.facts.site = "Über/Straße\0".into();
     let payload = Payload::Ram(Bytes::from_static(b"picture"));
-    let receipts = backend(&root).deliver(&Delivery { files: vec![(record, payload)] }).await.unwrap();
+    let receipts =
+        backend(&root).deliver(&Delivery { files: vec![Parcel::stored(record, payload)] }).await.unwrap();
     let location = "org/%2E.%2F..%2Fetc/site/%C3%9Cber%2FStra%C3%9Fe%00/session/s-1/a.jpg";
     assert_eq!(receipts[0].location, location);
     assert!(root.join(location).is_file());
@@ -334,9 +356,10 @@ async fn a_stick_pulled_in_mid_write_is_offline_and_keeps_no_half_picture() {
             Err(reason) => return skip(name, &reason),
         }
         let stick = backend_with(&mount, |options| options.require_mount = require_mount);
-        let record = record("a.jpg", &vec![1; 3 * (256 << 10)]);
+        let picture = Bytes::from(vec![1; 3 * (256 << 10)]);
+        let parcel = Parcel::stored(record("a.jpg", &picture), Payload::Ram(picture));
         let pulls = PullsTheStick { mount: mount.clone(), pieces: 0 };
-        let fault = stick.shelf.put_source(&record, Source(Box::new(pulls))).unwrap_err();
+        let fault = stick.shelf.put_source(&parcel, Source(Box::new(pulls))).unwrap_err();
         assert!(matches!(fault, Fault::Missing(_)), "{fault:?}");
         assert!(matches!(stick.shelf.explain(fault), PutError::Offline { .. }));
     }

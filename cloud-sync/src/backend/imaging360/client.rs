@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use reqwest::Client;
 
 use super::transport::{Body, HttpRequest, HttpResponse, Method, Transport, TransportError};
-use super::upload_file::UploadFile;
+use super::upload_file::{UploadFile, pieces_of};
 
 /// Longest wait for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -78,6 +78,8 @@ impl Transport for Http {
 
 async fn exchange(client: Client, request: HttpRequest) -> Result<HttpResponse, TransportError> {
     let HttpRequest { method, url, headers, body, sent } = request;
+    // A picture takes long on a slow line, and must be seen to move; a question and its answer are small.
+    let is_picture = method == Method::Put;
     let method = match method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
@@ -88,6 +90,11 @@ async fn exchange(client: Client, request: HttpRequest) -> Result<HttpResponse, 
         builder = builder.header(name, value);
     }
     builder = match body {
+        Body::Bytes(bytes) if is_picture => {
+            let length = bytes.len();
+            let body = reqwest::Body::wrap_stream(pieces_of(bytes, sent));
+            builder.header(reqwest::header::CONTENT_LENGTH, length).body(body)
+        }
         Body::Bytes(bytes) => builder.body(bytes),
         Body::File { path, length } => {
             let local = |error: io::Error| TransportError::LocalFile(format!("{}: {error}", path.display()));

@@ -183,7 +183,7 @@ impl Rig {
         change(&mut record);
         let path = self.dir.path().join("picture.jpg");
         std::fs::write(&path, b"picture").unwrap();
-        Delivery { files: vec![(record, Payload::File(path))] }
+        Delivery { files: vec![Parcel::stored(record, Payload::File(path))] }
     }
 
     async fn deliver(&self) -> Result<Vec<Receipt>, PutError> {
@@ -225,6 +225,21 @@ async fn a_picture_is_confirmed_by_the_echo_of_its_signed_checksum() {
 
     rig.deliver().await.unwrap();
     assert_eq!(rig.service.paths()[3..], ["presign", "key.jpg"], "the session is open already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_of_a_picture_is_asked_for_and_proven_by_its_own_hash() {
+    let rig = Rig::new();
+    let Parcel { record, .. } = rig.picture(|_| ()).await.files.remove(0);
+    let delivery = Delivery { files: vec![Parcel::derived(record, Bytes::from_static(b"enriched picture"))] };
+    let receipts = rig.cloud.deliver(&delivery).await.unwrap();
+    let made = Sha256::of(b"enriched picture");
+    assert_eq!(rig.service.body(1)["content_sha256"], made.to_string());
+    assert_eq!((receipts[0].sha256, receipts[0].stands_for()), (made, Sha256::of(b"picture")));
+
+    rig.service.next("key.jpg", xml(400, "BadDigest", ""));
+    let outcome = rig.cloud.deliver(&delivery).await.unwrap_err();
+    assert_eq!(kind(outcome), told("later", "checksum-mismatch"), "it is whole here");
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,7 +312,7 @@ async fn bytes_that_arrived_damaged_are_sent_again_unless_they_are_damaged_here(
     assert_eq!(rig.refused().await, told("later", "checksum-mismatch"));
 
     let delivery = rig.picture(|_| ()).await;
-    let Payload::File(path) = &delivery.files[0].1 else { panic!("not a file") };
+    let Payload::File(path) = &delivery.files[0].payload else { panic!("not a file") };
     std::fs::write(path, b"p1cture").unwrap();
     rig.service.next("key.jpg", xml(400, "BadDigest", ""));
     assert_eq!(kind(rig.cloud.deliver(&delivery).await.unwrap_err()), told("never", "media-damaged"));

@@ -1,4 +1,4 @@
-//! A file as the body of a request: read in large pieces, handed on in small ones.
+//! A file, or bytes as many as one has, as the body of a request: read in large pieces, handed on in small ones.
 //!
 //! Every read is a visit to a thread that may wait for the disk, which costs more than the reading itself, so few are
 //! made. What was handed on is counted in small pieces: on a slow line the count must move every second, because a
@@ -17,6 +17,15 @@ use futures_util::stream::{self, Stream};
 const READ: u64 = 512 << 10;
 /// Bytes handed on at a time.
 const PIECE: usize = 64 << 10;
+
+/// Bytes as pieces that are counted in `sent` as they are handed on.
+pub(super) fn pieces_of(bytes: Bytes, sent: Arc<AtomicU64>) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(bytes, move |mut bytes| {
+        let piece = bytes.split_to(bytes.len().min(PIECE));
+        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        std::future::ready((!piece.is_empty()).then_some((Ok(piece), bytes)))
+    })
+}
 
 /// An open file.
 pub(super) struct UploadFile {
@@ -86,6 +95,19 @@ mod tests {
             let piece = piece.unwrap();
             assert!(piece.len() <= PIECE);
             read.extend_from_slice(&piece);
+            assert_eq!(sent.load(Ordering::Relaxed), read.len() as u64);
+        }
+        assert!(read == content);
+    }
+
+    #[tokio::test]
+    async fn bytes_in_memory_are_counted_like_a_file() {
+        let content = Bytes::from((0..3 * PIECE + 7).map(|nth| nth as u8).collect::<Vec<_>>());
+        let sent = Arc::new(AtomicU64::new(0));
+        let mut pieces = std::pin::pin!(pieces_of(content.clone(), sent.clone()));
+        let mut read = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            read.extend_from_slice(&piece.unwrap());
             assert_eq!(sent.load(Ordering::Relaxed), read.len() as u64);
         }
         assert!(read == content);

@@ -1,13 +1,16 @@
-//! What the camera wrote about a picture: the few EXIF fields the station uses.
+//! What stands in a picture about it: the few EXIF fields the station uses, and the station's own from an earlier
+//! delivery.
 //!
 //! Foreign text is cut and cleaned, numbers that make no sense are dropped. Broken EXIF never fails a picture:
 //! what can be read is kept, the rest is absent.
+
+use std::collections::BTreeMap;
 
 use exif::{Exif, In, Reader, Tag, Value};
 use serde::{Deserialize, Serialize};
 
 /// Longest text taken over, in characters.
-const TEXT_MAX: usize = 100;
+pub(super) const TEXT_MAX: usize = 100;
 
 /// EXIF fields of a picture, as written by the camera; absent where the camera did not say or made no sense.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -38,8 +41,17 @@ pub struct ExifSummary {
 }
 
 /// The summary of a JPEG's EXIF block; `None` if there is none or nothing of it can be read.
-pub(crate) fn read(bytes: &[u8]) -> Option<ExifSummary> {
-    let tiff = tiff_block(bytes)?;
+pub fn read(bytes: &[u8]) -> Option<ExifSummary> {
+    summary(app1(bytes, super::EXIF_PREFIX)?)
+}
+
+/// The fields that a station wrote into a JPEG for a delivery, by their names in [`super::xmp::FIELDS`].
+pub fn read_capture(bytes: &[u8]) -> BTreeMap<&'static str, String> {
+    app1(bytes, super::xmp::PREFIX).map(super::xmp::read).unwrap_or_default()
+}
+
+/// The summary of a TIFF block.
+pub(super) fn summary(tiff: &[u8]) -> Option<ExifSummary> {
     let mut damaged = false;
     let block = Reader::new()
         .continue_on_error(true)
@@ -63,10 +75,10 @@ pub(crate) fn read(bytes: &[u8]) -> Option<ExifSummary> {
     })
 }
 
-/// The TIFF structure inside the first EXIF segment, searched for only up to the picture data: searching on
-/// through that would cost a millisecond in every file without EXIF.
-fn tiff_block(bytes: &[u8]) -> Option<&[u8]> {
-    const EXIF: u8 = 0xe1;
+/// What follows `prefix` in the first APP1 segment that begins so, searched for only up to the picture data:
+/// searching on through that would cost a millisecond in every file without it.
+fn app1<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    const APP1: u8 = 0xe1;
     const START_OF_SCAN: u8 = 0xda;
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
     loop {
@@ -81,10 +93,10 @@ fn tiff_block(bytes: &[u8]) -> Option<&[u8]> {
         }
         // The length counts itself but not the marker.
         let segment = rest[2..].get(2..usize::from(u16::from_be_bytes([high, low])))?;
-        if kind == EXIF
-            && let Some(tiff) = segment.strip_prefix(b"Exif\0\0")
+        if kind == APP1
+            && let Some(found) = segment.strip_prefix(prefix)
         {
-            return Some(tiff);
+            return Some(found);
         }
         rest = &rest[4 + segment.len()..];
     }
@@ -113,7 +125,7 @@ fn text(block: &Exif, tag: Tag) -> Option<String> {
 }
 
 /// `2026:01:31 12:00:00` as `2026-01-31T12:00:00`; cameras with an unset clock write blanks or zeros.
-fn date_time(written: &str) -> Option<String> {
+pub(super) fn date_time(written: &str) -> Option<String> {
     let moment = exif::DateTime::from_ascii(written.as_bytes()).ok()?;
     let sane = moment.year > 0
         && (1..=12).contains(&moment.month)
@@ -130,7 +142,7 @@ fn date_time(written: &str) -> Option<String> {
 }
 
 /// `+01:00` or `-09:30`.
-fn is_offset(written: &str) -> bool {
+pub(super) fn is_offset(written: &str) -> bool {
     matches!(written.as_bytes(), [b'+' | b'-', a, b, b':', c, d]
         if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()))
 }

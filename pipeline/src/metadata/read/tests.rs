@@ -49,7 +49,7 @@ fn short(tag: u16, value: u16) -> Field {
     (tag, 3, 1, value.to_le_bytes().to_vec())
 }
 
-fn summary(tiff: &[u8]) -> Option<ExifSummary> {
+fn read_in_a_picture(tiff: &[u8]) -> Option<ExifSummary> {
     read(&with_exif(&scene(16, 16).jpeg(), tiff))
 }
 
@@ -72,7 +72,7 @@ fn what_a_camera_writes_is_summed_up() {
         ],
     );
     assert_eq!(
-        summary(&block).unwrap(),
+        read_in_a_picture(&block).unwrap(),
         ExifSummary {
             orientation: Some(8),
             make: Some("NIKON CORPORATION".into()),
@@ -103,15 +103,15 @@ fn values_that_make_no_sense_are_dropped() {
     );
     let expected =
         ExifSummary { make: Some("[2J".into()), model: Some("x".repeat(TEXT_MAX)), ..ExifSummary::default() };
-    assert_eq!(summary(&block).unwrap(), expected);
+    assert_eq!(read_in_a_picture(&block).unwrap(), expected);
 }
 
 #[test]
 fn half_an_exif_block_gives_what_is_left_of_it() {
     let block = tiff(&[ascii(0x010f, "A maker of cameras"), short(0x0112, 3)], &[]);
-    let left = summary(&block[..block.len() - 30]).unwrap();
+    let left = read_in_a_picture(&block[..block.len() - 30]).unwrap();
     assert_eq!((left.orientation, left.damaged), (Some(3), true));
-    assert_eq!(summary(b"II"), None);
+    assert_eq!(read_in_a_picture(b"II"), None);
 }
 
 #[test]
@@ -136,12 +136,13 @@ proptest! {
     ) {
         let bytes = [&[0xff, 0xd8][..], &random].concat();
         read(&bytes);
+        read_capture(&bytes);
         let mut block = tiff(&[ascii(0x010f, "maker"), short(0x0112, 3)], &[rational(0x829a, 1, 125)]);
         for (index, byte) in damages {
             let at = index.index(block.len());
             block[at] = byte;
         }
-        if let Some(summary) = summary(&block) {
+        if let Some(summary) = read_in_a_picture(&block) {
             prop_assert!(summary.make.is_none_or(|make| make.chars().count() <= TEXT_MAX));
         }
     }
