@@ -8,10 +8,13 @@ mod child;
 mod client;
 mod measure;
 mod memory;
+mod own;
+mod page;
 mod panel;
+mod peer;
 mod picture;
+mod pipeline;
 mod put;
-mod record;
 mod scratch;
 mod sink;
 mod spin;
@@ -19,7 +22,7 @@ mod table;
 mod uplink;
 mod upload;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::Handle;
@@ -41,6 +44,15 @@ pub struct Options {
     /// End with exit code 1 if a figure is over its limit.
     #[arg(long)]
     strict: bool,
+    /// Write the table into this page of the documentation, whole.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// The Python that has the packages of those we are compared with.
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    python: PathBuf,
+    /// The program that does our work with the image crate; looked for beside this one if absent.
+    #[arg(long, value_name = "PROGRAM")]
+    image_peer: Option<PathBuf>,
     /// What a child of this program does for a row.
     #[arg(long, hide = true, value_delimiter = ',')]
     child: Option<Vec<String>>,
@@ -49,8 +61,8 @@ pub struct Options {
 /// A row, or several that are measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// CPU time of everything that is known about a frame, to a bare decode of its bytes.
-    Record,
+    /// CPU time and memory of everything that is known about a frame, beside OpenCV, libvips, crates and bare decodes.
+    Pipeline,
     /// Peak memory of a frame from its bytes to the disk.
     Memory,
     /// Flushes and time of a durable put, to a bare program that does the same flushes.
@@ -70,6 +82,8 @@ struct Bench {
     rounds: Option<usize>,
     scratch: Scratch,
     runtime: Handle,
+    python: PathBuf,
+    image_peer: Option<PathBuf>,
 }
 
 /// Rounds of a comparison, unless it is told or the row has its own number.
@@ -88,7 +102,7 @@ impl Bench {
 impl Name {
     fn measure(self, bench: &Bench) -> Result<Vec<Row>, Unmeasured> {
         match self {
-            Self::Record => record::measure(bench),
+            Self::Pipeline => pipeline::measure(bench),
             Self::Memory => memory::measure(bench),
             Self::Put => put::measure(bench),
             Self::Spin => spin::measure(bench),
@@ -113,6 +127,8 @@ pub fn perform(options: &Options, data: &Path, runtime: Handle) -> Result<bool, 
         rounds: options.rounds.map(|rounds| rounds as usize),
         scratch: Scratch::beside(data)?,
         runtime,
+        python: options.python.clone(),
+        image_peer: options.image_peer.clone(),
     };
     let mut table = Table::new();
     for name in names {
@@ -121,7 +137,11 @@ pub fn perform(options: &Options, data: &Path, runtime: Handle) -> Result<bool, 
             Err(why) => table.rows.push(Row::unmeasured(&format!("{name:?}").to_lowercase(), why)),
         }
     }
+    table.end();
     table.print(options.json);
+    if let Some(file) = &options.write {
+        page::write(&table, file)?;
+    }
     Ok(!options.strict || table.is_within())
 }
 

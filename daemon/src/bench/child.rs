@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tokio::runtime::Handle;
 
 use super::table::Unmeasured;
-use super::{memory, put, sink, upload};
+use super::{memory, own, put, sink, upload};
 
 /// Does what a child was started for.
 pub fn work(words: &[String], data: &Path, runtime: &Handle) -> Result<(), Unmeasured> {
@@ -16,6 +16,7 @@ pub fn work(words: &[String], data: &Path, runtime: &Handle) -> Result<(), Unmea
     let strange = || Unmeasured(format!("a child has no work {words:?}"));
     let number = |word: &str| word.parse::<usize>().map_err(|_| strange());
     match words[..] {
+        ["candidate", key, file] => own::in_child(key, &data.join(file)),
         ["memory", frames] => memory::in_child(number(frames)?, data, runtime),
         ["put", bytes, puts] => put::in_child(number(bytes)?, number(puts)?, data, runtime),
         ["sink"] => sink::in_child(runtime),
@@ -48,10 +49,17 @@ pub fn run(under: &[&str], data: &Path, words: &str) -> Result<String, Unmeasure
 
 /// Starts a child that serves until its input is closed; what it prints can be read.
 pub fn start(data: &Path, words: &str) -> Result<Child, Unmeasured> {
+    let mut command = command(data, words)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().map_err(Unmeasured::at("start a child"))
+}
+
+/// A child that is not started yet.
+pub fn command(data: &Path, words: &str) -> Result<Command, Unmeasured> {
     let own = std::env::current_exe().map_err(Unmeasured::at("find its own program"))?;
     let mut command = Command::new(own);
-    told(&mut command, data, words).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.spawn().map_err(Unmeasured::at("start a child"))
+    told(&mut command, data, words);
+    Ok(command)
 }
 
 fn told<'a>(command: &'a mut Command, data: &Path, words: &str) -> &'a mut Command {

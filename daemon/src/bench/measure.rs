@@ -52,31 +52,42 @@ pub type Candidate<'a> = &'a mut dyn FnMut() -> Result<(), Unmeasured>;
 
 /// Seconds that each candidate took, round by round.
 #[derive(Debug)]
-pub struct Rounds<const N: usize>(Vec<[f64; N]>);
+pub struct Rounds(Vec<Vec<f64>>);
 
 /// Runs every candidate `rounds` times, and once before.
 pub fn alternate<const N: usize>(
     rounds: usize,
     meter: Meter,
     candidates: [Candidate<'_>; N],
-) -> Result<Rounds<N>, Unmeasured> {
+) -> Result<Rounds, Unmeasured> {
+    take_turns(rounds, N, |which| {
+        let begun = meter.now();
+        candidates[which]()?;
+        Ok(meter.now().saturating_sub(begun).as_secs_f64())
+    })
+}
+
+/// The same for `count` candidates that measure themselves: `seconds` lets one do a round and gives its time.
+pub fn take_turns(
+    rounds: usize,
+    count: usize,
+    mut seconds: impl FnMut(usize) -> Result<f64, Unmeasured>,
+) -> Result<Rounds, Unmeasured> {
     let mut counted = Vec::with_capacity(rounds);
     for round in 0..=rounds {
-        let mut seconds = [0.0; N];
-        for turn in 0..N {
-            let which = (round + turn) % N;
-            let begun = meter.now();
-            candidates[which]()?;
-            seconds[which] = meter.now().saturating_sub(begun).as_secs_f64();
+        let mut taken = vec![0.0; count];
+        for turn in 0..count {
+            let which = (round + turn) % count;
+            taken[which] = seconds(which)?;
         }
         if round > 0 {
-            counted.push(seconds);
+            counted.push(taken);
         }
     }
     Ok(Rounds(counted))
 }
 
-impl<const N: usize> Rounds<N> {
+impl Rounds {
     /// Median time of a candidate in milliseconds.
     pub fn median_ms(&self, which: usize) -> f64 {
         quantile(self.0.iter().map(|round| round[which] * 1e3).collect(), 0.5)
@@ -84,7 +95,7 @@ impl<const N: usize> Rounds<N> {
 
     /// A candidate's time to that of others together in the same round: lower quartile, median, upper quartile.
     pub fn ratio(&self, which: usize, to: &[usize]) -> [f64; 3] {
-        let yardstick = |round: &[f64; N]| to.iter().map(|one| round[*one]).sum::<f64>();
+        let yardstick = |round: &[f64]| to.iter().map(|one| round[*one]).sum::<f64>();
         let ratios: Vec<f64> = self.0.iter().map(|round| round[which] / yardstick(round)).collect();
         [0.25, 0.5, 0.75].map(|share| quantile(ratios.clone(), share))
     }
@@ -155,9 +166,10 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_a_round_so_that_a_slow_minute_does_not_move_it() {
-        let rounds = Rounds(vec![[1.2, 1.0], [12.0, 10.0], [1.3, 1.0], [1.1, 1.0], [2.4, 2.0]]);
+        let taken = [[1.2, 1.0], [12.0, 10.0], [1.3, 1.0], [1.1, 1.0], [2.4, 2.0]];
+        let rounds = Rounds(taken.map(Vec::from).into());
         assert_eq!(rounds.ratio(0, &[1]), [1.2, 1.2, 1.2]);
-        assert_eq!(Rounds(vec![[3.0, 1.0, 2.0]]).ratio(0, &[1, 2]), [1.0, 1.0, 1.0]);
+        assert_eq!(Rounds(vec![vec![3.0, 1.0, 2.0]]).ratio(0, &[1, 2]), [1.0, 1.0, 1.0]);
         assert_eq!(rounds.median_ms(1), 1000.0);
     }
 

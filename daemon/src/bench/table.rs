@@ -69,17 +69,27 @@ impl Row {
     }
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Row {
+    /// Figure, limit and verdict as they are shown; empty where there is none.
+    pub fn figures(&self) -> [String; 3] {
+        let shown = |value: Option<f64>| value.map(|value| format!("{value:.2} {}", self.unit));
         let verdict = match self.verdict {
             Verdict::Ok => "ok",
             Verdict::Over => "OVER",
             Verdict::Beside => "",
-            Verdict::Unmeasured => return write!(f, "{:<44}  not measured: {}", self.what, self.note),
+            Verdict::Unmeasured => "not measured",
         };
-        let shown = |value: Option<f64>| value.map(|value| format!("{value:.2} {}", self.unit));
-        let (value, limit) = (shown(self.value).unwrap_or_default(), shown(self.limit).unwrap_or_default());
-        write!(f, "{:<44} {value:>11} {limit:>11}  {verdict:<4}  {}", self.what, self.note)
+        [shown(self.value).unwrap_or_default(), shown(self.limit).unwrap_or_default(), verdict.to_owned()]
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [value, limit, verdict] = self.figures();
+        match self.verdict {
+            Verdict::Unmeasured => write!(f, "{:<48}  {verdict}: {}", self.what, self.note),
+            _ => write!(f, "{:<48} {value:>11} {limit:>11}  {verdict:<4}  {}", self.what, self.note),
+        }
     }
 }
 
@@ -88,12 +98,30 @@ pub struct Table {
     /// In the order of measuring.
     pub rows: Vec<Row>,
     load_before: f64,
+    load_after: f64,
 }
 
 impl Table {
     /// An empty one; notes the load before anything runs.
     pub fn new() -> Self {
-        Self { rows: Vec::new(), load_before: measure::load() }
+        let load = measure::load();
+        Self { rows: Vec::new(), load_before: load, load_after: load }
+    }
+
+    /// Notes the load after everything has run.
+    pub fn end(&mut self) {
+        self.load_after = measure::load();
+    }
+
+    /// Which program on which machine, and how busy it was; two lines.
+    pub fn head(&self) -> String {
+        format!(
+            "turnstage {}, {}\nload average {:.1} before, {:.1} after (the benchmark's own included)",
+            env!("CARGO_PKG_VERSION"),
+            measure::machine(),
+            self.load_before,
+            self.load_after,
+        )
     }
 
     /// No figure is over its limit.
@@ -103,13 +131,12 @@ impl Table {
 
     /// To stdout.
     pub fn print(&self, json: bool) {
-        let (machine, load_after) = (measure::machine(), measure::load());
         if json {
             let head = serde_json::json!({
-                "machine": machine,
+                "machine": measure::machine(),
                 "version": env!("CARGO_PKG_VERSION"),
                 "load_before": self.load_before,
-                "load_after": load_after,
+                "load_after": self.load_after,
             });
             println!("{head}");
             for row in &self.rows {
@@ -117,13 +144,9 @@ impl Table {
             }
             return;
         }
-        println!("turnstage {}, {machine}", env!("CARGO_PKG_VERSION"));
-        println!(
-            "load average {:.1} before, {load_after:.1} after (the benchmark's own included)",
-            self.load_before
-        );
+        println!("{}", self.head());
         println!();
-        println!("{:<44} {:>11} {:>11}", "", "measured", "limit");
+        println!("{:<48} {:>11} {:>11}", "", "measured", "limit");
         self.rows.iter().for_each(|row| println!("{}", row.to_string().trim_end()));
     }
 }
