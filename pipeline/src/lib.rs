@@ -8,6 +8,8 @@
 mod decode;
 mod examiner;
 mod exif;
+#[cfg_attr(not(test), expect(dead_code, reason = "the examiner does not store MJPEG frames yet"))]
+mod huffman;
 pub mod inference;
 mod phash;
 mod plane;
