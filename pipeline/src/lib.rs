@@ -17,6 +17,8 @@ pub mod pose;
 pub mod privacy;
 mod pyramid;
 pub mod qc;
+#[cfg_attr(not(test), expect(dead_code, reason = "the examiner does not take uncompressed frames yet"))]
+mod raw;
 mod thumbnail;
 
 pub use examiner::{Examined, Examiner, ExaminerError, InputLimits, Picture};
