@@ -6,6 +6,7 @@
 //! [`Finding`] that says why. No network, no clock, no child process, no disk.
 
 mod decode;
+pub mod depth;
 mod examiner;
 mod exif;
 #[cfg_attr(not(test), expect(dead_code, reason = "the examiner does not store MJPEG frames yet"))]
