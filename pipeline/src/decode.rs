@@ -28,6 +28,19 @@ pub(crate) enum Unreadable {
     Corrupt(String),
 }
 
+impl Unreadable {
+    /// In words, as a clause.
+    pub fn clause(&self) -> String {
+        match self {
+            Self::Bytes { length, max } => format!("{length} bytes, at most {max} are handled"),
+            Self::Pixels { pixels, max } => format!("{pixels} pixels, at most {max} are handled"),
+            Self::Format(what) => format!("{what}, which is not handled"),
+            Self::Memory { needed } => format!("{needed} bytes of memory are not free"),
+            Self::Corrupt(words) => words.clone(),
+        }
+    }
+}
+
 /// The planes of one picture, valid until the next decode.
 pub(crate) struct Decoded<'a> {
     /// Luma, as large as the picture.
@@ -99,7 +112,7 @@ impl Decoder {
             return Err(Unreadable::Format("a JPEG with an unusual chroma subsampling".into()));
         }
         let layout = Layout { width: header.width, height: header.height, subsamp: header.subsamp };
-        self.reserve(layout.samples_len()?)?;
+        resize(&mut self.samples, layout.samples_len()?)?;
         let output = YuvImage {
             pixels: &mut self.samples[..],
             width: layout.width,
@@ -115,21 +128,21 @@ impl Decoder {
             },
         }
     }
+}
 
-    /// Makes `samples` exactly `len` long. What an earlier frame left in it is overwritten by the decoder.
-    fn reserve(&mut self, len: usize) -> Result<(), Unreadable> {
-        // One giant frame must not hold its memory for the rest of the session.
-        if self.samples.capacity() / 2 > len {
-            self.samples = Vec::new();
-        }
-        if len > self.samples.len() {
-            self.samples.clear();
-            self.samples.try_reserve_exact(len).map_err(|_| Unreadable::Memory { needed: len as u64 })?;
-            self.samples.resize(len, 0);
-        }
-        self.samples.truncate(len);
-        Ok(())
+/// Makes `samples` exactly `len` long, what an earlier frame left in it included: it is there to be overwritten.
+pub(crate) fn resize(samples: &mut Vec<u8>, len: usize) -> Result<(), Unreadable> {
+    // One giant frame must not hold its memory for the rest of the session.
+    if samples.capacity() / 2 > len {
+        *samples = Vec::new();
     }
+    if len > samples.len() {
+        samples.clear();
+        samples.try_reserve_exact(len).map_err(|_| Unreadable::Memory { needed: len as u64 })?;
+        samples.resize(len, 0);
+    }
+    samples.truncate(len);
+    Ok(())
 }
 
 fn new_handle() -> turbojpeg::Result<Decompressor> {

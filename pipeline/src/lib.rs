@@ -8,7 +8,9 @@
 
 mod cells;
 mod decode;
+pub mod depth;
 mod examiner;
+mod huffman;
 pub mod inference;
 pub mod metadata;
 mod phash;
@@ -17,12 +19,15 @@ pub mod pose;
 pub mod privacy;
 mod pyramid;
 pub mod qc;
+mod raw;
 mod spots;
 mod thumbnail;
 mod tiles;
 
 pub use cells::{Cells, Subject};
-pub use examiner::{Examined, Examiner, ExaminerError, Expected, InputLimits, Picture};
+pub use examiner::{
+    Developed, Examined, Examiner, ExaminerError, Expected, InputLimits, Judged, Picture, Undeveloped,
+};
 pub use metadata::ExifSummary;
 pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
 pub use privacy::CaptureClass;

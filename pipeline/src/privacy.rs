@@ -3,7 +3,6 @@
 //! A recipe names a capture class. Today only `durable` exists, whose bytes pass unchanged; the other classes
 //! are named so that recipes can ask for them and are refused, never quietly treated as `durable`.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// How long and where pictures of a recipe may exist.
@@ -42,7 +41,7 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// Whether pictures of `class` can be handled; ask before the first frame.
+/// Whether pictures of `class` can be handled; ask before the first frame, and before one is hashed or stored.
 pub fn admit(class: CaptureClass) -> Result<(), Refusal> {
     if class == CaptureClass::Durable {
         return Ok(());
@@ -57,28 +56,19 @@ pub fn admit(class: CaptureClass) -> Result<(), Refusal> {
     })
 }
 
-/// What is kept of a frame: the bytes that are hashed, stored and delivered.
-///
-/// `durable` keeps the camera's bytes unchanged, without a copy; other classes are refused as by [`admit`].
-pub fn apply(class: CaptureClass, bytes: Bytes) -> Result<Bytes, Refusal> {
-    admit(class).map(|()| bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn durable_bytes_pass_unchanged_and_uncopied() {
-        let bytes = Bytes::from_static(b"a frame");
-        let kept = apply(CaptureClass::Durable, bytes.clone()).unwrap();
-        assert_eq!((kept.as_ptr(), kept.len()), (bytes.as_ptr(), bytes.len()));
+    fn durable_pictures_are_admitted() {
+        assert_eq!(admit(CaptureClass::Durable), Ok(()));
     }
 
     #[test]
     fn a_class_that_does_not_exist_yet_is_refused_and_named() {
         for class in [CaptureClass::Sealed, CaptureClass::RamOnly, CaptureClass::KeypointsOnly] {
-            let refusal = apply(class, Bytes::from_static(b"a person")).unwrap_err();
+            let refusal = admit(class).unwrap_err();
             assert_eq!(refusal.rule, "class-not-available");
             assert!(refusal.reason.contains(class.as_str()), "{refusal}");
         }

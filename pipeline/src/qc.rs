@@ -23,8 +23,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::examiner::Picture;
-
 pub use exposure::{BLACK_LUMA_MAX, BURNT_OUT_LUMA_MIN, Exposure};
 pub use sharpness::Sharpness;
 pub use turn::{Place, Turn};
@@ -333,11 +331,16 @@ fn word(policy: &Policy) -> &'static str {
 }
 
 /// Everything wrong with a picture by itself; what needs other frames is [`Turn`]'s to find.
-pub(crate) fn judge(picture: &Picture, limits: &Limits) -> Vec<Finding> {
+pub(crate) fn judge(
+    sharpness: &Sharpness,
+    exposure: &Exposure,
+    noise_levels: f64,
+    limits: &Limits,
+) -> Vec<Finding> {
     // What spoils other measurements comes first: a picture without light has no edges, and grain hides blur.
-    let mut findings: Vec<Finding> = exposure::judge(&picture.exposure, limits).collect();
-    findings.extend(noise::judge(picture.noise_levels, limits));
-    findings.extend(sharpness::judge(&picture.sharpness, limits));
+    let mut findings: Vec<Finding> = exposure::judge(exposure, limits).collect();
+    findings.extend(noise::judge(noise_levels, limits));
+    findings.extend(sharpness::judge(sharpness, limits));
     findings
 }
 

@@ -22,10 +22,19 @@ pub const POLICY: &str = "policy";
 
 /// Sets of checks to measure: a key, a name for people, and the limits that switch the checks. One row each.
 pub fn checks() -> Vec<(&'static str, &'static str, qc::Limits)> {
-    vec![
+    let whole = [
         (CORE, "our frame, every check off", without_checks()),
         (POLICY, "our frame, the default policy", qc::Limits::default()),
-    ]
+    ];
+    let single = qc::RULES.iter().map(|rule| (rule.id, rule.id, only(rule)));
+    whole.into_iter().chain(single).collect()
+}
+
+/// Limits with every other check off, as far as a recipe can switch it off.
+fn only(rule: &qc::Rule) -> qc::Limits {
+    let mut limits = without_checks();
+    limits.policy.remove(rule.id);
+    limits
 }
 
 fn without_checks() -> qc::Limits {
@@ -48,19 +57,54 @@ pub fn in_child(key: &str, file: &Path) -> Result<(), Unmeasured> {
             peer::serve(|| bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture")))
         }
         VERDICT => {
-            Err(Unmeasured("the examiner has no way yet to judge without making thumbnails".to_owned()))
+            let mut examiner =
+                Examiner::new(InputLimits::default()).map_err(Unmeasured::at("start the examiner"))?;
+            let limits = without_checks();
+            peer::serve(|| match examiner.judge(&jpeg, &limits).sharpness.full > 0.0 {
+                true => Ok(()),
+                false => Err(Unmeasured("the picture cannot be judged".to_owned())),
+            })
         }
         _ => {
             let known = checks().into_iter().find(|(name, ..)| *name == key);
             let (_, _, limits) = known.ok_or_else(|| Unmeasured(format!("there is no candidate {key}")))?;
             let mut examiner =
                 Examiner::new(InputLimits::default()).map_err(Unmeasured::at("start the examiner"))?;
-            peer::serve(|| match examiner.examine(&jpeg, &limits).picture {
-                Some(_) => Ok(()),
-                None => Err(Unmeasured("the picture cannot be examined".to_owned())),
-            })
+            let mut turn = qc::Turn::default();
+            for shot in 0..BEFORE {
+                examine(&mut examiner, &mut turn, (shot, &numbered(&jpeg, shot)), &limits)?;
+            }
+            peer::serve(|| examine(&mut examiner, &mut turn, (BEFORE, &jpeg), &limits))
         }
     }
+}
+
+/// Frames of the turn before the one that is measured, so that every check has what it compares with.
+const BEFORE: u32 = 8;
+
+/// All that a session does to judge a frame, and to know it when the next one comes.
+fn examine(
+    examiner: &mut Examiner,
+    turn: &mut qc::Turn,
+    (shot, jpeg): (u32, &[u8]),
+    limits: &qc::Limits,
+) -> Result<(), Unmeasured> {
+    let examined = examiner.examine(jpeg, limits);
+    if examined.picture.is_none() {
+        return Err(Unmeasured("the picture cannot be examined".to_owned()));
+    }
+    let label = shot.to_string();
+    let place = qc::Place { camera: "main", shot, label: &label, turned: true };
+    turn.judge(&place, &examined, limits);
+    turn.remember(&place, &examined);
+    Ok(())
+}
+
+/// The same picture as another file: with a number in a comment.
+fn numbered(jpeg: &[u8], number: u32) -> Vec<u8> {
+    const COMMENT: [u8; 4] = [0xff, 0xfe, 0, 6];
+    let (start, rest) = jpeg.split_at(2);
+    [start, &COMMENT, &number.to_be_bytes(), rest].concat()
 }
 
 /// A decode to RGB with handle and buffer reused, as a program has it that does nothing with the picture.

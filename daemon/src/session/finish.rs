@@ -9,9 +9,11 @@ use turnstage_cloud_sync::queue::Facts;
 use turnstage_cloud_sync::spool::{NewFile, SpoolError};
 use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::Exposed;
-use turnstage_drivers::frame::{Codec, FrameData};
+use turnstage_drivers::frame::FrameData;
 use turnstage_drivers::{CameraError, Frame};
-use turnstage_pipeline::{CaptureClass, Examined, Examiner, Expected, Subject, phash_to_hex, privacy, qc};
+use turnstage_pipeline::{
+    CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, phash_to_hex, privacy, qc,
+};
 
 use super::{FAILURES_MAX, Outcome, Session, Shot, Stage, Take, is_systematic, label};
 use crate::clock;
@@ -28,6 +30,9 @@ pub(super) struct Judged {
     camera: String,
     frame: Frame,
     bytes: Bytes,
+    sha256_captured: [u8; 32],
+    extension: &'static str,
+    content_type: &'static str,
     pub(super) examined: Examined,
     findings: Vec<qc::Finding>,
     applied: serde_json::Value,
@@ -152,13 +157,15 @@ impl Session {
         let angle = place.angle.map(|angle| format!("_{:05.1}", angle.deg())).unwrap_or_default();
         let file_name = match &picture.frame.file_name {
             Some(name) => format!("{:03}_{}", place.shot + 1, plain(name)),
-            None => format!("{:03}_{}{angle}.jpg", place.shot + 1, plain(&picture.camera)),
+            None => {
+                format!("{:03}_{}{angle}.{}", place.shot + 1, plain(&picture.camera), picture.extension)
+            }
         };
         let sha256 = Sha256::from_bytes(picture.examined.sha256);
         NewFile {
             product: "original".to_owned(),
             destinations: self.doc.recipe.destinations.clone(),
-            extension: "jpg".to_owned(),
+            extension: picture.extension.to_owned(),
             bytes: picture.bytes.clone(),
             sha256,
             facts: Facts {
@@ -176,9 +183,8 @@ impl Session {
                 actor: self.doc.actor.clone(),
                 trace_id: self.doc.trace_id.clone(),
                 file_name,
-                content_type: "image/jpeg".to_owned(),
-                // The class `durable` without a mask keeps the camera's bytes unchanged.
-                sha256_captured: sha256,
+                content_type: picture.content_type.to_owned(),
+                sha256_captured: Sha256::from_bytes(picture.sha256_captured),
             },
             meta: meta(stage, picture),
             supersedes: former.map(|former| former.sequence),
@@ -284,13 +290,7 @@ pub(super) async fn fetch_and_judge(
     let Some(frame) = set.frames.into_iter().next() else {
         return Err(CameraError::Corrupt { id, what: "a shot without a frame".to_owned() });
     };
-    let FrameData::Encoded { codec: Codec::Jpeg, bytes } = &frame.data else {
-        return Err(CameraError::Unsupported {
-            id,
-            what: "its pictures are not JPEG; set it to JPEG".to_owned(),
-        });
-    };
-    let bytes = privacy::apply(class, bytes.clone())
+    privacy::admit(class)
         .map_err(|refusal| CameraError::Unsupported { id: id.clone(), what: refusal.reason })?;
     let (Some(examiner), limits) = (camera.examiner.take(), limits.clone()) else {
         return Err(CameraError::Poisoned { id });
@@ -301,26 +301,42 @@ pub(super) async fn fetch_and_judge(
         .as_ref()
         .filter(|applied| applied.requested.size.is_some())
         .map(|applied| applied.size);
-    let work = bytes.clone();
-    let examine = move || examine(examiner, &work, &Expected { subject: subject.as_ref(), size }, &limits);
-    let (examiner, examined) =
-        tokio::task::spawn_blocking(examine).await.map_err(|_| CameraError::Poisoned { id: id.clone() })?;
+    let data = frame.data.clone();
+    let develop = move || develop(examiner, &data, &Expected { subject: subject.as_ref(), size }, &limits);
+    let (examiner, developed) =
+        tokio::task::spawn_blocking(develop).await.map_err(|_| CameraError::Poisoned { id: id.clone() })?;
     camera.examiner = Some(examiner);
     camera.fault = None;
+    let developed = developed.map_err(|why| match why {
+        Undeveloped::Corrupt(what) => CameraError::Corrupt { id: id.clone(), what },
+        Undeveloped::Unsupported(what) => CameraError::Unsupported { id: id.clone(), what },
+    })?;
+    let Developed { bytes, sha256_captured, extension, content_type, examined } = developed;
     let findings = examined.findings.clone();
     let applied = serde_json::to_value(&camera.applied).unwrap_or_default();
     let model = Some(model).filter(|_| frame.file_name.is_none());
-    Ok(Judged { camera: id, frame, bytes, examined, findings, applied, model })
+    Ok(Judged {
+        camera: id,
+        model,
+        frame,
+        bytes,
+        sha256_captured,
+        extension,
+        content_type,
+        examined,
+        findings,
+        applied,
+    })
 }
 
-fn examine(
+fn develop(
     mut examiner: Examiner,
-    bytes: &[u8],
+    data: &FrameData,
     expected: &Expected<'_>,
     limits: &qc::Limits,
-) -> (Examiner, Examined) {
-    let examined = examiner.examine_expected(bytes, expected, limits);
-    (examiner, examined)
+) -> (Examiner, Result<Developed, Undeveloped>) {
+    let developed = examiner.develop(data, expected, limits);
+    (examiner, developed)
 }
 
 /// A frame as the other frames of its session know it.

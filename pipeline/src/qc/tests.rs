@@ -4,7 +4,12 @@ use crate::cells::Cells;
 use crate::metadata::ExifSummary;
 use crate::phash;
 use crate::plane::Plane;
-use crate::{Examined, Examiner, InputLimits};
+use crate::{Examined, Examiner, InputLimits, Picture};
+
+/// What is wrong with a picture by itself.
+fn judge(picture: &Picture, limits: &Limits) -> Vec<Finding> {
+    super::judge(&picture.sharpness, &picture.exposure, picture.noise_levels, limits)
+}
 
 fn picture(sharpness_half: f64, exposure: Exposure) -> Picture {
     Picture {

@@ -122,21 +122,28 @@ impl View {
         let Some((_, first)) = self.first.as_ref().filter(|(_, first)| first.is_like(cells)) else {
             return findings;
         };
-        let before = self.before(place.shot, 1).filter(|before| before.is_like(cells));
+        let wants = |rules: &[super::Rule]| rules.iter().any(|rule| !limits.is_off(rule));
+        let table = wants(&[super::NOT_MOVED, super::TWICE]);
+        let before = self.before(place.shot, 1).filter(|before| table && before.is_like(cells));
         if let Some(changed) = before.map(|before| change(cells, before)) {
             let other = format!("frame {}", place.shot);
             findings.extend(still::not_moved(changed, picture.noise_levels, &other, limits));
             findings.extend(still::twice(changed, &self.steps, &self.doubles, limits));
         }
         let is_still = |k: usize| self.is_still(k);
-        let banding = banding::judge(cells, first, is_still, limits);
+        let flicker =
+            wants(&[super::BANDING]).then(|| banding::judge(cells, first, is_still, limits)).flatten();
         // Stripes also shift the light as a whole.
-        if banding.is_none() {
+        if flicker.is_none() && wants(&[super::LIGHT_DRIFT, super::COLOUR_DRIFT]) {
             findings.extend(drift::judge(cells, first, is_still, limits));
         }
-        findings.extend(banding);
-        findings.extend(self.subject_in(cells).and_then(|subject| framing::judge(&subject, limits)));
-        findings.extend(self.stays.judge((cells, &picture.points), first, is_still, limits));
+        findings.extend(flicker);
+        if wants(&[super::FRAMING]) {
+            findings.extend(self.subject_in(cells).and_then(|subject| framing::judge(&subject, limits)));
+        }
+        if wants(&[super::DIRT, super::DEAD_PIXELS]) {
+            findings.extend(self.stays.judge((cells, &picture.points), first, is_still, limits));
+        }
         findings
     }
 
