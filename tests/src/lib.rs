@@ -74,10 +74,9 @@ settings = {{ exposure_us = 8000.0, gain = 1.0, wb_kelvin = 5000.0 }}
 
 /// A recipe file in `folder` with so many frames; `more` is added to the text.
 pub fn write_recipe(folder: &Path, name: &str, frames: u32, more: &str) {
-    // Limits belong to a camera: so small a picture of the booth is sharp from 700 on and blurred below 110.
     let text = format!(
         "subject = \"object\"\nmotion = \"stop_and_shoot\"\nsettle_ms = 0\n{more}\n\
-         [[rows]]\nframes = {frames}\n[qc]\nsharpness_half_min = 300.0\n"
+         [[rows]]\nframes = {frames}\n"
     );
     std::fs::create_dir_all(folder).expect("a folder for recipes");
     std::fs::write(folder.join(format!("{name}.toml")), text).expect("a recipe");

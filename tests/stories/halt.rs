@@ -57,8 +57,7 @@ async fn a_stop_halts_the_turn_and_nothing_moves_until_a_person_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_a_session_without_a_table_too() {
     let bench = bench("", "");
-    let text =
-        "subject = \"room\"\nmotion = \"none\"\nrows = [{ frames = 500 }]\n[qc]\nsharpness_half_min = 0.0\n";
+    let text = "subject = \"room\"\nmotion = \"none\"\nrows = [{ frames = 500 }]\n";
     std::fs::write(bench.data.path().join("recipes/stills500.toml"), text).expect("a recipe");
     let id = bench.start("stills500").await;
     until_taken(&bench, 2).await;

@@ -1,0 +1,160 @@
+//! How well quality control tells good pictures from bad ones: a study, as a page.
+//!
+//! `quality PHOTOGRAPHS [PAGE]`: PHOTOGRAPHS is a folder with `buddha/*.jpg`; the page goes to PAGE or to the screen.
+//! Three parts: blur told from sharpness, on photographs and on rendered frames that are spoilt by formula; false
+//! alarms on good turns; and which check names each fault that the simulated booth can make. Pictures on which the
+//! limit was chosen are kept apart from those it is judged on. Everything follows from seeds, so a run can be repeated.
+
+mod page;
+mod spoil;
+mod turns;
+
+use std::path::{Path, PathBuf};
+
+use spoil::{Blur, Grey};
+use tokio::time::{Duration, Instant};
+use turnstage_drivers::camera::{self, ExposeRequest};
+use turnstage_drivers::frame::FrameData;
+use turnstage_drivers::sim::{Booth, BoothOptions};
+use turnstage_drivers::{DeviceOptions, Surroundings};
+use turnstage_pipeline::{Examiner, InputLimits, qc};
+
+const BLURS: [Blur; 9] = [
+    Blur::None,
+    Blur::Defocus(0.7),
+    Blur::Defocus(1.0),
+    Blur::Defocus(1.5),
+    Blur::Defocus(2.5),
+    Blur::Defocus(5.0),
+    Blur::Motion(7.0),
+    Blur::Motion(10.0),
+    Blur::Motion(15.0),
+];
+/// Noise that is added, in grey levels, and quality of the coder.
+const CODINGS: [(f64, i32); 4] = [(1.5, 92), (1.5, 80), (4.0, 92), (4.0, 80)];
+/// Objects on which the limit was chosen; the other two were not looked at.
+const CHOSEN_ON: [&str; 4] = ["vase", "car", "chrome", "toy"];
+/// Views of each object, and sizes.
+const VIEWS: u32 = 8;
+const SIZES: [(i64, i64); 2] = [(1152, 864), (2000, 1500)];
+
+/// One judged picture.
+struct Judged {
+    source: &'static str,
+    /// The limit was chosen on pictures like this.
+    chosen_on: bool,
+    name: String,
+    blur: Blur,
+    noise: f64,
+    quality: i32,
+    blur_px: f64,
+    /// Laplacian variance at full and at half size, for comparison.
+    lapvar: [f64; 2],
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let photographs = PathBuf::from(args.next().ok_or("say where the photographs are")?);
+    let page = args.next();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+
+    let mut sources = read_photographs(&photographs.join("buddha"))?;
+    eprintln!("{} photographs; rendering", sources.len());
+    sources.extend(runtime.block_on(render())?);
+    let judged = judge(&sources)?;
+    let (frames, false_alarms) = runtime.block_on(turns::good(100));
+    let named = runtime.block_on(turns::faults());
+    let text = page::write(&judged, (frames, &false_alarms), &named);
+    match page {
+        Some(path) => std::fs::write(path, text)?,
+        None => println!("{text}"),
+    }
+    Ok(())
+}
+
+/// A sharp picture to spoil.
+struct Source {
+    kind: &'static str,
+    chosen_on: bool,
+    name: String,
+    /// Noise and coding of photographs are their own, to which the study's come.
+    jpeg: Vec<u8>,
+}
+
+fn read_photographs(folder: &Path) -> Result<Vec<Source>, Box<dyn std::error::Error>> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    paths.sort();
+    let mut sources = Vec::new();
+    for (k, path) in paths.iter().enumerate() {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        sources.push(Source { kind: "photographs", chosen_on: k % 2 == 0, name, jpeg: std::fs::read(path)? });
+    }
+    Ok(sources)
+}
+
+async fn render() -> Result<Vec<Source>, Box<dyn std::error::Error>> {
+    let mut sources = Vec::new();
+    for object in turns::OBJECTS {
+        for size in SIZES {
+            for view in 0..VIEWS {
+                let jpeg = picture(object, size, 360.0 * f64::from(view) / f64::from(VIEWS) + 7.0).await?;
+                let name = format!("{object} {} {view}", size.0);
+                sources.push(Source { kind: "rendered", chosen_on: CHOSEN_ON.contains(&object), name, jpeg });
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// A picture of the booth without noise and with hardly any loss.
+async fn picture(
+    object: &str,
+    size: (i64, i64),
+    azimuth_deg: f64,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let booth: BoothOptions = toml::from_str(&format!("object = \"{object}\"\nseed = 5\n"))?;
+    let around = Surroundings { booth: Some(Booth::new(booth)?) };
+    let mut options = DeviceOptions::new("sim");
+    options.keys.insert("size".to_owned(), toml::Value::from(vec![size.0, size.1]));
+    for (key, value) in [("noise", 0.0), ("azimuth_deg", azimuth_deg)] {
+        options.keys.insert(key.to_owned(), toml::Value::Float(value));
+    }
+    options.keys.insert("quality".to_owned(), toml::Value::Integer(98));
+    let mut camera = camera::open("study", &options, &around)?;
+    let now = Instant::now();
+    let exposed =
+        camera.expose(&ExposeRequest { not_before: now, deadline: now + Duration::from_secs(600) }).await?;
+    let set = camera.fetch(exposed).await?;
+    match set.frames.into_iter().next().map(|frame| frame.data) {
+        Some(FrameData::Encoded { bytes, .. }) => Ok(bytes.to_vec()),
+        _ => Err("the simulated camera gave no JPEG".into()),
+    }
+}
+
+fn judge(sources: &[Source]) -> Result<Vec<Judged>, Box<dyn std::error::Error>> {
+    let mut examiner = Examiner::new(InputLimits::default())?;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut judged = Vec::new();
+    for (k, source) in sources.iter().enumerate() {
+        let grey = Grey::read(&source.jpeg)?;
+        for blur in BLURS {
+            for (noise, quality) in CODINGS {
+                let jpeg = grey.spoilt(blur, noise, quality, &mut random)?;
+                let sharpness = examiner.judge(&jpeg, &qc::Limits::default()).sharpness;
+                judged.push(Judged {
+                    source: source.kind,
+                    chosen_on: source.chosen_on,
+                    name: source.name.clone(),
+                    blur,
+                    noise,
+                    quality,
+                    blur_px: sharpness.blur_px.ok_or("blur was not measured")?,
+                    lapvar: [sharpness.full, sharpness.half],
+                });
+            }
+        }
+        eprintln!("judged {} of {}: {}", k + 1, sources.len(), source.name);
+    }
+    Ok(judged)
+}
