@@ -17,6 +17,7 @@ mod lying_storage;
 mod network;
 mod no_network;
 mod offline;
+mod opencv;
 mod power_cut;
 mod service;
 mod sign_in_of_the_station;
