@@ -18,6 +18,8 @@ const DETAILED: f64 = 0.1;
 const TILES_MIN: usize = 4;
 /// A second difference along one line has 6 times the variance of white noise, the Laplacian 20 times.
 const LINE_TO_LAPLACIAN: f64 = 0.3;
+/// A direction with less than this part of the detail of the one with most is not looked at.
+const DIRECTION_PART_MIN: f64 = 0.06;
 /// Blur that is given for everything beyond what two sizes can tell.
 pub const BLUR_PX_MAX: f64 = 10.0;
 
@@ -119,12 +121,16 @@ impl Tiles {
             let sum: f64 = most.iter().map(|tile| tile.smaller[plane].directions[direction]).sum();
             sum - noise / 4f64.powi(plane as i32 + 1)
         };
-        let widths = [0, 1, 2, 3].map(|direction| {
+        // Along the lines of print there is hardly any detail, so nothing can be said about blur that way.
+        let coarse = [0, 1, 2, 3].map(|direction| of(2, direction));
+        let most_coarse = coarse.iter().copied().fold(0.0, f64::max);
+        let told = (0..4).filter(|&direction| coarse[direction] >= DIRECTION_PART_MIN * most_coarse);
+        let widths = told.map(|direction| {
             let [half, quarter, eighth] = [0, 1, 2].map(|plane| of(plane, direction));
             width_px(half, quarter, 2.0).max(width_px(half, eighth, 4.0))
         });
         let (least_px, widest_px) =
-            widths.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &w| (low.min(w), high.max(w)));
+            widths.fold((f64::INFINITY, 0.0f64), |(low, high), width| (low.min(width), high.max(width)));
         Some(Blur { widest_px, least_px })
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use turbojpeg::{Decompressor, Image, PixelFormat, Subsamp, YuvImage};
+use turnstage_drivers::Angle;
 use turnstage_pipeline::{Examiner, InputLimits, qc};
 
 use super::peer;
@@ -94,9 +95,10 @@ fn examine(
         return Err(Unmeasured("the picture cannot be examined".to_owned()));
     }
     let label = shot.to_string();
-    let place = qc::Place { camera: "main", shot, label: &label, turned: true };
+    let angle = Some(Angle::new(10.0 * f64::from(shot)));
+    let place = qc::Place { camera: "main", shot, label: &label, angle };
     turn.judge(&place, &examined, limits);
-    turn.remember(&place, &examined);
+    turn.remember(&place, &examined, limits);
     Ok(())
 }
 

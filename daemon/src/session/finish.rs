@@ -232,7 +232,11 @@ impl Session {
             // Others are not measured by a frame that is not good itself.
             match is_flagged(&picture) {
                 true => self.seen.recall(&label, picture.examined.sha256, None),
-                false => self.seen.remember(&known_as(place, &picture.camera, &label), &picture.examined),
+                false => self.seen.remember(
+                    &known_as(place, &picture.camera, &label),
+                    &picture.examined,
+                    &self.doc.recipe.qc,
+                ),
             }
             keep_thumbnails(thumbnails, record, &picture.examined).await;
             if self.takes.contains_key(&slot) {
@@ -341,7 +345,7 @@ fn develop(
 
 /// A frame as the other frames of its session know it.
 fn known_as<'a>(place: Place, camera: &'a str, label: &'a str) -> qc::Place<'a> {
-    qc::Place { camera, shot: place.shot, label, turned: place.angle.is_some() }
+    qc::Place { camera, shot: place.shot, label, angle: place.angle }
 }
 
 /// Versioned metadata of a frame, as the record carries it.

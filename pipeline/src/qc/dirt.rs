@@ -2,21 +2,25 @@
 //!
 //! A spot of dust takes light away in the same cells of every frame. On the backdrop it shows against the first frame;
 //! on the object it shows as cells that stay darker than those around them while these change from frame to frame.
-//! A dead pixel is a single point that stands out at one place again and again.
+//! Both must last for a quarter of a turn. A dead pixel is a single point that stands out at one place again and again.
 
 use std::collections::BTreeMap;
+
+use turnstage_drivers::Angle;
 
 use super::{DEAD_PIXELS, DIRT, Finding, Limits};
 use crate::cells::Cells;
 
-/// Frames of different angles before something can be said to stay.
+/// A spot has to stay while the table turns so far: a shadow or a mirrored lamp wanders with the object.
+const TURN_DEG_MIN: f64 = 90.0;
+/// A cell may miss so many frames in a row and still be the same spot.
+const MISSES_MAX: u8 = 1;
+/// Frames before a point can be called dead.
 const FRAMES_MIN: u32 = 6;
 /// Distance in cells at which the surroundings of a cell are looked at.
 const RING: usize = 4;
-/// The surroundings must vary by so many grey levels (standard deviation) to have turned.
+/// The surroundings of a cell that turned must vary by so many grey levels (standard deviation).
 const TURNED_LEVELS_MIN: f64 = 8.0;
-/// Part of the frames in which the cell must be darker.
-const FRAMES_PART: f64 = 0.9;
 /// Places of dead pixels that are remembered.
 const PLACES_MAX: usize = 4096;
 
@@ -24,14 +28,18 @@ const PLACES_MAX: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stays {
     frames: u32,
+    /// Angle of the last frame, and how far the table turned in all.
+    angle: Option<Angle>,
+    turned_deg: f64,
     cells: Vec<Cell>,
     points: BTreeMap<(u32, u32), u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
-    dark: u32,
-    dip: f64,
+    /// How far the table had turned when the cell became dark.
+    dark_since_deg: Option<f64>,
+    misses: u8,
     around: f64,
     around_squares: f64,
 }
@@ -57,16 +65,32 @@ fn dip(cells: &Cells, k: usize) -> Option<(f64, f64)> {
 }
 
 impl Stays {
-    /// Takes an accepted frame into account.
-    pub fn add(&mut self, cells: &Cells, points: &[(u32, u32)]) {
+    /// Takes an accepted frame into account. `first` is the first accepted one, `still` says which cells did not turn,
+    /// `part` is the least part of the light that a spot takes.
+    pub fn add(
+        &mut self,
+        (cells, points): (&Cells, &[(u32, u32)]),
+        angle: Angle,
+        first: &Cells,
+        still: impl Fn(usize) -> bool,
+        part: f64,
+    ) {
         self.frames += 1;
+        self.turned_deg += self.angle.replace(angle).map_or(0.0, |before| before.distance(angle));
         self.cells.resize(cells.luma().len(), Cell::default());
-        for (k, cell) in self.cells.iter_mut().enumerate() {
-            if let Some((dip, around)) = dip(cells, k) {
-                cell.dark += u32::from(dip > 0.0);
-                cell.dip += dip;
-                cell.around += around;
-                cell.around_squares += around * around;
+        for k in 0..self.cells.len() {
+            let Some((_, around)) = dip(cells, k) else { continue };
+            self.cells[k].around += around;
+            self.cells[k].around_squares += around * around;
+            let is_dark = self.is_dark(cells, first, k, still(k), part);
+            let (turned_deg, cell) = (self.turned_deg, &mut self.cells[k]);
+            if is_dark {
+                cell.dark_since_deg.get_or_insert(turned_deg);
+                cell.misses = 0;
+            } else if cell.misses < MISSES_MAX {
+                cell.misses += 1;
+            } else {
+                cell.dark_since_deg = None;
             }
         }
         for &point in points {
@@ -76,8 +100,7 @@ impl Stays {
         }
     }
 
-    /// Findings about a frame with the frames before it; `first` is the first accepted one, `still` says which cells
-    /// did not turn.
+    /// Findings about a frame with the frames before it.
     pub fn judge(
         &self,
         (cells, points): (&Cells, &[(u32, u32)]),
@@ -85,30 +108,27 @@ impl Stays {
         still: impl Fn(usize) -> bool,
         limits: &Limits,
     ) -> impl Iterator<Item = Finding> {
-        dirt(self.spots(cells, first, still, limits.dirt_part_max), limits)
-            .into_iter()
-            .chain(dead_pixels(self.dead(points), limits))
-    }
-
-    /// Spots: groups of cells that are darker than they should be.
-    fn spots(&self, cells: &Cells, first: &Cells, still: impl Fn(usize) -> bool, part: f64) -> usize {
-        let is_spot = |k: usize| {
-            let Some((now, _)) = dip(cells, k) else { return false };
-            if still(k) {
-                return now > part && dip(first, k).is_some_and(|(then, _)| now - then > part);
-            }
-            now > 0.0 && self.stays_dark(k, part)
+        let part = limits.dirt_part_max;
+        let stays = |k: usize| {
+            let long = |cell: &Cell| {
+                cell.dark_since_deg.is_some_and(|since| self.turned_deg - since >= TURN_DEG_MIN)
+            };
+            self.cells.get(k).is_some_and(long) && self.is_dark(cells, first, k, still(k), part)
         };
-        let dark: Vec<bool> = (0..cells.luma().len()).map(is_spot).collect();
-        groups(&dark, cells.size().0)
+        let spots: Vec<bool> = (0..cells.luma().len()).map(stays).collect();
+        dirt(groups(&spots, cells.size().0), limits).into_iter().chain(dead_pixels(self.dead(points), limits))
     }
 
-    /// A cell that was darker than its surroundings in nearly every frame, while these changed.
-    fn stays_dark(&self, k: usize, part: f64) -> bool {
-        let (Some(cell), true) = (self.cells.get(k), self.frames >= FRAMES_MIN) else { return false };
-        let n = f64::from(self.frames);
+    /// A cell that takes light away: on the backdrop against the first frame, on what turns against surroundings that
+    /// change from frame to frame.
+    fn is_dark(&self, cells: &Cells, first: &Cells, k: usize, still: bool, part: f64) -> bool {
+        let Some((now, _)) = dip(cells, k) else { return false };
+        if still {
+            return now > part && dip(first, k).is_some_and(|(then, _)| now - then > part);
+        }
+        let (n, cell) = (f64::from(self.frames.max(1)), &self.cells[k]);
         let varies = (cell.around_squares / n - (cell.around / n).powi(2)).max(0.0).sqrt();
-        varies >= TURNED_LEVELS_MIN && cell.dip / n > part && f64::from(cell.dark) >= FRAMES_PART * n
+        now > part && varies >= TURNED_LEVELS_MIN
     }
 
     /// Points of this frame that stood out at the same place in nearly every frame.

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use turnstage_drivers::Angle;
+
 use super::dirt::Stays;
 use super::duplicate::Seen;
 use super::still::{Change, change};
@@ -32,9 +34,9 @@ pub struct Place<'a> {
     pub shot: u32,
     /// How a person would call the frame ("frame 12 of main"); names it in sentences about others.
     pub label: &'a str,
-    /// The table turned to here by one step of the plan from the shot before. Without, as in stills, frames are not
-    /// compared with each other, except for exact duplicates.
-    pub turned: bool,
+    /// Where the table stands. Without one, as in stills, frames are not compared with each other, except for exact
+    /// duplicates.
+    pub angle: Option<Angle>,
 }
 
 /// What is known of the frames of one session.
@@ -84,7 +86,7 @@ impl Turn {
             return findings;
         };
         // A copy of another frame says nothing about table or light.
-        if findings.iter().any(|finding| finding.rule == super::DUPLICATE.id) || !place.turned {
+        if findings.iter().any(|finding| finding.rule == super::DUPLICATE.id) || place.angle.is_none() {
             return findings;
         }
         findings.extend(view.judge(place, picture, limits));
@@ -102,10 +104,11 @@ impl Turn {
     }
 
     /// Remembers an accepted frame; what was remembered of the same place before is replaced.
-    pub fn remember(&mut self, place: &Place<'_>, examined: &Examined) {
+    pub fn remember(&mut self, place: &Place<'_>, examined: &Examined, limits: &Limits) {
         self.seen.remember(place.label, examined);
-        if let (Some(picture), true) = (&examined.picture, place.turned) {
-            self.views.entry(place.camera.to_owned()).or_default().add(place.shot, picture);
+        if let (Some(picture), Some(angle)) = (&examined.picture, place.angle) {
+            let view = self.views.entry(place.camera.to_owned()).or_default();
+            view.add(place.shot, angle, picture, limits);
         }
     }
 
@@ -123,13 +126,6 @@ impl View {
             return findings;
         };
         let wants = |rules: &[super::Rule]| rules.iter().any(|rule| !limits.is_off(rule));
-        let table = wants(&[super::NOT_MOVED, super::TWICE]);
-        let before = self.before(place.shot, 1).filter(|before| table && before.is_like(cells));
-        if let Some(changed) = before.map(|before| change(cells, before)) {
-            let other = format!("frame {}", place.shot);
-            findings.extend(still::not_moved(changed, picture.noise_levels, &other, limits));
-            findings.extend(still::twice(changed, &self.steps, &self.doubles, limits));
-        }
         let is_still = |k: usize| self.is_still(k);
         let flicker =
             wants(&[super::BANDING]).then(|| banding::judge(cells, first, is_still, limits)).flatten();
@@ -138,6 +134,14 @@ impl View {
             findings.extend(drift::judge(cells, first, is_still, limits));
         }
         findings.extend(flicker);
+        // Under another light everything has changed, and the table has no part in it.
+        let table = findings.is_empty() && wants(&[super::NOT_MOVED, super::TWICE]);
+        let before = self.before(place.shot, 1).filter(|before| table && before.is_like(cells));
+        if let Some(changed) = before.map(|before| change(cells, before)) {
+            let other = format!("frame {}", place.shot);
+            findings.extend(still::not_moved(changed, picture.noise_levels, &other, limits));
+            findings.extend(still::twice(changed, &self.steps, &self.doubles, limits));
+        }
         if wants(&[super::FRAMING]) {
             findings.extend(self.subject_in(cells).and_then(|subject| framing::judge(&subject, limits)));
         }
@@ -177,7 +181,7 @@ impl View {
         )
     }
 
-    fn add(&mut self, shot: u32, picture: &Picture) {
+    fn add(&mut self, shot: u32, angle: Angle, picture: &Picture, limits: &Limits) {
         let cells = &picture.cells;
         if self.first.as_ref().is_none_or(|(known, first)| *known == shot || !first.is_like(cells)) {
             self.first = Some((shot, cells.clone()));
@@ -191,7 +195,11 @@ impl View {
                 self.doubles.push(change(cells, two).mean);
             }
         }
-        self.stays.add(cells, &picture.points);
+        if let Some((_, first)) = self.first.as_ref().filter(|_| !limits.is_off(&super::DIRT)) {
+            let turned = &self.turned;
+            let still = |k: usize| turned.get(k).is_none_or(|&times| times == 0);
+            self.stays.add((cells, &picture.points), angle, first, still, limits.dirt_part_max);
+        }
         self.kept.insert(shot, cells.clone());
         if self.kept.len() > KEPT_MAX {
             self.kept.pop_first();

@@ -30,7 +30,7 @@ const BLURS: [Blur; 9] = [
     Blur::Motion(10.0),
     Blur::Motion(15.0),
 ];
-/// Noise that is added, in grey levels, and quality of the coder.
+/// Noise that is added to each colour, in grey levels, and quality of the coder.
 const CODINGS: [(f64, i32); 4] = [(1.5, 92), (1.5, 80), (4.0, 92), (4.0, 80)];
 /// Objects on which the limit was chosen; the other two were not looked at.
 const CHOSEN_ON: [&str; 4] = ["vase", "car", "chrome", "toy"];
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let judged = judge(&sources)?;
     let (frames, false_alarms) = runtime.block_on(turns::good(100));
     let named = runtime.block_on(turns::faults());
-    let text = page::write(&judged, (frames, &false_alarms), &named);
+    let text = page::write(&judged, (frames, &false_alarms), &named)?;
     match page {
         Some(path) => std::fs::write(path, text)?,
         None => println!("{text}"),

@@ -8,18 +8,24 @@ use crate::Judged;
 use crate::spoil::Blur;
 use crate::turns::{Named, OBJECTS};
 
+/// Whether a picture is one of a set.
+type Belongs = dyn Fn(&&Judged) -> bool;
+
 /// Everything as Markdown.
-pub(crate) fn write(judged: &[Judged], (frames, false_alarms): (u32, &[String]), named: &[Named]) -> String {
+pub(crate) fn write(
+    judged: &[Judged],
+    (frames, false_alarms): (u32, &[String]),
+    named: &[Named],
+) -> Result<String, std::fmt::Error> {
     let limit = Limits::default().blur_px_max;
     let mut page = String::new();
-    // Writing to a string cannot fail.
-    let _ = page.write_str(include_str!("head.md"));
-    let _ = writeln!(page, "\n## Blur\n\nThe default limit is {limit} px (`blur_px_max`).\n");
-    blur_table(&mut page, judged, limit);
-    by_kind(&mut page, judged, limit);
-    good(&mut page, judged, limit, frames, false_alarms);
-    confusion(&mut page, named);
-    page
+    page.write_str(include_str!("head.md"))?;
+    writeln!(page, "\n## Blur\n\nThe default limit is {limit} px (`blur_px_max`).\n")?;
+    blur_table(&mut page, judged, limit)?;
+    by_kind(&mut page, judged, limit)?;
+    good(&mut page, judged, limit, frames, false_alarms)?;
+    confusion(&mut page, named)?;
+    Ok(page)
 }
 
 fn is_good(picture: &&Judged) -> bool {
@@ -40,13 +46,13 @@ fn auc(good: &[f64], bad: &[f64]) -> f64 {
     pairs / (good.len() * bad.len()) as f64
 }
 
-fn blur_table(page: &mut String, judged: &[Judged], limit: f64) {
-    let _ = writeln!(
+fn blur_table(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Result {
+    writeln!(
         page,
         "| pictures | sharp | blurred | AUC, blur in px | AUC, Laplacian variance at half size | at full size | blurred ones found | sharp ones flagged |\n\
          |---|---|---|---|---|---|---|---|"
-    );
-    let sets: [(&str, &dyn Fn(&&Judged) -> bool); 5] = [
+    )?;
+    let sets: [(&str, &Belongs); 5] = [
         ("photographs, limit chosen on", &|p| p.source == "photographs" && p.chosen_on),
         ("photographs, judged on only", &|p| p.source == "photographs" && !p.chosen_on),
         ("rendered, limit chosen on", &|p| p.source == "rendered" && p.chosen_on),
@@ -62,7 +68,7 @@ fn blur_table(page: &mut String, judged: &[Judged], limit: f64) {
         };
         let found = bad.iter().filter(|picture| picture.blur_px > limit).count();
         let flagged = good.iter().filter(|picture| picture.blur_px > limit).count();
-        let _ = writeln!(
+        writeln!(
             page,
             "| {name} | {} | {} | {:.4} | {:.4} | {:.4} | {found} ({:.1} %) | {flagged} |",
             good.len(),
@@ -71,25 +77,25 @@ fn blur_table(page: &mut String, judged: &[Judged], limit: f64) {
             area(&|picture| -picture.lapvar[1]),
             area(&|picture| -picture.lapvar[0]),
             100.0 * found as f64 / bad.len().max(1) as f64
-        );
+        )?;
     }
     let mut flagged: Vec<&str> =
         judged.iter().filter(is_good).filter(|p| p.blur_px > limit).map(|p| p.name.as_str()).collect();
     flagged.dedup();
-    let _ = writeln!(page, "\nSharp ones that were flagged: {}.", listed(&flagged));
+    writeln!(page, "\nSharp ones that were flagged: {}.", listed(&flagged))
 }
 
-fn by_kind(page: &mut String, judged: &[Judged], limit: f64) {
-    let _ = writeln!(
+fn by_kind(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Result {
+    writeln!(
         page,
         "\n| spoilt by | pictures | blur in px: 2nd percentile, median, 98th | flagged |\n|---|---|---|---|"
-    );
+    )?;
     for blur in crate::BLURS {
         let mut widths: Vec<f64> = judged.iter().filter(|p| p.blur == blur).map(|p| p.blur_px).collect();
         widths.sort_by(f64::total_cmp);
         let at = |part: f64| widths[((widths.len() - 1) as f64 * part).round() as usize];
         let flagged = widths.iter().filter(|&&width| width > limit).count();
-        let _ = writeln!(
+        writeln!(
             page,
             "| {} | {} | {:.2}, {:.2}, {:.2} | {:.1} % |",
             blur.name(),
@@ -98,7 +104,7 @@ fn by_kind(page: &mut String, judged: &[Judged], limit: f64) {
             at(0.5),
             at(0.98),
             100.0 * flagged as f64 / widths.len() as f64
-        );
+        )?;
     }
     let missed = judged.iter().filter(is_bad).filter(|p| p.blur_px <= limit);
     let missed: Vec<String> = missed
@@ -114,10 +120,16 @@ fn by_kind(page: &mut String, judged: &[Judged], limit: f64) {
         })
         .collect();
     let missed: Vec<&str> = missed.iter().map(String::as_str).take(40).collect();
-    let _ = writeln!(page, "\nBlurred ones that were missed (at most 40 are named): {}.", listed(&missed));
+    writeln!(page, "\nBlurred ones that were missed (at most 40 are named): {}.", listed(&missed))
 }
 
-fn good(page: &mut String, judged: &[Judged], limit: f64, frames: u32, false_alarms: &[String]) {
+fn good(
+    page: &mut String,
+    judged: &[Judged],
+    limit: f64,
+    frames: u32,
+    false_alarms: &[String],
+) -> std::fmt::Result {
     let mut real: Vec<&str> =
         judged.iter().filter(|p| p.source == "photographs").map(|p| p.name.as_str()).collect();
     real.dedup();
@@ -125,7 +137,7 @@ fn good(page: &mut String, judged: &[Judged], limit: f64, frames: u32, false_ala
         judged.iter().filter(|p| p.source == "photographs" && p.blur == Blur::None && p.blur_px > limit);
     let mut soft: Vec<&str> = soft.map(|p| p.name.as_str()).collect();
     soft.dedup();
-    let _ = writeln!(
+    writeln!(
         page,
         "\n## False alarms\n\n{frames} frames of good turns of {} objects ({}), every check on: {} with a finding{}{}\n\n\
          Of {} photographs as taken, {} above the limit: {}.",
@@ -137,15 +149,15 @@ fn good(page: &mut String, judged: &[Judged], limit: f64, frames: u32, false_ala
         real.len(),
         soft.len(),
         listed(&soft)
-    );
+    )
 }
 
-fn confusion(page: &mut String, named: &[Named]) {
-    let _ = writeln!(
+fn confusion(page: &mut String, named: &[Named]) -> std::fmt::Result {
+    writeln!(
         page,
         "\n## Which check names which fault\n\nOnce for each of {} objects.\n\n| fault | should be named by | named first by | followed by |\n|---|---|---|---|",
         OBJECTS.len()
-    );
+    )?;
     let counts = |counts: &std::collections::BTreeMap<String, u32>| {
         let each: Vec<String> = counts.iter().map(|(rule, times)| format!("`{rule}` {times}")).collect();
         each.join(", ")
@@ -155,16 +167,16 @@ fn confusion(page: &mut String, named: &[Named]) {
         let (good, of) = fault.right();
         right += good;
         all += of;
-        let _ = writeln!(
+        writeln!(
             page,
             "| {} | `{}` | {} | {} |",
             fault.fault,
             fault.rule,
             counts(&fault.first),
             counts(&fault.followers)
-        );
+        )?;
     }
-    let _ = writeln!(page, "\n{right} of {all} were named first by the right check.");
+    writeln!(page, "\n{right} of {all} were named first by the right check.")
 }
 
 fn listed(names: &[&str]) -> String {

