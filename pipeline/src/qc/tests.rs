@@ -231,3 +231,43 @@ fn a_frame_that_looks_like_another_is_mentioned_and_the_nearest_is_named() {
     let bottle = Limits { symmetric: true, ..limits };
     assert_eq!(seen.check("4", &frame(4, 0), &bottle), [], "a bottle looks the same from all sides");
 }
+
+/// A grey picture of 60 x 40 cells with a bright square of so many cells in its middle.
+fn with_square(side: usize) -> Examined {
+    let inside = |at: usize, of: usize| (of / 2 - side / 2..of / 2 - side / 2 + side).contains(&at);
+    let luma: Vec<u8> =
+        (0..60 * 40).map(|k| if inside(k % 60, 60) && inside(k / 60, 40) { 180 } else { 90 }).collect();
+    let grey = [128; 30 * 20];
+    let planes = [Plane::tight(&luma, 60, 40), Plane::tight(&grey, 30, 20), Plane::tight(&grey, 30, 20)];
+    let mut examined = frame(side as u8, side as u64 * 0x0F0F_0F0F);
+    examined.picture = examined.picture.map(|picture| Picture { cells: Cells::new(planes), ..picture });
+    examined
+}
+
+#[test]
+fn with_a_clean_plate_the_object_is_found_from_the_first_frame_on() {
+    let place = Place { camera: "main", shot: 0, label: "frame 1", turned: true };
+    let mut turn = Turn::default();
+    let small = with_square(6);
+    assert_eq!(turn.judge(&place, &small, &Limits::default()), [], "nothing is known of the first frame");
+
+    turn.clean_plate("main", with_square(0).picture.unwrap().cells);
+    let findings = turn.judge(&place, &small, &Limits::default());
+    assert_eq!((findings.len(), findings[0].rule.as_str()), (1, "qc.framing"), "{findings:?}");
+    assert!(findings[0].message.contains("small in the picture"), "{findings:?}");
+    assert_eq!(turn.judge(&place, &with_square(20), &Limits::default()), []);
+
+    assert_eq!(turn.subject("main"), None, "of no frame yet");
+    turn.remember(&place, &small);
+    assert_eq!(turn.subject("main").unwrap().part(), 36.0 / 2400.0, "that of the frame accepted last");
+}
+
+#[test]
+fn a_plate_of_another_size_is_as_good_as_none() {
+    let place = Place { camera: "main", shot: 0, label: "frame 1", turned: true };
+    let mut turn = Turn::default();
+    turn.clean_plate("main", picture(500.0, good_light()).cells);
+    assert_eq!(turn.judge(&place, &with_square(6), &Limits::default()), []);
+    turn.remember(&place, &with_square(6));
+    assert_eq!(turn.subject("main"), None);
+}
