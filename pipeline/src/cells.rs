@@ -242,9 +242,9 @@ mod tests {
     proptest! {
         #[test]
         fn foreign_text_never_panics(text in ".*", width in 0usize..400, luma in "[A-Za-z0-9+/=]{0,40}") {
-            let _ = serde_json::from_str::<Cells>(&text);
+            drop(serde_json::from_str::<Cells>(&text));
             let value = serde_json::json!({ "width": width, "height": 3, "luma": luma, "blue": luma, "red": luma });
-            let _ = serde_json::from_value::<Cells>(value);
+            drop(serde_json::from_value::<Cells>(value));
         }
     }
 }

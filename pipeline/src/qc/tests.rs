@@ -271,3 +271,40 @@ fn a_plate_of_another_size_is_as_good_as_none() {
     turn.remember(&place, &with_square(6));
     assert_eq!(turn.subject("main"), None);
 }
+
+/// The cells of each row of the table in `docs/quality.md` that begins with a rule.
+fn documented() -> BTreeMap<String, Vec<String>> {
+    let page = include_str!("../../../docs/quality.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `qc."));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.map(cells).map(|row: Vec<String>| (row[0].trim_matches('`').to_owned(), row)).collect()
+}
+
+#[test]
+fn every_rule_is_documented_with_its_default_policy() {
+    let documented = documented();
+    let known: BTreeMap<String, &str> = RULES.map(|rule| (rule.id.to_owned(), word(&rule.policy))).into();
+    let told = documented.iter().map(|(id, row)| (id.clone(), row[4].as_str())).collect();
+    assert_eq!(known, told, "docs/quality.md says otherwise");
+    assert!(documented.values().all(|row| row.len() == 6 && row.iter().all(|cell| !cell.is_empty())));
+}
+
+#[test]
+fn every_default_in_the_document_is_the_one_in_force_and_none_is_missing() {
+    let defaults = toml::Table::try_from(Limits::default()).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    for (id, row) in documented() {
+        for code in row[3].split('`').skip(1).step_by(2).filter(|code| code.contains(" = ")) {
+            let (key, value) = code.split_once(" = ").unwrap();
+            told.insert(key.to_owned());
+            if key == "symmetric" {
+                continue;
+            }
+            let known = &defaults[key];
+            let known = known.as_float().or(known.as_integer().map(|n| n as f64)).unwrap();
+            assert_eq!(known, value.parse::<f64>().unwrap(), "{id}: {key}");
+        }
+    }
+    let missing: Vec<_> = defaults.keys().filter(|key| *key != "policy" && !told.contains(*key)).collect();
+    assert_eq!(missing, [""; 0], "limits that no rule of docs/quality.md has");
+}
