@@ -146,6 +146,9 @@ const BOOTH: For = For::Roles(&[Role::Operator, Role::Technician, Role::Admin]);
 /// Those who decide what is sent.
 const QUEUE: For = For::Roles(&[Role::Reviewer, Role::Technician, Role::Admin]);
 
+/// Those who look after the station.
+const CARE: For = For::Roles(&[Role::Technician, Role::Admin]);
+
 /// One endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint {
@@ -202,6 +205,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/commands/move-item", BOOTH),
     post("/api/v1/commands/open", ALL),
     post("/api/v1/commands/requeue", QUEUE),
+    get("/api/v1/calibrations", CARE),
+    post("/api/v1/calibrations", CARE),
+    post("/api/v1/calibrations/turn", CARE),
+    post("/api/v1/calibrations/plate", CARE),
+    post("/api/v1/calibrations/forget", CARE),
 ];
 
 /// The line of an endpoint.

@@ -5,6 +5,7 @@
 //! id and the three sentences of the panel: what happened, why it matters, what to do. The command line speaks to a
 //! running station through this same interface, and to a station of its own through the same router without a socket.
 
+mod calibrations;
 mod commands;
 mod events;
 mod health;
@@ -117,6 +118,10 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(commands::move_item))
         .routes(routes!(commands::open))
         .routes(routes!(commands::requeue))
+        .routes(routes!(calibrations::list, calibrations::calibrate))
+        .routes(routes!(calibrations::turn))
+        .routes(routes!(calibrations::plate))
+        .routes(routes!(calibrations::forget))
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(health::healthz))

@@ -3,6 +3,7 @@
 //! Commands speak to the station that runs on the data folder, and run one in their own process where none does: the
 //! same interface either way ([`line`]). Every command takes `--config` and `--data-dir`.
 
+mod calibrate;
 mod check;
 mod desk;
 mod inspect;
@@ -73,6 +74,11 @@ enum Verb {
     Accounts {
         #[command(subcommand)]
         what: people::What,
+    },
+    /// Sets limits and clean plates for the cameras of this station: qc, plate, list, forget. See docs/quality.md.
+    Calibrate {
+        #[command(subcommand)]
+        what: calibrate::What,
     },
     /// Checks configuration, devices, disk and destinations, and says what to do about each.
     Check {
@@ -289,6 +295,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Status { json } => service::status(&place, json).await,
         Verb::Stop => service::stop(&place).await,
         Verb::Accounts { what } => people::perform(&place, what),
+        Verb::Calibrate { what } => calibrate::perform(&place, what).await,
         Verb::Check { json } => check::check(&place, json).await,
         Verb::Devices { json } => check::devices(json),
         Verb::Import(options) => shoot::import(&place, options).await,

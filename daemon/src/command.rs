@@ -105,6 +105,29 @@ pub enum Act {
         /// Only this session's, or all.
         session: Option<String>,
     },
+    /// Begin a turn that is good on purpose, to calibrate by: what calibration sets limits for is measured and stops
+    /// nothing.
+    Measure {
+        /// Name of the recipe; the configured one if absent.
+        recipe: Option<String>,
+    },
+    /// Set the limits of each camera with the session's recipe from what its frames measured.
+    Calibrate {
+        /// A good turn.
+        session: String,
+    },
+    /// Take a clean plate of each camera: nothing is on the table.
+    Plate {
+        /// Name of the recipe; the configured one if absent.
+        recipe: Option<String>,
+    },
+    /// Forget limits and clean plate of a camera with a recipe.
+    ForgetCalibration {
+        /// Name of the recipe.
+        recipe: String,
+        /// Name of the camera in the rig.
+        camera: String,
+    },
     /// Are you alive? Answered by the task itself; never logged.
     Ping,
 }
@@ -123,8 +146,24 @@ impl Act {
             Self::MoveItem { .. } => "move-item",
             Self::Open { .. } => "open",
             Self::Requeue { .. } => "requeue",
+            Self::Measure { .. } => "measure",
+            Self::Calibrate { .. } => "calibrate",
+            Self::Plate { .. } => "plate",
+            Self::ForgetCalibration { .. } => "forget-calibration",
             Self::Ping => "ping",
         }
+    }
+
+    /// Where it is asked for over the interface.
+    pub fn path(&self) -> String {
+        let below = match self {
+            Self::Measure { .. } => "calibrations/turn",
+            Self::Calibrate { .. } => "calibrations",
+            Self::Plate { .. } => "calibrations/plate",
+            Self::ForgetCalibration { .. } => "calibrations/forget",
+            other => return format!("/api/v1/commands/{}", other.name()),
+        };
+        format!("/api/v1/{below}")
     }
 }
 

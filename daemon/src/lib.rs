@@ -7,6 +7,7 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod bench;
+pub mod calibration;
 pub mod cli;
 pub mod clock;
 pub mod command;

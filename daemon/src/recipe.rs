@@ -90,6 +90,9 @@ pub struct Recipe {
     /// After a turn, take a closing frame at the first angle, compare it with the first frame and throw it away.
     #[serde(default)]
     pub closing: bool,
+    /// Find the subject by what differs from a picture of the empty table (`turnstage calibrate plate`), where there is one.
+    #[serde(default)]
+    pub clean_plate: bool,
     /// Automatic retakes of a flagged frame, 0 to 10. 0 leaves it to a person.
     #[serde(default)]
     pub retakes: u32,

@@ -9,6 +9,7 @@ use turnstage_drivers::camera::{self, Applied, Settings};
 use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
 use turnstage_pipeline::{Examiner, InputLimits};
 
+use crate::calibration::Device;
 use crate::config::{CameraConfig, Config};
 use crate::status::CameraStatus;
 
@@ -137,6 +138,13 @@ impl RigCamera {
         }
         self.camera = Some(camera);
         Ok(())
+    }
+
+    /// What it is, once its settings were locked.
+    pub fn device(&self) -> Option<Device> {
+        let (info, applied) = (self.camera.as_ref()?.info(), self.applied.as_ref()?);
+        let (width, height) = applied.size;
+        Some(Device { driver: info.driver.to_owned(), model: info.model, width, height })
     }
 
     /// Remembers a failure; a camera that must be opened again is closed.

@@ -23,6 +23,7 @@ use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
 use crate::api;
+use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
 use crate::config::{Config, Destination};
@@ -155,6 +156,7 @@ impl Running {
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
+        let shelf = Shelf::of(data);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: status_receiver.clone(),
@@ -163,6 +165,7 @@ impl Running {
             spool: spool.clone(),
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
+            shelf: shelf.clone(),
             clock: clock.clone(),
             since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
@@ -173,6 +176,7 @@ impl Running {
             mover: mover.clone(),
             spool: spool.clone(),
             thumbnails,
+            shelf,
             clock,
             recipes,
             locked,

@@ -4,11 +4,13 @@
 //! exposure; fetching, verdict and storing of shot n overlap the turn to shot n + 1 and end before its exposure. A
 //! frame is promised to nobody before `spool.put` has returned.
 
+mod calibrated;
 mod closing;
 mod finish;
 pub mod journal;
 mod matching;
 pub mod plan;
+pub mod plate;
 mod progress;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use turnstage_pipeline::qc::{self, Finding, Nature, Verdict};
 
 pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Timing};
 
+use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Refusal, Which};
 use crate::motion::{Move, MoveEnd, Mover};
@@ -56,6 +59,8 @@ pub struct Stage<'a> {
     pub spool: &'a Spool,
     /// Folder for thumbnails; without one none are kept.
     pub thumbnails: Option<&'a Path>,
+    /// Calibrations and clean plates.
+    pub shelf: &'a Shelf,
     /// For labels.
     pub clock: &'a SystemClock,
     /// `true` = finish the shot at hand, then wait.
@@ -258,6 +263,7 @@ impl Session {
                 "Check its cable and power, then continue.",
             )));
         }
+        self.calibrate(stage).await?;
         if self.plan.places().iter().all(|place| place.angle.is_none()) || self.plan.is_done() {
             return Ok(());
         }

@@ -4,6 +4,7 @@
 //! state diagram of a session is in `session/journal.rs`.
 
 mod acts;
+mod calibrating;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Clock, Spool};
 
 use crate::audit;
+use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
 use crate::config::Config;
@@ -47,6 +49,8 @@ pub struct Parts {
     pub spool: Spool,
     /// Folder for thumbnails; without one none are kept.
     pub thumbnails: Option<PathBuf>,
+    /// Calibrations and clean plates.
+    pub shelf: Shelf,
     /// For labels.
     pub clock: SystemClock,
     /// Recipes.
@@ -204,6 +208,7 @@ impl Station {
                 mover: &self.parts.mover,
                 spool: &self.parts.spool,
                 thumbnails: self.parts.thumbnails.as_deref(),
+                shelf: &self.parts.shelf,
                 clock: &self.parts.clock,
                 pause: paused,
                 status,

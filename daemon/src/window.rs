@@ -19,6 +19,8 @@ use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_cloud_sync::{Clock, Record, Spool};
 
 use crate::access::Visitor;
+use crate::calibration::Plate;
+use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Answer, Commands, Refusal};
 use crate::config::Config;
@@ -27,7 +29,7 @@ use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
 use log::Strangers;
 use thumbnails::Thumbnails;
-use views::QueueView;
+use views::{CalibrationsView, PlateView, QueueView};
 
 pub use log::{Told, owner_since};
 pub use sessions::Filter;
@@ -49,6 +51,7 @@ struct Inner {
     spool: Spool,
     recipes: Recipes,
     thumbnails: Thumbnails,
+    shelf: Shelf,
     clock: SystemClock,
     config: Config,
     /// Events up to this one are another organisation's.
@@ -72,6 +75,8 @@ pub struct Frame {
     pub recipes: Recipes,
     /// Folder of thumbnails, if any is kept.
     pub thumbnails: Option<PathBuf>,
+    /// Calibrations and clean plates.
+    pub shelf: Shelf,
     /// The time.
     pub clock: SystemClock,
     /// Checked configuration.
@@ -96,8 +101,8 @@ pub struct RecipeLine {
 impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
-        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, clock, config, since } =
-            frame;
+        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, .. } = frame;
+        let Frame { shelf, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -108,6 +113,7 @@ impl Window {
             spool,
             recipes,
             thumbnails,
+            shelf,
             clock,
             config,
             since,
@@ -251,6 +257,24 @@ impl Window {
     /// A thumbnail: kept, or made anew from the original. Longest side `side_max`, one of 150, 600 and 1200.
     pub async fn thumbnail(&self, record: &Record, side_max: u32) -> Option<bytes::Bytes> {
         self.inner.thumbnails.get(&self.inner.spool, record, side_max).await
+    }
+
+    /// Calibrations and clean plates of this station.
+    pub async fn calibrations(&self) -> CalibrationsView {
+        let shelf = self.inner.shelf.clone();
+        let all = tokio::task::spawn_blocking(move || shelf.all()).await.unwrap_or_default();
+        let plate = |plate: Plate| PlateView {
+            recipe: plate.recipe,
+            camera: plate.camera,
+            device: plate.device,
+            at: plate.at,
+            actor: plate.actor,
+        };
+        CalibrationsView {
+            calibrations: all.calibrations,
+            plates: all.plates.into_iter().map(plate).collect(),
+            unreadable: all.unreadable,
+        }
     }
 
     /// The configuration.

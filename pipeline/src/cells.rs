@@ -3,13 +3,19 @@
 //! The cells are the samples of the smallest thumbnail before it is coded, the way a person sees the picture: about
 //! 150 across, so that sensor noise is averaged away and a shift by one step of the table is not.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
 use crate::plane::Plane;
+use crate::thumbnail::SIDES_PX;
 
 /// Cells darker or brighter than this are near clipping and say little about a ratio of light.
 const RATIO_LUMA: std::ops::RangeInclusive<u8> = 20..=235;
 
-/// Light and colour of a picture.
-#[derive(Debug, Clone, PartialEq)]
+/// Light and colour of a picture. Stored as its size and three planes in base64, about 35 kB; what is read is checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Cells {
     width: usize,
     height: usize,
@@ -69,6 +75,45 @@ impl Cells {
     /// Absolute difference of each cell's luma to `other` with its light taken times `gain`.
     pub fn differences<'a>(&'a self, other: &'a Cells, gain: f64) -> impl Iterator<Item = f64> + 'a {
         self.luma.iter().zip(&other.luma).map(move |(&a, &b)| (f64::from(a) - gain * f64::from(b)).abs())
+    }
+}
+
+/// [`Cells`] in a file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    width: usize,
+    height: usize,
+    luma: String,
+    blue: String,
+    red: String,
+}
+
+impl From<Cells> for Stored {
+    fn from(Cells { width, height, luma, chroma: [blue, red] }: Cells) -> Self {
+        let [luma, blue, red] = [luma, blue, red].map(|plane| STANDARD.encode(plane));
+        Self { width, height, luma, blue, red }
+    }
+}
+
+impl TryFrom<Stored> for Cells {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<Self, String> {
+        let Stored { width, height, luma, blue, red } = stored;
+        let side_max = SIDES_PX[0] as usize;
+        if !(1..=side_max).contains(&width) || !(1..=side_max).contains(&height) {
+            return Err(format!("{width} x {height} cells: a side has 1 to {side_max}"));
+        }
+        let read = |name: &str, text: String, cells: usize| {
+            let plane = STANDARD.decode(text).map_err(|e| format!("the plane {name} is not base64: {e}"))?;
+            match plane.len() == cells {
+                true => Ok(plane),
+                false => Err(format!("the plane {name} has {} cells instead of {cells}", plane.len())),
+            }
+        };
+        let halved = width.div_ceil(2) * height.div_ceil(2);
+        let luma = read("luma", luma, width * height)?;
+        Ok(Self { width, height, luma, chroma: [read("blue", blue, halved)?, read("red", red, halved)?] })
     }
 }
 
@@ -158,5 +203,48 @@ fn seen(orientation: u8, u: f64, v: f64) -> (f64, f64) {
         7 => (1.0 - v, 1.0 - u),
         8 => (v, 1.0 - u),
         _ => (u, v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Examiner, InputLimits, samples};
+
+    fn cells() -> Cells {
+        let mut examiner = Examiner::new(InputLimits::default()).unwrap();
+        examiner.examine(&samples::scene(301, 201).jpeg(), &Default::default()).picture.unwrap().cells
+    }
+
+    #[test]
+    fn cells_come_back_from_a_file_as_they_were() {
+        let cells = cells();
+        let text = serde_json::to_string(&cells).unwrap();
+        assert!(text.len() < 40_000, "{} bytes", text.len());
+        assert_eq!(serde_json::from_str::<Cells>(&text).unwrap(), cells);
+    }
+
+    #[test]
+    fn planes_that_do_not_fit_the_size_are_told_by_name() {
+        let read = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = serde_json::to_value(cells()).unwrap();
+            change(&mut value);
+            serde_json::from_value::<Cells>(value).unwrap_err().to_string()
+        };
+        assert!(read(&|value| value["red"] = "AAAA".into()).contains("the plane red has 3 cells"));
+        assert!(read(&|value| value["luma"] = "?".into()).contains("the plane luma is not base64"));
+        assert!(read(&|value| value["width"] = 0.into()).contains("0 x "));
+        assert!(read(&|value| value["height"] = 4_000_000_000_u64.into()).contains("1 to 150"));
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_never_panics(text in ".*", width in 0usize..400, luma in "[A-Za-z0-9+/=]{0,40}") {
+            drop(serde_json::from_str::<Cells>(&text));
+            let value = serde_json::json!({ "width": width, "height": 3, "luma": luma, "blue": luma, "red": luma });
+            drop(serde_json::from_value::<Cells>(value));
+        }
     }
 }

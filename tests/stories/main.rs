@@ -3,6 +3,7 @@
 mod api;
 mod bad_input;
 mod booth;
+mod calibration;
 mod cloud;
 mod commands;
 mod corrected_item;

@@ -10,7 +10,7 @@ use super::{ANSWER_LIMIT, Body, Here};
 use crate::access::Visitor;
 use crate::command::{Accepted, Act, Override, Refusal, Which};
 
-type Answered = Result<Json<Accepted>, Problem>;
+pub(super) type Answered = Result<Json<Accepted>, Problem>;
 
 /// A command without anything to say.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -98,7 +98,7 @@ pub struct RequeueBody {
     pub session: Option<String>,
 }
 
-async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
+pub(super) async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
     let busy = || Refusal::new("station-busy", "The station did not answer in time. Repeat it in a moment.");
     let answer = tokio::time::timeout(ANSWER_LIMIT, api.window.ask(id, &visitor.actor, act)).await;
     Ok(Json(answer.map_err(|_| busy())??))

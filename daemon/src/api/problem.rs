@@ -69,7 +69,7 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.rule.as_str() {
-            "session-unknown" | "frame-unknown" | "session-none" => 404,
+            "session-unknown" | "frame-unknown" | "session-none" | "calibration-unknown" => 404,
             "station-busy" | "station-gone" | "storage-fault" => 503,
             "disk-full" | "disk-room" => 507,
             "role-not-allowed" | "wrong-tenant" => 403,
@@ -155,6 +155,9 @@ fn why(rule: &str) -> &'static str {
         "role-not-allowed" | "sign-in-required" => "Every act on this station has a name behind it.",
         "origin-not-allowed" | "host-not-allowed" | "content-type-not-json" => {
             "A page of another site must not command this station."
+        }
+        "calibration-few-frames" | "calibration-flagged" | "calibration-blurred" | "plate-not-good" => {
+            "Limits that come from a bad turn let bad frames pass."
         }
         "wrong-tenant" => "One organisation's pictures are not another's to see.",
         _ => "It was not done.",

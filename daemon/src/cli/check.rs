@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 use turnstage_drivers::{Listing, camera, turntable};
 
-use super::Place;
+use super::{Place, calibrate};
+use crate::calibration::shelf::Shelf;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::listen::{self, Found};
@@ -47,7 +48,8 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
         let told = recipes.get(&name).map(|r| r.about).map_err(|e| e.to_string());
         lines.push(line(&format!("recipe {name}"), exit::CONFIGURATION, told));
     }
-    devices_of(&config, &mut lines).await?;
+    let mut rig = devices_of(&config, &mut lines).await?;
+    lines.extend(calibrate::checked(&config, &Shelf::of(&place.data), &mut rig).await);
     std::fs::create_dir_all(&place.data)
         .map_err(|e| Exit::new(exit::STORAGE, format!("{}: {e}", place.data.display())))?;
     lines.push(line("disk", exit::STORAGE, room(&config, &place.data)));
@@ -67,8 +69,8 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
     Ok(code)
 }
 
-/// Opens every device once.
-pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<()> {
+/// Opens every device once; the cameras are left open.
+pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<Rig> {
     let around = rig::surroundings(config).map_err(|e| Exit::new(exit::CONFIGURATION, e))?;
     let mut rig = Rig::new(config, around.clone());
     rig.open().await;
@@ -80,7 +82,7 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<()> {
         let told = MotionTask::probe(options, &around).await.map_err(|e| e.to_string());
         lines.push(line("turntable", exit::HARDWARE, told));
     }
-    Ok(())
+    Ok(rig)
 }
 
 /// Whether the panel could open, or is open because the station runs.
@@ -105,7 +107,7 @@ fn room(config: &Config, data: &Path) -> Result<String, String> {
     if pictures > 0 { Ok(told) } else { Err(format!("{told}: make room, or lower storage.free_bytes_hard")) }
 }
 
-fn line(what: &str, code: u8, result: Result<String, String>) -> Line {
+pub(super) fn line(what: &str, code: u8, result: Result<String, String>) -> Line {
     let good = result.is_ok();
     Line { what: what.to_owned(), good, told: result.unwrap_or_else(|why| why), code }
 }

@@ -100,8 +100,7 @@ impl Desk {
             body.remove("act");
             body.insert("id".to_owned(), uuid::Uuid::now_v7().to_string().into());
         }
-        let path = format!("/api/v1/commands/{}", act.name());
-        let (status, bytes) = self.line.send(Method::POST, &path, Some(body)).await?;
+        let (status, bytes) = self.line.send(Method::POST, &act.path(), Some(body)).await?;
         Ok(serde_json::from_slice(&good(status, bytes)?)?)
     }
 
@@ -249,7 +248,9 @@ fn refused(problem: &Problem) -> Exit {
         "recipe-invalid" | "camera-unknown" | "destination-unknown" | "destination-none" => {
             exit::CONFIGURATION
         }
-        "session-unknown" | "session-none" | "picture-unknown" | "gone" => exit::NO_INPUT,
+        "session-unknown" | "session-none" | "calibration-unknown" | "picture-unknown" | "gone" => {
+            exit::NO_INPUT
+        }
         _ => exit::REFUSED,
     };
     Exit::new(code, format!("{} ({})", problem.detail, problem.rule))

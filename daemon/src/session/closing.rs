@@ -32,11 +32,11 @@ impl Session {
         for (name, exposed) in shot.exposures {
             let camera = stage.rig.cameras.iter_mut().find(|camera| camera.name == name);
             let (Some(camera), Some(Ok(exposed))) = (camera, exposed.into_iter().next()) else { continue };
-            let recipe = &self.doc.recipe;
-            let judged = fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc, None).await;
+            let (class, limits) = (self.doc.recipe.capture_class, self.doc.limits(&name));
+            let judged = fetch_and_judge(camera, exposed, class, &limits, None).await;
             // What a camera does not show cannot be compared; its frames were good or it was told before.
             let Ok(judged) = judged else { continue };
-            let finding = self.seen.judge_closing(&name, &judged.examined, &recipe.qc);
+            let finding = self.seen.judge_closing(&name, &judged.examined, &limits);
             findings.extend(finding.map(|finding| (name, finding)));
         }
         self.tell_closing(stage.spool, &findings).await;

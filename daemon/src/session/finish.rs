@@ -85,12 +85,10 @@ impl Session {
     ) -> Result<Judged, CameraError> {
         let (mut best, mut error) = (None::<Judged>, None);
         for exposed in burst {
-            let recipe = &self.doc.recipe;
+            let (class, limits) = (self.doc.recipe.capture_class, self.doc.limits(&camera.name));
             let subject = self.seen.subject(&camera.name);
             let result = match exposed {
-                Ok(exposed) => {
-                    fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc, subject).await
-                }
+                Ok(exposed) => fetch_and_judge(camera, exposed, class, &limits, subject).await,
                 Err(e) => Err(e),
             };
             match result.map(|picture| self.compare(place, picture)) {
@@ -109,7 +107,8 @@ impl Session {
     fn compare(&self, place: Place, mut picture: Judged) -> Judged {
         let label = label(place.shot, &picture.camera);
         let known = known_as(place, &picture.camera, &label);
-        picture.findings.extend(self.seen.judge(&known, &picture.examined, &self.doc.recipe.qc));
+        let limits = self.doc.limits(&picture.camera);
+        picture.findings.extend(self.seen.judge(&known, &picture.examined, &limits));
         picture
     }
 
@@ -235,7 +234,7 @@ impl Session {
                 false => self.seen.remember(
                     &known_as(place, &picture.camera, &label),
                     &picture.examined,
-                    &self.doc.recipe.qc,
+                    &self.doc.limits(&picture.camera),
                 ),
             }
             keep_thumbnails(thumbnails, record, &picture.examined).await;
@@ -427,7 +426,7 @@ fn plain(name: &str) -> String {
     kept[long..].trim_start_matches('.').to_owned()
 }
 
-fn not_stored(error: &SpoolError) -> Outcome {
+pub(super) fn not_stored(error: &SpoolError) -> Outcome {
     let (rule, todo) = match error {
         SpoolError::DiskFull { .. } => ("disk-full", "Make room or connect the network, then continue."),
         SpoolError::Invalid { .. } | SpoolError::Mismatch { .. } => {

@@ -12,10 +12,14 @@
 //! ```
 //! Frames are not in the document: they are the spool's records of this session from `since` on.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::Stamp;
 use turnstage_cloud_sync::store::Document;
+use turnstage_pipeline::qc::Limits;
 
+use crate::calibration::InForce;
 use crate::command::{Override, Refusal};
 use crate::recipe::Recipe;
 
@@ -140,6 +144,9 @@ pub struct SessionDoc {
     /// Of these, the ones whose failure only warns.
     #[serde(default)]
     pub optional: Vec<String>,
+    /// Limits of cameras that were calibrated when it began, over the recipe's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calibrated: BTreeMap<String, InForce>,
     /// Where it stands.
     pub state: SessionState,
     /// Why it waits, in words, while paused or interrupted.
@@ -166,6 +173,14 @@ pub struct SessionDoc {
 }
 
 impl SessionDoc {
+    /// What frames of a camera are held to.
+    pub fn limits(&self, camera: &str) -> Limits {
+        match self.calibrated.get(camera) {
+            Some(calibrated) => calibrated.limits.over(&self.recipe.qc),
+            None => self.recipe.qc.clone(),
+        }
+    }
+
     /// For the spool.
     pub fn document(&self) -> Document {
         let value = serde_json::to_value(self).unwrap_or_else(|e| {
@@ -202,6 +217,7 @@ impl SessionDoc {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::CameraLimits;
 
     #[test]
     fn a_released_or_aborted_session_never_changes_again() {
@@ -230,6 +246,25 @@ mod tests {
         assert_eq!(SessionDoc::read(&doc.document()).unwrap_err().rule, "session-too-new");
     }
 
+    #[test]
+    fn a_session_from_before_calibrations_is_held_to_its_recipe() {
+        let document = example().document();
+        assert!(document.value.get("calibrated").is_none());
+        let doc = SessionDoc::read(&document).unwrap();
+        assert_eq!(doc.limits("main"), doc.recipe.qc);
+    }
+
+    #[test]
+    fn calibrated_limits_hold_for_their_camera_and_are_stored() {
+        let mut doc = example();
+        let limits = CameraLimits { blur_px_max: Some(0.6), ..CameraLimits::default() };
+        let in_force = InForce { at: doc.started_at.clone(), session: "good".to_owned(), limits };
+        doc.calibrated.insert("main".to_owned(), in_force);
+        let read = SessionDoc::read(&doc.document()).unwrap();
+        assert_eq!(read, doc);
+        assert_eq!((read.limits("main").blur_px_max, read.limits("top").blur_px_max), (0.6, 0.9));
+    }
+
     fn example() -> SessionDoc {
         SessionDoc {
             schema: SESSION_SCHEMA,
@@ -241,6 +276,7 @@ mod tests {
             recipe: crate::recipe::Recipes::default().get("spin36").unwrap(),
             cameras: vec!["main".to_owned()],
             optional: Vec::new(),
+            calibrated: BTreeMap::new(),
             state: SessionState::Shooting,
             reason: None,
             actor: "cli:me".to_owned(),

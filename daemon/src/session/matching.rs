@@ -132,8 +132,8 @@ impl Session {
                 continue;
             };
             let Some(Ok(exposed)) = exposed.into_iter().next() else { continue };
-            let recipe = &self.doc.recipe;
-            if let Ok(judged) = fetch_and_judge(camera, exposed, recipe.capture_class, &recipe.qc, None).await
+            let (class, limits) = (self.doc.recipe.capture_class, self.doc.limits(&name));
+            if let Ok(judged) = fetch_and_judge(camera, exposed, class, &limits, None).await
                 && let Some(picture) = judged.examined.picture
             {
                 look.push((name, picture.signature));

@@ -1,5 +1,7 @@
 //! What each command does, or the rule that refuses it. Every accepted command is in the audit log first.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use turnstage_cloud_sync::queue::{Change, State};
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
@@ -9,11 +11,12 @@ use turnstage_pipeline::privacy;
 
 use super::{Station, Then, stamp, write};
 use crate::audit;
+use crate::calibration::{ITEM, measuring};
 use crate::command::{Accepted, Act, Actor, Override, Refusal, Which};
 use crate::recipe::{Motion, Recipe, Subject};
 use crate::session::{ItemChange, SESSION_SCHEMA, Session, SessionDoc, SessionState, Step, Timing, keep};
 
-type Done = Result<(Accepted, Then), Refusal>;
+pub(super) type Done = Result<(Accepted, Then), Refusal>;
 
 /// How a session goes on.
 struct Going<'a> {
@@ -49,6 +52,12 @@ impl Station {
                 Ok((self.accepted(0), Then::Nothing))
             }
             Act::Requeue { session } => self.requeue(id, actor, act, session.as_deref()).await,
+            Act::Measure { recipe } => self.start(id, actor, act, ITEM, recipe.as_deref()).await,
+            Act::Calibrate { session } => self.calibrate(id, actor, act, session).await,
+            Act::Plate { recipe } => self.plate(id, actor, act, recipe.as_deref()).await,
+            Act::ForgetCalibration { recipe, camera } => {
+                self.forget_calibration(id, actor, act, recipe, camera).await
+            }
             Act::Ping => Ok((self.accepted(0), Then::Nothing)),
         }
     }
@@ -64,6 +73,7 @@ impl Station {
             self.parts.recipes.get(name).map_err(|e| Refusal::new("recipe-invalid", e.to_string()))?;
         self.parts.rig.open().await;
         let recipe = self.fitted(recipe)?;
+        let recipe = if matches!(act, Act::Measure { .. }) { measuring(recipe) } else { recipe };
         let cameras = self.usable(&recipe)?;
         self.room_for(recipe.plan().len() * cameras.len()).await?;
         let optional = self.parts.rig.cameras.iter().filter(|c| !c.required && cameras.contains(&c.name));
@@ -79,6 +89,7 @@ impl Station {
             recipe,
             cameras,
             optional,
+            calibrated: BTreeMap::new(),
             state: SessionState::Shooting,
             reason: None,
             actor: actor.0.clone(),
@@ -146,7 +157,7 @@ impl Station {
         Ok(recipe)
     }
 
-    fn usable(&self, recipe: &Recipe) -> Result<Vec<String>, Refusal> {
+    pub(super) fn usable(&self, recipe: &Recipe) -> Result<Vec<String>, Refusal> {
         let names = self.parts.rig.names(&recipe.cameras).map_err(|missing| {
             Refusal::new(
                 "camera-unknown",
@@ -175,7 +186,7 @@ impl Station {
     }
 
     /// One session at a time holds the station, in this process or an earlier one.
-    async fn none_open(&mut self) -> Result<(), Refusal> {
+    pub(super) async fn none_open(&mut self) -> Result<(), Refusal> {
         let documents = self.parts.spool.documents().await.map_err(not_kept)?;
         let mut docs = documents.iter().filter_map(|document| SessionDoc::read(document).ok());
         let org = &self.parts.config.station.org;
@@ -372,7 +383,7 @@ impl Station {
     }
 
     /// A session of this organisation; another one's is unknown here.
-    async fn own(&mut self, session: &str) -> Result<SessionDoc, Refusal> {
+    pub(super) async fn own(&mut self, session: &str) -> Result<SessionDoc, Refusal> {
         let unknown = || {
             let reason = format!("There is no session {session}. See: turnstage sessions list.");
             Refusal::new("session-unknown", reason)
@@ -382,12 +393,12 @@ impl Station {
         if doc.org == self.parts.config.station.org { Ok(doc) } else { Err(unknown()) }
     }
 
-    async fn log(&mut self, id: &str, actor: &Actor, act: &Act) -> Result<(), Refusal> {
+    pub(super) async fn log(&mut self, id: &str, actor: &Actor, act: &Act) -> Result<(), Refusal> {
         let session = self.session.as_ref().map(|session| session.doc.id.as_str());
         write(&self.parts.spool, vec![audit::accepted(id, actor, act, session)]).await.map_err(not_kept)
     }
 
-    fn not_locked(&self) -> Result<(), Refusal> {
+    pub(super) fn not_locked(&self) -> Result<(), Refusal> {
         match self.parts.locked.first() {
             Some(fault) => Err(Refusal::new(&fault.rule, format!("{}. {}", fault.what, fault.todo))),
             None => Ok(()),
@@ -395,7 +406,7 @@ impl Station {
     }
 }
 
-async fn records(spool: &Spool, session: &str) -> Result<Vec<Record>, Refusal> {
+pub(super) async fn records(spool: &Spool, session: &str) -> Result<Vec<Record>, Refusal> {
     spool.session_records(session).await.map_err(not_kept)
 }
 

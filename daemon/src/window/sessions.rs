@@ -220,6 +220,7 @@ fn view(session: &Session, records: &[Record], now: Option<&SessionStatus>, slot
     let meta = record.map(|record| &record.meta);
     let number =
         |pointer: &str| meta.and_then(|meta| meta.pointer(pointer)).and_then(serde_json::Value::as_f64);
+    let limits = doc.limits(slot.camera);
     FrameView {
         frame: slot.shot + 1,
         row: slot.row,
@@ -233,9 +234,9 @@ fn view(session: &Session, records: &[Record], now: Option<&SessionStatus>, slot
         tries,
         findings: take.map(|take| take.findings.clone()).unwrap_or_default(),
         blur_px: number("/qc/sharpness/blur_px"),
-        blur_px_max: doc.recipe.qc.blur_px_max,
+        blur_px_max: limits.blur_px_max,
         clipped: number("/qc/exposure/clipped_high"),
-        clipped_max: doc.recipe.qc.clipped_high_max,
+        clipped_max: limits.clipped_high_max,
         width: number("/width").map(|px| px as u32),
         height: number("/height").map(|px| px as u32),
         bytes: record.map(|record| record.length),

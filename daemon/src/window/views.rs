@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use turnstage_cloud_sync::Stamp;
 use turnstage_cloud_sync::queue::{Proof, State};
 use turnstage_pipeline::qc::Finding;
 use utoipa::ToSchema;
 
+use crate::calibration::{Calibration, Device};
 use crate::command::Override;
 use crate::session::{SessionState, Timing};
 
@@ -190,4 +192,30 @@ pub struct QueueView {
     pub sessions: Vec<SessionSummary>,
     /// How many more sessions wait.
     pub more: usize,
+}
+
+/// What is calibrated on this station.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationsView {
+    /// Limits, with the spread that they came from.
+    pub calibrations: Vec<Calibration>,
+    /// Clean plates, without their pictures.
+    pub plates: Vec<PlateView>,
+    /// Files that cannot be used, with the reason.
+    pub unreadable: Vec<String>,
+}
+
+/// A clean plate that is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlateView {
+    /// Recipe by name.
+    pub recipe: String,
+    /// Camera by name.
+    pub camera: String,
+    /// It holds for this device only.
+    pub device: Device,
+    /// When, and how far the clock could be trusted.
+    pub at: Stamp,
+    /// Who took it.
+    pub actor: String,
 }

@@ -1,3 +1,5 @@
+use turnstage_drivers::Angle;
+
 use super::duplicate::Seen;
 use super::*;
 use crate::cells::Cells;
@@ -235,4 +237,81 @@ fn a_frame_that_looks_like_another_is_mentioned_and_the_nearest_is_named() {
     assert_eq!(seen.check("4", &frame(4, 0b111_0000_0000), &limits), [], "four bits and more");
     let bottle = Limits { symmetric: true, ..limits };
     assert_eq!(seen.check("4", &frame(4, 0), &bottle), [], "a bottle looks the same from all sides");
+}
+
+/// A grey picture of 60 x 40 cells with a bright square of so many cells in its middle.
+fn with_square(side: usize) -> Examined {
+    let inside = |at: usize, of: usize| (of / 2 - side / 2..of / 2 - side / 2 + side).contains(&at);
+    let luma: Vec<u8> =
+        (0..60 * 40).map(|k| if inside(k % 60, 60) && inside(k / 60, 40) { 180 } else { 90 }).collect();
+    let grey = [128; 30 * 20];
+    let planes = [Plane::tight(&luma, 60, 40), Plane::tight(&grey, 30, 20), Plane::tight(&grey, 30, 20)];
+    let mut examined = frame(side as u8, side as u64 * 0x0F0F_0F0F);
+    examined.picture = examined.picture.map(|picture| Picture { cells: Cells::new(planes), ..picture });
+    examined
+}
+
+#[test]
+fn with_a_clean_plate_the_object_is_found_from_the_first_frame_on() {
+    let place = Place { camera: "main", shot: 0, label: "frame 1", angle: Some(Angle::new(0.0)) };
+    let mut turn = Turn::default();
+    let small = with_square(6);
+    assert_eq!(turn.judge(&place, &small, &Limits::default()), [], "nothing is known of the first frame");
+
+    turn.clean_plate("main", with_square(0).picture.unwrap().cells);
+    let findings = turn.judge(&place, &small, &Limits::default());
+    assert_eq!((findings.len(), findings[0].rule.as_str()), (1, "qc.framing"), "{findings:?}");
+    assert!(findings[0].message.contains("small in the picture"), "{findings:?}");
+    assert_eq!(turn.judge(&place, &with_square(20), &Limits::default()), []);
+
+    assert_eq!(turn.subject("main"), None, "of no frame yet");
+    turn.remember(&place, &small, &Limits::default());
+    assert_eq!(turn.subject("main").unwrap().part(), 36.0 / 2400.0, "that of the frame accepted last");
+}
+
+#[test]
+fn a_plate_of_another_size_is_as_good_as_none() {
+    let place = Place { camera: "main", shot: 0, label: "frame 1", angle: Some(Angle::new(0.0)) };
+    let mut turn = Turn::default();
+    turn.clean_plate("main", picture(500.0, good_light()).cells);
+    assert_eq!(turn.judge(&place, &with_square(6), &Limits::default()), []);
+    turn.remember(&place, &with_square(6), &Limits::default());
+    assert_eq!(turn.subject("main"), None);
+}
+
+/// The cells of each row of the table in `docs/quality.md` that begins with a rule.
+fn documented() -> BTreeMap<String, Vec<String>> {
+    let page = include_str!("../../../docs/quality.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `qc."));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.map(cells).map(|row: Vec<String>| (row[0].trim_matches('`').to_owned(), row)).collect()
+}
+
+#[test]
+fn every_rule_is_documented_with_its_default_policy() {
+    let documented = documented();
+    let known: BTreeMap<String, &str> = RULES.map(|rule| (rule.id.to_owned(), word(&rule.policy))).into();
+    let told = documented.iter().map(|(id, row)| (id.clone(), row[4].as_str())).collect();
+    assert_eq!(known, told, "docs/quality.md says otherwise");
+    assert!(documented.values().all(|row| row.len() == 6 && row.iter().all(|cell| !cell.is_empty())));
+}
+
+#[test]
+fn every_default_in_the_document_is_the_one_in_force_and_none_is_missing() {
+    let defaults = toml::Table::try_from(Limits::default()).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    for (id, row) in documented() {
+        for code in row[3].split('`').skip(1).step_by(2).filter(|code| code.contains(" = ")) {
+            let (key, value) = code.split_once(" = ").unwrap();
+            told.insert(key.to_owned());
+            if key == "symmetric" {
+                continue;
+            }
+            let known = &defaults[key];
+            let known = known.as_float().or(known.as_integer().map(|n| n as f64)).unwrap();
+            assert_eq!(known, value.parse::<f64>().unwrap(), "{id}: {key}");
+        }
+    }
+    let missing: Vec<_> = defaults.keys().filter(|key| *key != "policy" && !told.contains(*key)).collect();
+    assert_eq!(missing, [""; 0], "limits that no rule of docs/quality.md has");
 }

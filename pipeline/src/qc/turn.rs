@@ -50,6 +50,8 @@ pub struct Turn {
 #[derive(Debug, Clone, Default)]
 struct View {
     plate: Option<Cells>,
+    /// What differs from the plate in the frame accepted last.
+    latest: Option<Subject>,
     /// Shot and cells of the first accepted frame.
     first: Option<(u32, Cells)>,
     /// Cells by shot.
@@ -69,9 +71,11 @@ impl Turn {
         self.views.entry(camera.to_owned()).or_default().plate = Some(cells);
     }
 
-    /// Where the subject is in a camera's pictures, as far as it is known: what has turned so far.
+    /// Where the subject is in a camera's pictures, as far as it is known: what differs from the clean plate in the frame
+    /// accepted last, else what has turned so far.
     pub fn subject(&self, camera: &str) -> Option<Subject> {
-        self.views.get(camera)?.swept()
+        let view = self.views.get(camera)?;
+        view.latest.clone().or_else(|| view.swept())
     }
 
     /// Steps of the table that are known from pictures, of the camera that knows most.
@@ -120,11 +124,13 @@ impl Turn {
 
 impl View {
     fn judge(&self, place: &Place<'_>, picture: &Picture, limits: &Limits) -> Vec<Finding> {
-        let mut findings = Vec::new();
         let cells = &picture.cells;
         let Some((_, first)) = self.first.as_ref().filter(|(_, first)| first.is_like(cells)) else {
-            return findings;
+            // A plate says from the first frame on where the subject is.
+            let subject = self.plate_for(cells).and_then(|plate| against(plate, cells));
+            return subject.and_then(|subject| framing::judge(&subject, limits)).into_iter().collect();
         };
+        let mut findings = Vec::new();
         let wants = |rules: &[super::Rule]| rules.iter().any(|rule| !limits.is_off(rule));
         let is_still = |k: usize| self.is_still(k);
         let flicker =
@@ -169,20 +175,21 @@ impl View {
         Subject::new(first.size(), self.turned.iter().map(|&times| times > 0).collect())
     }
 
+    fn plate_for(&self, cells: &Cells) -> Option<&Cells> {
+        self.plate.as_ref().filter(|plate| plate.is_like(cells))
+    }
+
     /// Where the subject is in this picture: what differs from the clean plate, else what has turned so far.
     fn subject_in(&self, cells: &Cells) -> Option<Subject> {
-        let Some(plate) = self.plate.as_ref().filter(|plate| plate.is_like(cells)) else {
-            return self.swept();
-        };
-        let gain = cells.gain_over(plate, |_| true).unwrap_or(1.0);
-        Subject::new(
-            cells.size(),
-            cells.differences(plate, gain).map(|level| level > PLATE_LEVELS_MIN).collect(),
-        )
+        match self.plate_for(cells) {
+            Some(plate) => against(plate, cells),
+            None => self.swept(),
+        }
     }
 
     fn add(&mut self, shot: u32, angle: Angle, picture: &Picture, limits: &Limits) {
         let cells = &picture.cells;
+        self.latest = self.plate_for(cells).and_then(|plate| against(plate, cells));
         if self.first.as_ref().is_none_or(|(known, first)| *known == shot || !first.is_like(cells)) {
             self.first = Some((shot, cells.clone()));
         }
@@ -215,4 +222,11 @@ impl View {
             *times = times.saturating_add(u16::from(level > TURNED_LEVELS_MIN));
         }
     }
+}
+
+/// What differs from the clean plate, whose light may have been another.
+fn against(plate: &Cells, cells: &Cells) -> Option<Subject> {
+    let gain = cells.gain_over(plate, |_| true).unwrap_or(1.0);
+    let differs = cells.differences(plate, gain).map(|level| level > PLATE_LEVELS_MIN);
+    Subject::new(cells.size(), differs.collect())
 }

@@ -1,0 +1,283 @@
+//! `calibrate`: limits from a turn that is good on purpose, and pictures of the empty table.
+
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::Result;
+use clap::Subcommand;
+use turnstage_cloud_sync::{ClockQuality, Record, Stamp};
+
+use super::Place;
+use super::check::{Line, line};
+use super::desk::Desk;
+use crate::calibration::shelf::{Shelf, Unusable};
+use crate::calibration::{CameraLimits, Device, Range, Spread, spreads};
+use crate::clock::readable;
+use crate::command::Act;
+use crate::config::{Config, RigConfig};
+use crate::exit::{self, Exit};
+use crate::recipe::{Recipe, Recipes};
+use crate::rig::Rig;
+use crate::session::SessionState;
+use crate::window::views::{CalibrationsView, SessionDetail};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Shoots a turn that must be a good one, shows what it measured, and sets the limits of each camera from it.
+    ///
+    /// The turn is thrown away afterwards: it is not delivered.
+    Qc {
+        /// Recipe by name; the configured one if absent.
+        #[arg(long)]
+        recipe: Option<String>,
+        /// A good turn that was shot already; it is left as it is.
+        #[arg(long, value_name = "ID", conflicts_with = "recipe")]
+        session: Option<String>,
+        /// Set them without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Takes a picture of the empty table with every camera of a recipe. Take everything off the table first.
+    Plate {
+        /// Recipe by name; the configured one if absent.
+        #[arg(long)]
+        recipe: Option<String>,
+    },
+    /// Lists limits and clean plates that are kept.
+    List {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forgets limits and clean plate of a camera: the recipe's own limits hold again.
+    Forget {
+        /// Recipe by name.
+        recipe: String,
+        /// Camera by its name in the rig.
+        camera: String,
+    },
+}
+
+/// Does it.
+pub async fn perform(place: &Place, what: What) -> Result<u8> {
+    let shoots = matches!(what, What::Qc { .. } | What::Plate { .. });
+    let config = || {
+        let mut config = place.config_of_data()?;
+        match (shoots, &place.config) {
+            // Nothing is shot: cameras and table are left alone.
+            (false, _) => config.rig = RigConfig::default(),
+            (true, Some(_)) => place.keep_config(""),
+            (true, None) => {}
+        }
+        Ok(config)
+    };
+    let mut desk = Desk::open(place, config, false).await?;
+    let code = act(&mut desk, what).await;
+    desk.close().await;
+    code
+}
+
+async fn act(desk: &mut Desk, what: What) -> Result<u8> {
+    match what {
+        What::Qc { session: Some(session), yes, .. } => set(desk, &session, yes).await,
+        What::Qc { recipe, yes, .. } => shoot(desk, recipe, yes).await,
+        What::Plate { recipe } => {
+            let accepted = desk.ask(Act::Plate { recipe }).await?;
+            println!("The clean plate of {} is kept.", cameras(accepted.count));
+            Ok(exit::OK)
+        }
+        What::List { json } => list(desk, json).await,
+        What::Forget { recipe, camera } => {
+            desk.ask(Act::ForgetCalibration { recipe: recipe.clone(), camera: camera.clone() }).await?;
+            println!("Forgotten. Camera {camera} is held to the limits of recipe {recipe} itself.");
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// A turn of our own: whatever comes of it, it is not delivered.
+async fn shoot(desk: &mut Desk, recipe: Option<String>, yes: bool) -> Result<u8> {
+    let accepted = desk.ask(Act::Measure { recipe }).await?;
+    let id = accepted.session.unwrap_or_default();
+    let state = desk.follow(&id).await?;
+    let code = match state {
+        SessionState::Review => set(desk, &id, yes).await,
+        _ => {
+            let now = desk.status().await?;
+            let why = format!(
+                "the turn was not finished, so nothing is set: {}. {} Then calibrate again",
+                now.sentence, now.detail
+            );
+            Err(Exit::new(exit::HARDWARE, why).into())
+        }
+    };
+    let ended = desk.ask(Act::Abort).await;
+    let code = code?;
+    ended.map(|_| code)
+}
+
+/// Shows what a turn measured and sets the limits, if the person agrees.
+async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
+    let detail = desk.session(id).await?;
+    let records: Vec<Record> = desk.get(&format!("/api/v1/sessions/{id}/records")).await?;
+    // A turn that is not good is refused by the station, without a question before.
+    if let Ok(spreads) = spreads(&in_use(&detail, records), &detail.cameras, &[]) {
+        for (camera, spread) in &spreads {
+            table(camera, spread);
+        }
+        if !yes && !agrees()? {
+            println!("Nothing is set. With --yes it is set without asking.");
+            return Ok(exit::OK);
+        }
+    }
+    let accepted = desk.ask(Act::Calibrate { session: id.to_owned() }).await?;
+    println!("The limits of {} are set. They hold from the next session on.", cameras(accepted.count));
+    Ok(exit::OK)
+}
+
+fn cameras(count: usize) -> String {
+    if count == 1 { "1 camera".to_owned() } else { format!("each of {count} cameras") }
+}
+
+fn in_use(detail: &SessionDetail, mut records: Vec<Record>) -> Vec<Record> {
+    records.retain(|record| detail.places.iter().any(|place| place.sequence == Some(record.key.sequence)));
+    records
+}
+
+fn table(camera: &str, spread: &Spread) {
+    println!("Camera {camera}, {} frames:", spread.frames);
+    println!(
+        "  {:<18} {:>8} {:>8} {:>8} {:>8}   limit from it",
+        "", "least", "median", "98 of 100", "largest"
+    );
+    let limits = limits(&CameraLimits::of(spread));
+    for ((name, unit, factor, range), limit) in spread.rows().into_iter().zip(limits) {
+        let Some(Range { least, median, p98, largest }) = range else {
+            println!("  {:<18} not measured: the recipe's own limit holds", format!("{name} [{unit}]"));
+            continue;
+        };
+        let [least, median, p98, largest] = [least, median, p98, largest].map(|value| value * factor);
+        println!(
+            "  {:<18} {least:>8.2} {median:>8.2} {p98:>9.2} {largest:>8.2}   {limit}",
+            format!("{name} [{unit}]")
+        );
+    }
+}
+
+/// In the order of [`Spread::rows`].
+fn limits(limits: &CameraLimits) -> [String; 5] {
+    let most = |limit: Option<f64>, factor: f64| match limit {
+        Some(limit) => format!("at most {}", (limit * factor * 100.0).round() / 100.0),
+        None => "as the recipe says".to_owned(),
+    };
+    let mean = match limits.mean_min.zip(limits.mean_max) {
+        Some((min, max)) => format!("{min} to {max}"),
+        None => "as the recipe says".to_owned(),
+    };
+    [
+        most(limits.blur_px_max, 1.0),
+        mean,
+        most(limits.clipped_high_max, 100.0),
+        most(limits.clipped_low_max, 100.0),
+        most(limits.noise_levels_max, 1.0),
+    ]
+}
+
+/// Asks the person at the terminal; without one the answer is no.
+fn agrees() -> Result<bool> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Ok(false);
+    }
+    println!(
+        "Was every frame of this turn a good one? y sets these limits, anything else leaves them as they are."
+    );
+    let mut line = String::new();
+    input.lock().read_line(&mut line)?;
+    Ok(line.trim().eq_ignore_ascii_case("y"))
+}
+
+async fn list(desk: &Desk, json: bool) -> Result<u8> {
+    let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
+    if json {
+        println!("{}", serde_json::to_string(&kept)?);
+        return Ok(exit::OK);
+    }
+    for one in &kept.calibrations {
+        println!("{} {}  limits of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
+        println!("  from {} frames of session {}, by {}", one.spread.frames, one.session, one.actor);
+        let rows = one.spread.rows().into_iter().zip(limits(&one.limits));
+        println!(
+            "  {}",
+            rows.map(|(row, limit)| format!("{}: {limit}", row.0)).collect::<Vec<_>>().join("; ")
+        );
+    }
+    for one in &kept.plates {
+        println!("{} {}  clean plate of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
+    }
+    kept.unreadable.iter().for_each(|why| println!("{why}"));
+    if kept.calibrations.is_empty() && kept.plates.is_empty() {
+        println!("Nothing is calibrated: the recipes' own limits hold. See: turnstage calibrate qc.");
+    }
+    Ok(exit::OK)
+}
+
+fn date(at: &Stamp) -> String {
+    let doubt = match at.quality {
+        ClockQuality::Synced => "",
+        ClockQuality::Rtc => " (clock not synchronised)",
+        ClockQuality::Unset => " (clock not set)",
+    };
+    format!("{}{doubt}", readable(at.wall_ms))
+}
+
+/// What `check` says: every calibration and plate that a recipe would use, against the cameras as they are now.
+pub async fn checked(config: &Config, shelf: &Shelf, rig: &mut Rig) -> Vec<Line> {
+    let mut lines: Vec<Line> =
+        shelf.all().unreadable.into_iter().map(|why| line("calibration", exit::DATA, Err(why))).collect();
+    let recipes = Recipes::of(&config.recipes);
+    for recipe in recipes.names().iter().filter_map(|name| recipes.get(name).ok()) {
+        let Ok(names) = rig.names(&recipe.cameras) else { continue };
+        let kept = names.iter().any(|name| shelf.has(&recipe.name, name));
+        if !kept && !recipe.clean_plate {
+            continue;
+        }
+        if let Err(why) = rig.lock(&names, &recipe.camera).await {
+            lines.push(line(&format!("settings of {}", recipe.name), exit::HARDWARE, Err(why)));
+        }
+        for camera in rig.cameras.iter().filter(|camera| names.contains(&camera.name)) {
+            if let Some(is) = camera.device() {
+                lines.extend(of_camera(shelf, &recipe, &camera.name, &is));
+            }
+        }
+    }
+    lines
+}
+
+fn of_camera(shelf: &Shelf, recipe: &Recipe, camera: &str, is: &Device) -> Vec<Line> {
+    let of = format!("{} {camera}", recipe.name);
+    let mut lines = Vec::new();
+    match shelf.calibration(&recipe.name, camera, is) {
+        Ok(Some(kept)) => {
+            let told = format!("of {}, from {} frames", date(&kept.at), kept.spread.frames);
+            lines.push(line(&format!("limits {of}"), exit::DATA, Ok(told)));
+        }
+        Err(why @ Unusable::Exchanged { .. }) => {
+            lines.push(line(&format!("limits {of}"), exit::DATA, Err(why.to_string())));
+        }
+        // What cannot be read was told of the whole folder.
+        Ok(None) | Err(Unusable::Unreadable { .. }) => {}
+    }
+    if recipe.clean_plate {
+        let told = match shelf.plate(&recipe.name, camera, is) {
+            Ok(Some(plate)) => Ok(format!("of {}", date(&plate.at))),
+            Ok(None) => Err(format!(
+                "none was taken: empty the table, then turnstage calibrate plate --recipe {}",
+                recipe.name
+            )),
+            Err(why) => Err(why.to_string()),
+        };
+        lines.push(line(&format!("plate {of}"), exit::DATA, told));
+    }
+    lines
+}
