@@ -1,4 +1,5 @@
-//! What the station says, in the languages that it speaks: one file each, so that a translator reads one file.
+//! What the station says, in the languages that it speaks: one file each, and one beside it with the reasons of the
+//! rules, so that a translator reads these two.
 //!
 //! The station tells a [`Situation`]; here it becomes the two lines that a person reads. Sentences that come from a
 //! driver or a rule (a [`Situation::Fault`]) are said as they were told.

@@ -1,8 +1,11 @@
 //! English.
 
+mod reasons;
+
 use super::minutes;
-use super::panel::{Away, Panel, Reason, Reasons};
+use super::panel::{Away, Panel};
 use crate::status::Situation;
+use reasons::REASONS;
 
 /// First and second line.
 pub(super) fn lines(situation: &Situation) -> (String, String) {
@@ -25,7 +28,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
                 (Some(flagged), _) => format!(
                     "Frame {} {} It is retaken at the end of the turn.",
                     flagged.frame,
-                    was(&flagged.rule)
+                    REASONS.or_other(&flagged.rule).was
                 ),
                 (None, Some(left_s)) => format!("About {} min left.", minutes(*left_s)),
                 (None, None) => "Keep clear of the table.".to_owned(),
@@ -37,7 +40,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         }
         S::Flagged { frames, rule } => (
             count(*frames, "frame needs a retake", "frames need a retake"),
-            format!("Leave the item on the table. {}", remedy(rule)),
+            format!("Leave the item on the table. {}", REASONS.or_other(rule).remedy),
         ),
         S::Missing { frames } => (
             count(*frames, "frame is missing", "frames are missing"),
@@ -109,27 +112,6 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
-}
-
-/// What was wrong with a frame.
-fn was(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "was not sharp.",
-        "qc.clipped" => "was too bright.",
-        "qc.dark" => "was too dark.",
-        "qc.duplicate" => "was the same picture as another.",
-        _ => "did not pass.",
-    }
-}
-
-/// What a person does about frames that a rule flagged.
-fn remedy(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "Wipe the lens, then retake.",
-        "qc.clipped" => "Cover the window or turn the lamp down, then retake.",
-        "qc.dark" => "Check that all lamps are on, then retake.",
-        _ => "Then retake.",
-    }
 }
 
 /// `1 frame`, `2 frames`.
@@ -259,56 +241,7 @@ pub(super) const PANEL: Panel = Panel {
     other_why: "Two items in one session cannot be told apart later.",
     other_todo: "Take it away, or end this session first.",
     other_go_on: "Carry on with {item}",
-    reasons: Reasons {
-        sharpness: Reason {
-            short: "not sharp",
-            what: "Frame {n} is not sharp",
-            why: "The spin blinks at {deg}.",
-            todo: "Wipe the lens of camera {camera}, then retake. The item can stay where it is.",
-        },
-        clipped: Reason {
-            short: "too bright",
-            what: "Frame {n} is too bright",
-            why: "The white parts at {deg} show no detail.",
-            todo: "Cover the window or turn the lamp down, then retake.",
-        },
-        dark: Reason {
-            short: "too dark",
-            what: "Frame {n} is too dark",
-            why: "The dark parts at {deg} show no detail.",
-            todo: "Check that all lamps are on, then retake.",
-        },
-        drift: Reason {
-            short: "exposure moved",
-            what: "Exposure moved at frame {n}",
-            why: "The spin changes its brightness at {deg}.",
-            todo: "Retake; call your technician if it comes back.",
-        },
-        duplicate: Reason {
-            short: "same picture as another",
-            what: "Frame {n} is the same picture as another",
-            why: "One side of the item is shown twice and another is missing.",
-            todo: "The camera hung or the table stood still. Retake.",
-        },
-        not_moved: Reason {
-            short: "the table stood still",
-            what: "The table did not move before frame {n}",
-            why: "One side of the item is shown twice and another is missing.",
-            todo: "Check that the item does not block the table, then retake.",
-        },
-        framing: Reason {
-            short: "the item leaves the picture",
-            what: "The item leaves the picture at frame {n}",
-            why: "A part of the item is cut off at {deg}.",
-            todo: "Move the item to the middle, then start again.",
-        },
-        other: Reason {
-            short: "did not pass",
-            what: "Frame {n} did not pass",
-            why: "The spin has a fault at {deg}.",
-            todo: "Retake; call your technician if it comes back.",
-        },
-    },
+    reasons: REASONS,
     nth_of: "{n} of {m}",
     previous_flagged: "Previous flagged frame",
     next_flagged: "Next flagged frame",
