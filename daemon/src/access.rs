@@ -146,6 +146,9 @@ const BOOTH: For = For::Roles(&[Role::Operator, Role::Technician, Role::Admin]);
 /// Those who decide what is sent.
 const QUEUE: For = For::Roles(&[Role::Reviewer, Role::Technician, Role::Admin]);
 
+/// Those who look after the rig.
+const CARE: For = For::Roles(&[Role::Technician, Role::Admin]);
+
 /// One endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint {
@@ -186,6 +189,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/api/v1/frames/{sequence}/original", ALL),
     get("/api/v1/recipes", ALL),
     get("/api/v1/queue", ALL),
+    get("/api/v1/cameras/health", ALL),
     get("/api/v1/events", ALL),
     get("/api/v1/stream", ALL),
     post("/api/v1/sign-in", For::Anyone),
@@ -202,6 +206,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/commands/move-item", BOOTH),
     post("/api/v1/commands/open", ALL),
     post("/api/v1/commands/requeue", QUEUE),
+    post("/api/v1/commands/reset-camera", CARE),
 ];
 
 /// The line of an endpoint.

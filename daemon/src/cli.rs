@@ -3,6 +3,7 @@
 //! Commands speak to the station that runs on the data folder, and run one in their own process where none does: the
 //! same interface either way ([`line`]). Every command takes `--config` and `--data-dir`.
 
+mod cameras;
 mod check;
 mod desk;
 mod inspect;
@@ -69,6 +70,11 @@ enum Verb {
     },
     /// Halts the table of the running station now. Not a safety circuit.
     Stop,
+    /// How the cameras' pictures are against those of their first days: health, reset.
+    Cameras {
+        #[command(subcommand)]
+        what: cameras::What,
+    },
     /// Who may use the panel: set, remove, list.
     Accounts {
         #[command(subcommand)]
@@ -289,6 +295,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Status { json } => service::status(&place, json).await,
         Verb::Stop => service::stop(&place).await,
         Verb::Accounts { what } => people::perform(&place, what),
+        Verb::Cameras { what } => cameras::perform(&place, what).await,
         Verb::Check { json } => check::check(&place, json).await,
         Verb::Devices { json } => check::devices(json),
         Verb::Import(options) => shoot::import(&place, options).await,

@@ -105,6 +105,11 @@ pub enum Act {
         /// Only this session's, or all.
         session: Option<String>,
     },
+    /// Begin a new baseline for a camera: its lens was cleaned, or it was exchanged.
+    ResetCamera {
+        /// Name in the rig.
+        camera: String,
+    },
     /// Are you alive? Answered by the task itself; never logged.
     Ping,
 }
@@ -123,6 +128,7 @@ impl Act {
             Self::MoveItem { .. } => "move-item",
             Self::Open { .. } => "open",
             Self::Requeue { .. } => "requeue",
+            Self::ResetCamera { .. } => "reset-camera",
             Self::Ping => "ping",
         }
     }

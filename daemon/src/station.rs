@@ -4,6 +4,7 @@
 //! state diagram of a session is in `session/journal.rs`.
 
 mod acts;
+mod baseline;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -20,11 +21,13 @@ use crate::audit;
 use crate::clock::SystemClock;
 use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
 use crate::config::Config;
+use crate::constancy::DOCUMENTS;
 use crate::motion::{Motion, Mover};
 use crate::recipe::Recipes;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Situation, Status, TableStatus};
+use baseline::Baseline;
 
 /// Answers that are remembered, so that a command sent twice is obeyed once.
 const REMEMBERED_MAX: usize = 256;
@@ -70,6 +73,7 @@ pub struct Station {
     /// Who or what halted the session at hand.
     halted: Option<Halt>,
     answers: Answers,
+    baseline: Baseline,
 }
 
 /// Why a session waits for a person, where that is no fault.
@@ -122,6 +126,7 @@ impl Station {
             faults: Vec::new(),
             halted: None,
             answers: Answers::default(),
+            baseline: Baseline::default(),
         }
     }
 
@@ -131,6 +136,7 @@ impl Station {
         if let Err(error) = self.interrupt_unfinished().await {
             self.storage_fault(&error);
         }
+        self.baseline = Baseline::of(&self.parts.spool, &self.parts.config.station.org).await;
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         self.tell();
@@ -278,6 +284,7 @@ impl Station {
         if let Err(error) = session::keep(&self.parts.spool, &session.doc, vec![event]).await {
             self.storage_fault(&error);
         }
+        self.count_turn().await;
     }
 
     /// A session that was under way when the last process ended, or that this one leaves behind.
@@ -285,7 +292,7 @@ impl Station {
         self.session = None;
         let documents = self.parts.spool.documents().await?;
         let mut open = None;
-        for document in documents {
+        for document in documents.into_iter().filter(|document| !document.id.starts_with(DOCUMENTS)) {
             let mut doc = match SessionDoc::read(&document) {
                 Ok(doc) => doc,
                 Err(refusal) => {
@@ -329,6 +336,7 @@ impl Station {
     fn tell(&mut self) {
         let motion = self.parts.mover.state();
         let cameras = self.parts.rig.status();
+        let drifts = self.drifts();
         // One that is finished was opened to be corrected: it is nobody's work, and the next person need not see it.
         let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
         let session = open.map(|session| session.status());
@@ -340,6 +348,7 @@ impl Station {
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;
+            status.drifts = drifts;
             status.session = session;
             status.safe_mode = faults.iter().any(|fault| fault.rule == SAFE_MODE);
             status.faults = faults;

@@ -40,6 +40,21 @@ impl Cells {
         [0, 1].map(|plane| self.chroma[plane].get(at).copied().unwrap_or(128))
     }
 
+    /// Median luma and median blue and red difference, in levels, of the outer tenth at the left, the right and the
+    /// top: the backdrop in a booth, whatever stands before it. The bottom is left out, for there the table turns.
+    /// `None` of a picture of fewer than 16 such cells.
+    pub fn border(&self) -> Option<[f64; 3]> {
+        let (side, top) = (self.width.div_ceil(10), self.height.div_ceil(10));
+        let is_outer = |k: usize| {
+            let (x, y) = (k % self.width, k / self.width);
+            y < top || x < side || x + side >= self.width
+        };
+        let outer: Vec<usize> = (0..self.luma.len()).filter(|&k| is_outer(k)).collect();
+        let of =
+            |value: &dyn Fn(usize) -> u8| median(outer.iter().map(|&k| f64::from(value(k))).collect(), 16);
+        Some([of(&|k| self.luma[k])?, of(&|k| self.colour(k)[0])?, of(&|k| self.colour(k)[1])?])
+    }
+
     /// Whether two pictures can be compared cell by cell.
     pub fn is_like(&self, other: &Cells) -> bool {
         self.size() == other.size()

@@ -13,7 +13,7 @@ use crate::command::{Accepted, Act, Actor, Override, Refusal, Which};
 use crate::recipe::{Motion, Recipe, Subject};
 use crate::session::{ItemChange, SESSION_SCHEMA, Session, SessionDoc, SessionState, Step, Timing, keep};
 
-type Done = Result<(Accepted, Then), Refusal>;
+pub(super) type Done = Result<(Accepted, Then), Refusal>;
 
 /// How a session goes on.
 struct Going<'a> {
@@ -49,6 +49,7 @@ impl Station {
                 Ok((self.accepted(0), Then::Nothing))
             }
             Act::Requeue { session } => self.requeue(id, actor, act, session.as_deref()).await,
+            Act::ResetCamera { camera } => self.reset_camera(id, actor, act, camera).await,
             Act::Ping => Ok((self.accepted(0), Then::Nothing)),
         }
     }
@@ -415,7 +416,7 @@ fn no_session() -> Refusal {
 }
 
 /// A write that was not done, told for what the person does next.
-fn not_kept(error: SpoolError) -> Refusal {
+pub(super) fn not_kept(error: SpoolError) -> Refusal {
     match error {
         SpoolError::Refused(refused) => Refusal::new(
             "record-busy",

@@ -4,6 +4,7 @@ mod reasons;
 
 use super::minutes;
 use super::panel::{Away, Panel};
+use crate::constancy::{Drift, Quality, Since};
 use crate::status::Situation;
 use reasons::REASONS;
 
@@ -116,10 +117,46 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "Bild abgelehnt", "Bilder abgelehnt"),
             "Sie sind sicher. Grund unter Sitzungen.".to_owned(),
         ),
+        S::Drifted { drift } => drifted(drift),
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }
+
+/// What a camera's pictures lost.
+fn drifted(drift: &Drift) -> (String, String) {
+    let Drift { camera, quality, change, since } = drift;
+    let since = match since {
+        Since::Weekday { weekday } => format!("seit {}", WEEKDAYS[usize::from(*weekday) % 7]),
+        Since::Date { date } => format!("seit {date}"),
+        Since::Turns { turns: 1 } => "in der letzten Drehung".to_owned(),
+        Since::Turns { turns } => format!("in den letzten {turns} Drehungen"),
+    };
+    let percent = (change.abs() * 100.0).round();
+    let (what, todo) = match quality {
+        Quality::Sharpness => {
+            (format!("{percent} % weniger Schärfe"), "Linse reinigen. Weiterarbeiten ist möglich.")
+        }
+        Quality::Light if *change < 0.0 => {
+            (format!("{percent} % mehr Licht"), "Lampen und Fenster prüfen. Weiterarbeiten ist möglich.")
+        }
+        Quality::Light => (
+            format!("{percent} % weniger Licht"),
+            "Prüfen, ob alle Lampen an sind. Weiterarbeiten ist möglich.",
+        ),
+        Quality::Colour => (
+            "andere Farben".to_owned(),
+            "Prüfen, ob jede Lampe an ist und alle gleich sind. Weiterarbeiten ist möglich.",
+        ),
+        Quality::Noise => (
+            format!("{percent} % mehr Körnung"),
+            "Prüfen, ob alle Lampen an sind. Weiterarbeiten ist möglich.",
+        ),
+    };
+    (format!("Kamera {camera}: {what} {since}"), todo.to_owned())
+}
+
+const WEEKDAYS: [&str; 7] = ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"];
 
 fn safe(pictures: u64) -> String {
     match pictures {
@@ -204,6 +241,7 @@ pub(super) const PANEL: Panel = Panel {
     table_unknown: "sucht beim Start seinen Nullpunkt",
     ready: "bereit",
     missing_device: "fehlt",
+    drifted: ["weniger scharf", "anderes Licht", "andere Farben", "mehr Körnung"],
     checks: "Geräte",
     min: "min",
     start: "Aufnahme starten",

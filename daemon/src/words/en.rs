@@ -4,6 +4,7 @@ mod reasons;
 
 use super::minutes;
 use super::panel::{Away, Panel};
+use crate::constancy::{Drift, Quality, Since};
 use crate::status::Situation;
 use reasons::REASONS;
 
@@ -109,10 +110,41 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "picture was refused", "pictures were refused"),
             "They are safe. See why under Sessions.".to_owned(),
         ),
+        S::Drifted { drift } => drifted(drift),
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }
+
+/// What a camera's pictures lost.
+fn drifted(drift: &Drift) -> (String, String) {
+    let Drift { camera, quality, change, since } = drift;
+    let since = match since {
+        Since::Weekday { weekday } => format!("since {}", WEEKDAYS[usize::from(*weekday) % 7]),
+        Since::Date { date } => format!("since {date}"),
+        Since::Turns { turns: 1 } => "in the last turn".to_owned(),
+        Since::Turns { turns } => format!("in the last {turns} turns"),
+    };
+    let percent = (change.abs() * 100.0).round();
+    let (what, todo) = match quality {
+        Quality::Sharpness => (format!("lost {percent} % sharpness"), "Clean the lens. You can go on."),
+        Quality::Light if *change < 0.0 => {
+            (format!("gets {percent} % more light"), "Check lamps and windows. You can go on.")
+        }
+        Quality::Light => {
+            (format!("gets {percent} % less light"), "Check that all lamps are on. You can go on.")
+        }
+        Quality::Colour => {
+            ("shows other colours".to_owned(), "Check that every lamp is on and alike. You can go on.")
+        }
+        Quality::Noise => {
+            (format!("has {percent} % more grain"), "Check that all lamps are on. You can go on.")
+        }
+    };
+    (format!("Camera {camera} {what} {since}"), todo.to_owned())
+}
+
+const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// `1 frame`, `2 frames`.
 fn count<N: Into<u64>>(number: N, one: &str, many: &str) -> String {
@@ -206,6 +238,7 @@ pub(super) const PANEL: Panel = Panel {
     table_unknown: "finds its zero at the start",
     ready: "ready",
     missing_device: "not there",
+    drifted: ["less sharp", "other light", "other colours", "more grain"],
     checks: "Devices",
     min: "min",
     start: "Start capture",

@@ -65,6 +65,8 @@ pub(crate) struct Panel {
     pub table_unknown: &'static str,
     pub ready: &'static str,
     pub missing_device: &'static str,
+    /// In the order of `Quality`.
+    pub drifted: [&'static str; 4],
     pub checks: &'static str,
     pub min: &'static str,
     // Buttons.
