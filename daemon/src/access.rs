@@ -245,7 +245,7 @@ mod tests {
             other => panic!("{path}: {other:?}"),
         };
         assert!(may("/api/v1/commands/start") && may("/api/v1/commands/stop"));
-        assert!(!may("/api/v1/commands/requeue"));
+        assert!(!may("/api/v1/commands/requeue") && !may("/api/v1/commands/reset-camera"));
         assert!(!Role::Operator.accepts());
     }
 

@@ -140,11 +140,16 @@ pub struct Seen {
 }
 
 /// Ids of the documents in which this is kept begin so.
-pub const DOCUMENTS: &str = "constancy/";
+pub const DOCUMENTS: &str = "constancy";
 
 /// Id of the document of an organisation's station.
 pub fn document_of(org: &str) -> String {
-    format!("{DOCUMENTS}{org}")
+    format!("{DOCUMENTS}.{org}")
+}
+
+/// Id under which a damaged one is set aside.
+pub fn damaged_of(org: &str) -> String {
+    format!("{DOCUMENTS}-damaged.{org}")
 }
 
 impl Seen {
@@ -327,7 +332,7 @@ impl Watched {
 
     /// The newest frames from one on, each beside the median of its like.
     fn compare(&self, from: usize) -> Compared {
-        let mut medians: BTreeMap<(&str, Option<u8>), Option<(usize, Frame)>> = BTreeMap::new();
+        let mut medians = BTreeMap::new();
         let mut pairs = Vec::new();
         for recent in &self.recent[from..] {
             let key = (recent.setup.as_str(), recent.frame.bin);

@@ -175,3 +175,26 @@ fn seen(orientation: u8, u: f64, v: f64) -> (f64, f64) {
         _ => (u, v),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_border_is_the_backdrop_whatever_stands_before_it() {
+        let picture = |object: u8| {
+            // A backdrop of 120 that the object covers in the middle, down to the lower edge.
+            let luma = |k: usize| if (30..70).contains(&(k % 100)) && k / 100 > 5 { object } else { 120 };
+            let luma: Vec<u8> = (0..100 * 80).map(luma).collect();
+            let colour = |level: u8| vec![level; 50 * 40];
+            let (blue, red) = (colour(126), colour(131));
+            let plane = |samples, width, height| Plane { samples, stride: width, width, height };
+            Cells::new([plane(&luma, 100, 80), plane(&blue, 50, 40), plane(&red, 50, 40)])
+        };
+        for object in [0, 120, 255] {
+            assert_eq!(picture(object).border(), Some([120.0, 126.0, 131.0]), "{object}");
+        }
+        let tiny = [Plane { samples: &[9; 4], stride: 2, width: 2, height: 2 }; 3];
+        assert_eq!(Cells::new(tiny).border(), None);
+    }
+}

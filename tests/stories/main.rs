@@ -8,6 +8,7 @@ mod commands;
 mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
+mod drift;
 mod halt;
 mod import_to_the_cloud;
 mod journal;

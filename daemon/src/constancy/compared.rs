@@ -10,6 +10,8 @@ const LUMA: std::ops::RangeInclusive<f64> = 20.0..=245.0;
 /// Blur times this, and [`BLUR_MORE_PX`] more, is an alarm.
 const BLUR_TIMES: f64 = 1.3;
 const BLUR_MORE_PX: f64 = 0.2;
+/// A pixel's own width as a standard deviation, 1 / sqrt(12): finer than that one lens is as sharp as another.
+const BLUR_FLOOR_PX: f64 = 0.29;
 /// Change of light in stops, either way.
 const LIGHT_STOPS: f64 = 0.33;
 /// Change of colour in levels of the colour differences.
@@ -39,7 +41,7 @@ impl Compared {
             return Vec::new();
         }
         let mut alarms = Vec::new();
-        let blur = self.change(least, |frame| frame.blur_px);
+        let blur = self.change(least, |frame| frame.blur_px.map(|px| px.max(BLUR_FLOOR_PX)));
         if let Some((times, _)) = blur.filter(|(times, more)| *times >= BLUR_TIMES && *more >= BLUR_MORE_PX) {
             alarms.push((Quality::Sharpness, 1.0 - 1.0 / times));
         }

@@ -67,6 +67,20 @@ fn other_objects_that_are_as_sharp_raise_no_alarm() {
 }
 
 #[test]
+fn a_perfectly_sharp_picture_that_becomes_less_so_has_lost_something_too() {
+    let mut known = Constancy::default();
+    let all = |blur: f64| {
+        let mut frames = sharp(0.0);
+        frames.iter_mut().for_each(|seen| seen.frame.blur_px = Some(blur));
+        frames
+    };
+    known.add(Some(MONDAY), &all(0.0));
+    assert_eq!(known.add(Some(MONDAY + 1), &all(0.25)), [], "finer than a pixel");
+    assert_eq!(known.add(Some(MONDAY + 2), &all(0.58)).len(), 1);
+    assert_eq!(known.drifts(Some(MONDAY + 2))[0].change, 0.5);
+}
+
+#[test]
 fn an_angle_that_is_less_sharp_is_compared_with_itself() {
     let mut known = Constancy::default();
     let mut frames = sharp(0.4);
@@ -167,7 +181,7 @@ fn what_is_kept_is_bounded_and_read_back_as_it_was() {
             known.add(Some(MONDAY + i64::from(day)), &frames);
         }
     }
-    let document = known.document("constancy/o");
+    let document = known.document("constancy.o");
     let bytes = document.value.to_string().len();
     assert!(bytes < 500_000, "{bytes} bytes");
     assert_eq!(Constancy::read(&document), Ok(known.clone()));
@@ -178,12 +192,12 @@ fn what_is_kept_is_bounded_and_read_back_as_it_was() {
 fn a_newer_writer_is_left_alone_one_with_more_fields_is_read_and_damage_is_told() {
     let mut known = Constancy::default();
     known.add(Some(MONDAY), &sharp(0.5));
-    let mut document = known.document("constancy/o");
+    let mut document = known.document("constancy.o");
     document.value["a_field_of_the_future"] = serde_json::json!(1);
     document.value["cameras"]["high"]["another"] = serde_json::json!({});
     assert_eq!(Constancy::read(&document), Ok(known.clone()));
     document.value["cameras"] = serde_json::json!("gone");
     assert!(matches!(Constancy::read(&document), Err(Unread::Damaged(_))));
     known.schema = CONSTANCY_SCHEMA + 1;
-    assert_eq!(Constancy::read(&known.document("constancy/o")), Err(Unread::Newer));
+    assert_eq!(Constancy::read(&known.document("constancy.o")), Err(Unread::Newer));
 }

@@ -13,7 +13,7 @@ use super::{Station, Then};
 use crate::audit;
 use crate::clock;
 use crate::command::{Accepted, Act, Actor, Refusal};
-use crate::constancy::{Constancy, Drift, Unread, document_of};
+use crate::constancy::{self, Constancy, Drift, Unread, document_of};
 
 /// What is known of the cameras.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Baseline {
                 Self::default()
             }
             Err(Unread::Damaged(reason)) => {
-                let aside = format!("{id}/damaged");
+                let aside = constancy::damaged_of(org);
                 tracing::warn!(reason, aside, "the cameras' baselines are damaged: set aside and begun anew");
                 let documents = vec![Document { id: aside, value: kept.value }];
                 if let Err(error) = spool.commit(Commit { documents, ..Commit::default() }).await {
