@@ -189,6 +189,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     get("/api/v1/frames/{sequence}/original", ALL),
     get("/api/v1/recipes", ALL),
     get("/api/v1/queue", ALL),
+    get("/api/v1/cameras/health", ALL),
     get("/api/v1/events", ALL),
     get("/api/v1/stream", ALL),
     post("/api/v1/sign-in", For::Anyone),
@@ -210,6 +211,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/calibrations/turn", CARE),
     post("/api/v1/calibrations/plate", CARE),
     post("/api/v1/calibrations/forget", CARE),
+    post("/api/v1/commands/reset-camera", CARE),
 ];
 
 /// The line of an endpoint.
@@ -248,7 +250,7 @@ mod tests {
             other => panic!("{path}: {other:?}"),
         };
         assert!(may("/api/v1/commands/start") && may("/api/v1/commands/stop"));
-        assert!(!may("/api/v1/commands/requeue"));
+        assert!(!may("/api/v1/commands/requeue") && !may("/api/v1/commands/reset-camera"));
         assert!(!Role::Operator.accepts());
     }
 

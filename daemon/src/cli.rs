@@ -4,6 +4,7 @@
 //! same interface either way ([`line`]). Every command takes `--config` and `--data-dir`.
 
 mod calibrate;
+mod cameras;
 mod check;
 mod desk;
 mod inspect;
@@ -70,6 +71,11 @@ enum Verb {
     },
     /// Halts the table of the running station now. Not a safety circuit.
     Stop,
+    /// How the cameras' pictures are against those of their first days: health, reset.
+    Cameras {
+        #[command(subcommand)]
+        what: cameras::What,
+    },
     /// Who may use the panel: set, remove, list.
     Accounts {
         #[command(subcommand)]
@@ -296,6 +302,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Stop => service::stop(&place).await,
         Verb::Accounts { what } => people::perform(&place, what),
         Verb::Calibrate { what } => calibrate::perform(&place, what).await,
+        Verb::Cameras { what } => cameras::perform(&place, what).await,
         Verb::Check { json } => check::check(&place, json).await,
         Verb::Devices { json } => check::devices(json),
         Verb::Import(options) => shoot::import(&place, options).await,

@@ -100,6 +100,21 @@ pub fn utc_offset_min(wall_ms: i64) -> i32 {
     jiff::tz::TimeZone::system().to_offset(moment).seconds() / 60
 }
 
+/// The local date of a stamp as days since 1970-01-01, where its clock can be trusted.
+pub fn day(stamp: &Stamp) -> Option<i64> {
+    if stamp.quality == ClockQuality::Unset {
+        return None;
+    }
+    let local_ms = stamp.wall_ms.saturating_add(i64::from(utc_offset_min(stamp.wall_ms)) * 60_000);
+    Some(local_ms.div_euclid(24 * 60 * 60 * 1000))
+}
+
+/// `2026-11-21` of days since 1970-01-01.
+pub fn date(day: i64) -> String {
+    let moment = jiff::Timestamp::from_second(day.saturating_mul(24 * 60 * 60)).unwrap_or_default();
+    moment.strftime("%Y-%m-%d").to_string()
+}
+
 /// `2026-11-21T10:30:00.120+01:00`: a moment in the local time of an offset from UTC; `None` beyond what calendars
 /// or clocks know.
 pub fn local(wall_ms: i64, offset_min: i32) -> Option<String> {

@@ -128,6 +128,11 @@ pub enum Act {
         /// Name of the camera in the rig.
         camera: String,
     },
+    /// Begin a new baseline for a camera: its lens was cleaned, or it was exchanged.
+    ResetCamera {
+        /// Name in the rig.
+        camera: String,
+    },
     /// Are you alive? Answered by the task itself; never logged.
     Ping,
 }
@@ -150,6 +155,7 @@ impl Act {
             Self::Calibrate { .. } => "calibrate",
             Self::Plate { .. } => "plate",
             Self::ForgetCalibration { .. } => "forget-calibration",
+            Self::ResetCamera { .. } => "reset-camera",
             Self::Ping => "ping",
         }
     }

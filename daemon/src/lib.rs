@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod constancy;
 pub mod derivative;
 pub mod exit;
 pub mod listen;

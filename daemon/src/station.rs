@@ -4,6 +4,7 @@
 //! state diagram of a session is in `session/journal.rs`.
 
 mod acts;
+mod baseline;
 mod calibrating;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,11 +23,13 @@ use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
 use crate::config::Config;
+use crate::constancy::DOCUMENTS;
 use crate::motion::{Motion, Mover};
 use crate::recipe::Recipes;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Situation, Status, TableStatus};
+use baseline::Baseline;
 
 /// Answers that are remembered, so that a command sent twice is obeyed once.
 const REMEMBERED_MAX: usize = 256;
@@ -74,6 +77,7 @@ pub struct Station {
     /// Who or what halted the session at hand.
     halted: Option<Halt>,
     answers: Answers,
+    baseline: Baseline,
 }
 
 /// Why a session waits for a person, where that is no fault.
@@ -126,6 +130,7 @@ impl Station {
             faults: Vec::new(),
             halted: None,
             answers: Answers::default(),
+            baseline: Baseline::default(),
         }
     }
 
@@ -135,6 +140,7 @@ impl Station {
         if let Err(error) = self.interrupt_unfinished().await {
             self.storage_fault(&error);
         }
+        self.baseline = Baseline::of(&self.parts.spool, &self.parts.config.station.org).await;
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         self.tell();
@@ -283,6 +289,7 @@ impl Station {
         if let Err(error) = session::keep(&self.parts.spool, &session.doc, vec![event]).await {
             self.storage_fault(&error);
         }
+        self.count_turn().await;
     }
 
     /// A session that was under way when the last process ended, or that this one leaves behind.
@@ -290,7 +297,7 @@ impl Station {
         self.session = None;
         let documents = self.parts.spool.documents().await?;
         let mut open = None;
-        for document in documents {
+        for document in documents.into_iter().filter(|document| !document.id.starts_with(DOCUMENTS)) {
             let mut doc = match SessionDoc::read(&document) {
                 Ok(doc) => doc,
                 Err(refusal) => {
@@ -334,6 +341,7 @@ impl Station {
     fn tell(&mut self) {
         let motion = self.parts.mover.state();
         let cameras = self.parts.rig.status();
+        let drifts = self.drifts();
         // One that is finished was opened to be corrected: it is nobody's work, and the next person need not see it.
         let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
         let session = open.map(|session| session.status());
@@ -345,6 +353,7 @@ impl Station {
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;
+            status.drifts = drifts;
             status.session = session;
             status.safe_mode = faults.iter().any(|fault| fault.rule == SAFE_MODE);
             status.faults = faults;

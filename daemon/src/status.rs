@@ -9,6 +9,7 @@ use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_drivers::Position;
 use utoipa::ToSchema;
 
+use crate::constancy::Drift;
 use crate::motion::Motion;
 use crate::words::Language;
 
@@ -99,6 +100,8 @@ pub enum Situation {
     SafeModeClosed,
     /// A destination refused pictures for good.
     Refused { pictures: u64 },
+    /// Idle, and a camera's pictures are not what they were.
+    Drifted { drift: Drift },
     /// Something that stops nothing and that a person should look at, as it was told.
     Look { what: String, todo: String },
     /// Anything else that is wrong, as it was told.
@@ -129,6 +132,7 @@ impl Situation {
             | S::PositionUnknown
             | S::Interrupted { .. }
             | S::SafeMode
+            | S::Drifted { .. }
             | S::Look { .. }
             | S::Refused { .. } => Kind::Warn,
             S::Off
@@ -291,6 +295,8 @@ pub struct Status {
     pub session: Option<SessionStatus>,
     /// Cameras of the rig.
     pub cameras: Vec<CameraStatus>,
+    /// Cameras whose pictures are not what they were when they were set up.
+    pub drifts: Vec<Drift>,
     /// The table, if the rig has one.
     pub table: Option<TableStatus>,
     /// What waits for delivery.
@@ -313,6 +319,7 @@ impl Status {
             faults: Vec::new(),
             session: None,
             cameras: Vec::new(),
+            drifts: Vec::new(),
             table: None,
             delivery: Delivery::default(),
             newest_event: 0,
@@ -339,7 +346,7 @@ impl Status {
         self
     }
 
-    /// What is told of an idle station: room, safe mode, refused, away, sending, in this order.
+    /// What is told of an idle station: room, safe mode, refused, drift, away, sending, in this order.
     fn beside(&self) -> Option<Situation> {
         let delivery = &self.delivery;
         let pictures = delivery.waiting;
@@ -362,6 +369,9 @@ impl Status {
                 Some(Situation::SignIn { pictures, reason: failure.reason.clone() })
             }
             _ if delivery.failed > 0 => Some(Situation::Refused { pictures: delivery.failed }),
+            _ if !self.drifts.is_empty() => {
+                self.drifts.first().map(|drift| Situation::Drifted { drift: drift.clone() })
+            }
             Some((_, failure)) if is_network(&failure.rule) => Some(Situation::Offline { pictures }),
             Some((one, failure)) => Some(Situation::DestinationAway {
                 name: one.name.clone(),
@@ -415,6 +425,26 @@ mod tests {
         let status = idle(Delivery { waiting: 3, failed: 2, destinations, ..Delivery::default() });
         assert_eq!(status.kind, Kind::Warn);
         assert!(matches!(status.situation, Situation::SignIn { pictures: 3, .. }));
+    }
+
+    #[test]
+    fn a_camera_that_drifts_is_told_of_before_that_pictures_are_sent_and_after_what_holds_them() {
+        let drift = Drift {
+            camera: "high".to_owned(),
+            quality: crate::constancy::Quality::Sharpness,
+            change: 0.3,
+            since: crate::constancy::Since::Weekday { weekday: 0 },
+        };
+        let mut status = Status::starting(StationName::default(), true);
+        status.drifts.push(drift.clone());
+        status.tell(Situation::Ready);
+        let sending = Delivery { waiting: 3, sessions_left: 100, ..Delivery::default() };
+        let told = status.clone().with_delivery(sending.clone());
+        assert_eq!((told.kind, told.situation), (Kind::Warn, Situation::Drifted { drift }));
+        let refused = status.clone().with_delivery(Delivery { failed: 2, ..sending.clone() });
+        assert_eq!(refused.situation, Situation::Refused { pictures: 2 });
+        status.tell(Situation::Complete { frames: 36 });
+        assert_eq!(status.with_delivery(sending).situation, Situation::Complete { frames: 36 });
     }
 
     #[test]

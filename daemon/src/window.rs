@@ -21,9 +21,10 @@ use turnstage_cloud_sync::{Clock, Record, Spool};
 use crate::access::Visitor;
 use crate::calibration::Plate;
 use crate::calibration::shelf::Shelf;
-use crate::clock::SystemClock;
+use crate::clock::{self, SystemClock};
 use crate::command::{Act, Actor, Answer, Commands, Refusal};
 use crate::config::Config;
+use crate::constancy::{self, CameraHealth, Constancy};
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
@@ -168,6 +169,20 @@ impl Window {
             sessions_left: room.sessions_left(bytes),
             destinations: self.inner.destinations.borrow().clone(),
         })
+    }
+
+    /// Each camera of the rig against its baseline; one of which nothing is known yet has no figures. Baselines that
+    /// cannot be read are as none: the station tells of them in its log.
+    pub async fn cameras(&self) -> Result<Vec<CameraHealth>, SpoolError> {
+        let kept = self.inner.spool.document(&constancy::document_of(self.org())).await?;
+        let known = kept.and_then(|kept| Constancy::read(&kept).ok()).unwrap_or_default();
+        let mut measured = known.health(clock::day(&self.inner.clock.now()));
+        let names: Vec<String> = self.inner.config.rig.cameras.keys().cloned().collect();
+        let of = |name: String| match measured.iter().position(|one| one.camera == name) {
+            Some(at) => measured.swap_remove(at),
+            None => CameraHealth::of_none(name),
+        };
+        Ok(names.into_iter().map(of).collect())
     }
 
     /// Waits for the next change of status, destinations or event log. Keep the value between calls: what changed in

@@ -1,4 +1,5 @@
-//! What the station says, in the languages that it speaks: one file each, so that a translator reads one file.
+//! What the station says, in the languages that it speaks: one file each, and one beside it with the reasons of the
+//! rules, so that a translator reads these two.
 //!
 //! The station tells a [`Situation`]; here it becomes the two lines that a person reads. Sentences that come from a
 //! driver or a rule (a [`Situation::Fault`]) are said as they were told.
@@ -9,6 +10,7 @@ pub(crate) mod panel;
 
 use serde::{Deserialize, Serialize};
 
+use crate::constancy::Drift;
 use crate::status::Situation;
 use panel::Panel;
 
@@ -32,6 +34,13 @@ pub struct Lines {
     pub second: String,
 }
 
+impl Lines {
+    /// Both, one after the other.
+    pub fn in_one(&self) -> String {
+        format!("{}. {}", self.first, self.second)
+    }
+}
+
 impl Language {
     /// For the page's `lang`.
     pub fn code(self) -> &'static str {
@@ -48,6 +57,11 @@ impl Language {
             Self::De => de::lines(situation),
         };
         Lines { first, second }
+    }
+
+    /// What a camera's pictures lost, and what to do.
+    pub fn drift(self, drift: &Drift) -> Lines {
+        self.lines(&Situation::Drifted { drift: drift.clone() })
     }
 
     /// What the panel says besides.
@@ -68,6 +82,7 @@ pub(crate) fn minutes(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::constancy::{Quality, Since};
 
     #[test]
     fn a_person_reads_the_same_situation_in_either_language() {
@@ -81,6 +96,17 @@ mod tests {
         let away = |pictures| Language::En.lines(&Situation::Offline { pictures }).second;
         assert_eq!(away(0), "No picture waits. Carry on.");
         assert_eq!(away(1), "1 picture is safe on this device. Carry on.");
+        let since = Since::Weekday { weekday: 0 };
+        let mut drift = Drift { camera: "high".to_owned(), quality: Quality::Sharpness, change: 0.3, since };
+        assert_eq!(
+            Language::En.drift(&drift).in_one(),
+            "Camera high lost 30 % sharpness since Monday. Clean the lens. You can go on."
+        );
+        drift.since = Since::Turns { turns: 3 };
+        assert_eq!(
+            Language::De.drift(&drift).first,
+            "Kamera high: 30 % weniger Schärfe in den letzten 3 Drehungen"
+        );
         let left = Situation::Flagged { frames: 1, rule: "qc.sharpness".to_owned() };
         assert_eq!(Language::En.lines(&left).first, "1 frame needs a retake");
         assert_eq!(Language::De.lines(&left).first, "1 Bild wiederholen");

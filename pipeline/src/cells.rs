@@ -46,6 +46,21 @@ impl Cells {
         [0, 1].map(|plane| self.chroma[plane].get(at).copied().unwrap_or(128))
     }
 
+    /// Median luma and median blue and red difference, in levels, of the outer tenth at the left, the right and the
+    /// top: the backdrop in a booth, whatever stands before it. The bottom is left out, for there the table turns.
+    /// `None` of a picture of fewer than 16 such cells.
+    pub fn border(&self) -> Option<[f64; 3]> {
+        let (side, top) = (self.width.div_ceil(10), self.height.div_ceil(10));
+        let is_outer = |k: usize| {
+            let (x, y) = (k % self.width, k / self.width);
+            y < top || x < side || x + side >= self.width
+        };
+        let outer: Vec<usize> = (0..self.luma.len()).filter(|&k| is_outer(k)).collect();
+        let of =
+            |value: &dyn Fn(usize) -> u8| median(outer.iter().map(|&k| f64::from(value(k))).collect(), 16);
+        Some([of(&|k| self.luma[k])?, of(&|k| self.colour(k)[0])?, of(&|k| self.colour(k)[1])?])
+    }
+
     /// Whether two pictures can be compared cell by cell.
     pub fn is_like(&self, other: &Cells) -> bool {
         self.size() == other.size()
@@ -246,5 +261,23 @@ mod tests {
             let value = serde_json::json!({ "width": width, "height": 3, "luma": luma, "blue": luma, "red": luma });
             drop(serde_json::from_value::<Cells>(value));
         }
+    }
+
+    #[test]
+    fn the_border_is_the_backdrop_whatever_stands_before_it() {
+        let picture = |object: u8| {
+            // A backdrop of 120 that the object covers in the middle, down to the lower edge.
+            let luma = |k: usize| if (30..70).contains(&(k % 100)) && k / 100 > 5 { object } else { 120 };
+            let luma: Vec<u8> = (0..100 * 80).map(luma).collect();
+            let colour = |level: u8| vec![level; 50 * 40];
+            let (blue, red) = (colour(126), colour(131));
+            let plane = |samples, width, height| Plane { samples, stride: width, width, height };
+            Cells::new([plane(&luma, 100, 80), plane(&blue, 50, 40), plane(&red, 50, 40)])
+        };
+        for object in [0, 120, 255] {
+            assert_eq!(picture(object).border(), Some([120.0, 126.0, 131.0]), "{object}");
+        }
+        let tiny = [Plane { samples: &[9; 4], stride: 2, width: 2, height: 2 }; 3];
+        assert_eq!(Cells::new(tiny).border(), None);
     }
 }

@@ -6,7 +6,11 @@
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use turnstage::clock::{self, SystemClock};
 use turnstage::command::Act;
+use turnstage::constancy::{self, Constancy, Frame, Seen};
+use turnstage_cloud_sync::Clock;
+use turnstage_cloud_sync::spool::Commit;
 use turnstage_tests::Bench;
 use turnstage_tests::browser::{Browser, DESKTOP, PHONE, Screen, TABLET};
 
@@ -83,15 +87,14 @@ async fn main() {
     let spin = include_str!("../../config/recipes/spin36.toml");
     std::fs::write(recipes.join("spin36.toml"), without_retakes(spin)).expect("a recipe");
     let mut bench = Bench::on_disk(STATION, data).await;
-    let mut found = bench.running.open(bench.data.path());
-    let address = found.wait_for(|found| found.address.is_some()).await.expect("the panel opens").address;
-    let panel = format!("http://{}/", address.expect("an address"));
+    let panel = opened(&mut bench).await;
     let mut people = Vec::new();
     for (name, screen) in SCREENS {
         people.push((name, Browser::open("panel_shots", screen).await.expect("a browser")));
     }
-    let studio = Studio { people, panel, out };
+    let mut studio = Studio { people, panel, out };
     session(&studio, &bench).await;
+    let bench = drifted(&mut studio, bench).await;
     if let Some(readme) = folders.next() {
         for state in ["shooting", "review"] {
             let from = studio.out.join(format!("{state}-desktop-light.png"));
@@ -102,6 +105,38 @@ async fn main() {
         person.close().await;
     }
     bench.end().await;
+}
+
+/// Address of the panel once it is open.
+async fn opened(bench: &mut Bench) -> String {
+    let mut found = bench.running.open(bench.data.path());
+    let address = found.wait_for(|found| found.address.is_some()).await.expect("the panel opens").address;
+    format!("http://{}/", address.expect("an address"))
+}
+
+/// The same station some days later: its lens has become dirty.
+async fn drifted(studio: &mut Studio, bench: Bench) -> Bench {
+    bench.ask(Act::Abort).await.expect("ended");
+    let mut known = Constancy::default();
+    let today = clock::day(&Clock::now(&SystemClock::new())).unwrap_or_default();
+    for (day, blur_px) in [(today - 3, 0.5), (today, 0.72)] {
+        let frame = |bin| Frame { bin: Some(bin), blur_px: Some(blur_px), ..Frame::default() };
+        let [camera, device, setup] = ["main", "sim", "spin36"].map(str::to_owned);
+        let one = |bin| Seen {
+            camera: camera.clone(),
+            device: device.clone(),
+            setup: setup.clone(),
+            frame: frame(bin),
+        };
+        known.add(Some(day), &(0..36).map(one).collect::<Vec<_>>());
+    }
+    let documents = vec![known.document(&constancy::document_of("demo"))];
+    bench.running.spool.commit(Commit { documents, ..Commit::default() }).await.expect("kept");
+    let mut bench = Bench::on_disk(STATION, bench.end().await).await;
+    studio.panel = opened(&mut bench).await;
+    studio.take("drift", "").await;
+    studio.take("drift-de", "?lang=de").await;
+    bench
 }
 
 async fn session(studio: &Studio, bench: &Bench) {

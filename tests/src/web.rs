@@ -37,6 +37,11 @@ impl Answer {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     /// The rule id of a problem, after a look at its form.
     pub fn rule(&self) -> String {
         let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

@@ -9,6 +9,7 @@ mod commands;
 mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
+mod drift;
 mod formats;
 mod halt;
 mod import_to_the_cloud;

@@ -98,6 +98,16 @@ pub struct RequeueBody {
     pub session: Option<String>,
 }
 
+/// See [`Act::ResetCamera`].
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetCameraBody {
+    /// See [`Plain::id`].
+    pub id: Option<String>,
+    /// Name in the rig.
+    pub camera: String,
+}
+
 pub(super) async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
     let busy = || Refusal::new("station-busy", "The station did not answer in time. Repeat it in a moment.");
     let answer = tokio::time::timeout(ANSWER_LIMIT, api.window.ask(id, &visitor.actor, act)).await;
@@ -182,4 +192,11 @@ pub async fn open(api: Here, visitor: Visitor, Body(body): Body<OpenBody>) -> An
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn requeue(api: Here, visitor: Visitor, Body(body): Body<RequeueBody>) -> Answered {
     ask(api, &visitor, body.id, Act::Requeue { session: body.session }).await
+}
+
+/// Begins a new baseline for a camera: its lens was cleaned, or it was exchanged.
+#[utoipa::path(post, path = "/api/v1/commands/reset-camera", tag = "commands", request_body = ResetCameraBody,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn reset_camera(api: Here, visitor: Visitor, Body(body): Body<ResetCameraBody>) -> Answered {
+    ask(api, &visitor, body.id, Act::ResetCamera { camera: body.camera }).await
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use super::problem::Problem;
 use super::{Api, Here};
 use crate::command::{Act, Actor};
+use crate::constancy::{CameraHealth, Drift, Quality};
 use crate::status::{Kind, Situation, Status};
 
 /// A station that does not answer for so long is not alive.
@@ -88,7 +89,10 @@ pub async fn count(State(api): State<Api>, request: Request, next: Next) -> Resp
 pub async fn metrics(State(api): Here) -> Response {
     let status = api.window.status().await;
     let now_ms = api.window.clock().now().wall_ms;
-    let registry = registry(&api.counters, &status, now_ms);
+    // A disk that cannot be read takes these figures with it, and no others.
+    let cameras = api.window.cameras().await.unwrap_or_default();
+    let mut registry = registry(&api.counters, &status, now_ms);
+    register_cameras(&mut registry, &cameras, &status.drifts);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {
@@ -96,6 +100,35 @@ pub async fn metrics(State(api): Here) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Newest medians of each camera, and which of its qualities are beyond their limit.
+fn register_cameras(registry: &mut Registry, cameras: &[CameraHealth], drifts: &[Drift]) {
+    type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+    let (blur, luma, noise, drifted) =
+        (Gauges::default(), Gauges::default(), Gauges::default(), Gauges::default());
+    for camera in cameras {
+        let name = ("camera", camera.camera.clone());
+        for (family, measured) in
+            [(&blur, camera.blur_px), (&luma, camera.luma), (&noise, camera.noise_levels)]
+        {
+            let Some(measured) = measured else { continue };
+            family.get_or_create(&vec![name.clone()]).set(measured.today);
+        }
+        for (word, quality) in Quality::ALL {
+            let is = drifts.iter().any(|drift| drift.camera == camera.camera && drift.quality == quality);
+            let labels = vec![name.clone(), ("quality", word.to_owned())];
+            drifted.get_or_create(&labels).set(f64::from(u8::from(is)));
+        }
+    }
+    for (name, help, family) in [
+        ("camera_blur_px", "Width of the sharpest edges, newest frames", blur),
+        ("camera_backdrop_luma", "Luma of the backdrop, newest frames", luma),
+        ("camera_noise_levels", "Noise in grey levels, newest frames", noise),
+        ("camera_drifted", "Whether a quality is beyond its limit against the baseline", drifted),
+    ] {
+        registry.register(name, help, family);
     }
 }
 

@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use super::problem::Problem;
 use super::{Here, Query, picture};
 use crate::access::Visitor;
+use crate::constancy::CameraHealth;
 use crate::status::Status;
 use crate::window::views::{QueueView, SessionDetail, SessionSummary};
 use crate::window::{Filter, RecipeLine, Window};
@@ -128,4 +129,11 @@ pub async fn recipes(State(api): Here) -> Json<Vec<RecipeLine>> {
 #[utoipa::path(get, path = "/api/v1/queue", tag = "state", responses((status = 200, body = QueueView)))]
 pub async fn queue(State(api): Here, visitor: Visitor) -> Result<Json<QueueView>, Problem> {
     Ok(Json(api.window.queue(&visitor).await?))
+}
+
+/// Each camera's sharpness, light, colour and noise against its baseline, and what is beyond its limit.
+#[utoipa::path(get, path = "/api/v1/cameras/health", tag = "state",
+    responses((status = 200, body = Vec<CameraHealth>)))]
+pub async fn cameras(State(api): Here) -> Result<Json<Vec<CameraHealth>>, Problem> {
+    Ok(Json(api.window.cameras().await?))
 }

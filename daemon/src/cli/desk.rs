@@ -15,6 +15,7 @@ use super::line::Line;
 use crate::api::problem::Problem;
 use crate::command::{Accepted, Act};
 use crate::config::Config;
+use crate::constancy::Drift;
 use crate::exit::{self, Exit};
 use crate::run::{Running, Start, StorageFailed};
 use crate::session::SessionState;
@@ -45,6 +46,9 @@ pub struct Now {
     pub detail: String,
     /// What is wrong.
     pub faults: Vec<Fault>,
+    /// Cameras whose pictures are not what they were.
+    #[serde(default)]
+    pub drifts: Vec<Drift>,
     /// The session at hand.
     pub session: Option<SessionStatus>,
     /// Sequence of the newest event.

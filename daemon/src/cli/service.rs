@@ -20,6 +20,7 @@ use crate::session::SessionState;
 use crate::station::SAFE_MODE;
 use crate::status::Fault;
 use crate::systemd;
+use crate::words::Language;
 
 /// Runs until a signal or until a task dies.
 pub async fn run(place: &Place, strict: bool) -> Result<u8> {
@@ -98,6 +99,11 @@ pub async fn status(place: &Place, json: bool) -> Result<u8> {
             "\n{} ({})\n  why it matters: {}\n  what to do: {}",
             fault.what, fault.rule, fault.why, fault.todo
         );
+    }
+    // The first one may be what the two lines say already.
+    let drifts = now.drifts.iter().map(|drift| Language::En.drift(drift));
+    for drift in drifts.filter(|drift| drift.first != now.sentence) {
+        println!("\n{}\n  what to do: {}", drift.first, drift.second);
     }
     Ok(exit::OK)
 }

@@ -36,8 +36,8 @@ pub(super) struct Judged {
     pub(super) examined: Examined,
     findings: Vec<qc::Finding>,
     applied: serde_json::Value,
-    /// As its driver says; none when the picture came from a file, whose camera was another.
-    model: Option<String>,
+    /// Driver, and model as it says; none when the picture came from a file, whose camera was another.
+    device: Option<(&'static str, String)>,
 }
 
 impl Session {
@@ -288,7 +288,7 @@ pub(super) async fn fetch_and_judge(
 ) -> Result<Judged, CameraError> {
     let id = camera.name.clone();
     let Some(open) = camera.camera.as_mut() else { return Err(CameraError::Disconnected { id }) };
-    let model = open.info().model;
+    let info = open.info();
     let set = open.fetch(exposed).await?;
     let Some(frame) = set.frames.into_iter().next() else {
         return Err(CameraError::Corrupt { id, what: "a shot without a frame".to_owned() });
@@ -317,10 +317,10 @@ pub(super) async fn fetch_and_judge(
     let Developed { bytes, sha256_captured, extension, content_type, examined } = developed;
     let findings = examined.findings.clone();
     let applied = serde_json::to_value(&camera.applied).unwrap_or_default();
-    let model = Some(model).filter(|_| frame.file_name.is_none());
+    let device = Some((info.driver, info.model)).filter(|_| frame.file_name.is_none());
     Ok(Judged {
         camera: id,
-        model,
+        device,
         frame,
         bytes,
         sha256_captured,
@@ -364,7 +364,8 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
             "frame": picture.frame.seq,
             "lost_before": picture.frame.lost_before,
             "more": picture.frame.meta,
-            "model": picture.model,
+            "driver": picture.device.as_ref().map(|(driver, _)| driver),
+            "model": picture.device.as_ref().map(|(_, model)| model),
             "from_file": picture.frame.file_name.is_some(),
         },
         "time": {
@@ -378,6 +379,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
             "sharpness": shape.map(|p| p.sharpness),
             "exposure": shape.map(|p| p.exposure),
             "noise_levels": shape.map(|p| p.noise_levels),
+            "border": shape.and_then(|p| p.cells.border()),
         },
         "exif": picture.examined.exif,
     })

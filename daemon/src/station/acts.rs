@@ -58,6 +58,7 @@ impl Station {
             Act::ForgetCalibration { recipe, camera } => {
                 self.forget_calibration(id, actor, act, recipe, camera).await
             }
+            Act::ResetCamera { camera } => self.reset_camera(id, actor, act, camera).await,
             Act::Ping => Ok((self.accepted(0), Then::Nothing)),
         }
     }
@@ -426,7 +427,7 @@ fn no_session() -> Refusal {
 }
 
 /// A write that was not done, told for what the person does next.
-fn not_kept(error: SpoolError) -> Refusal {
+pub(super) fn not_kept(error: SpoolError) -> Refusal {
     match error {
         SpoolError::Refused(refused) => Refusal::new(
             "record-busy",

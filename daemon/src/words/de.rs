@@ -1,8 +1,12 @@
 //! German.
 
+mod reasons;
+
 use super::minutes;
-use super::panel::{Away, Panel, Reason, Reasons};
+use super::panel::{Away, Panel};
+use crate::constancy::{Drift, Quality, Since};
 use crate::status::Situation;
+use reasons::REASONS;
 
 /// First and second line.
 pub(super) fn lines(situation: &Situation) -> (String, String) {
@@ -26,7 +30,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
                     format!(
                         "Bild {} {} Es wird am Ende der Drehung wiederholt.",
                         flagged.frame,
-                        was(&flagged.rule)
+                        REASONS.or_other(&flagged.rule).was
                     )
                 }
                 (None, Some(left_s)) => format!("Noch etwa {} min.", minutes(*left_s)),
@@ -39,7 +43,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         }
         S::Flagged { frames, rule } => (
             count(*frames, "Bild wiederholen", "Bilder wiederholen"),
-            format!("Objekt stehen lassen. {}", remedy(rule)),
+            format!("Objekt stehen lassen. {}", REASONS.or_other(rule).remedy),
         ),
         S::Missing { frames } => (
             count(*frames, "Bild fehlt", "Bilder fehlen"),
@@ -113,31 +117,46 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "Bild abgelehnt", "Bilder abgelehnt"),
             "Sie sind sicher. Grund unter Sitzungen.".to_owned(),
         ),
+        S::Drifted { drift } => drifted(drift),
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }
 
-/// What was wrong with a frame.
-fn was(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "war unscharf.",
-        "qc.clipped" => "war zu hell.",
-        "qc.dark" => "war zu dunkel.",
-        "qc.duplicate" => "war gleich einem anderen.",
-        _ => "war auffällig.",
-    }
+/// What a camera's pictures lost.
+fn drifted(drift: &Drift) -> (String, String) {
+    let Drift { camera, quality, change, since } = drift;
+    let since = match since {
+        Since::Weekday { weekday } => format!("seit {}", WEEKDAYS[usize::from(*weekday) % 7]),
+        Since::Date { date } => format!("seit {date}"),
+        Since::Turns { turns: 1 } => "in der letzten Drehung".to_owned(),
+        Since::Turns { turns } => format!("in den letzten {turns} Drehungen"),
+    };
+    let percent = (change.abs() * 100.0).round();
+    let (what, todo) = match quality {
+        Quality::Sharpness => {
+            (format!("{percent} % weniger Schärfe"), "Linse reinigen. Weiterarbeiten ist möglich.")
+        }
+        Quality::Light if *change < 0.0 => {
+            (format!("{percent} % mehr Licht"), "Lampen und Fenster prüfen. Weiterarbeiten ist möglich.")
+        }
+        Quality::Light => (
+            format!("{percent} % weniger Licht"),
+            "Prüfen, ob alle Lampen an sind. Weiterarbeiten ist möglich.",
+        ),
+        Quality::Colour => (
+            "andere Farben".to_owned(),
+            "Prüfen, ob jede Lampe an ist und alle gleich sind. Weiterarbeiten ist möglich.",
+        ),
+        Quality::Noise => (
+            format!("{percent} % mehr Körnung"),
+            "Prüfen, ob alle Lampen an sind. Weiterarbeiten ist möglich.",
+        ),
+    };
+    (format!("Kamera {camera}: {what} {since}"), todo.to_owned())
 }
 
-/// What a person does about frames that a rule flagged.
-fn remedy(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "Linse abwischen, dann wiederholen.",
-        "qc.clipped" => "Fenster abdecken oder Lampe dämpfen, dann wiederholen.",
-        "qc.dark" => "Prüfen, ob alle Lampen an sind, dann wiederholen.",
-        _ => "Dann wiederholen.",
-    }
-}
+const WEEKDAYS: [&str; 7] = ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"];
 
 fn safe(pictures: u64) -> String {
     match pictures {
@@ -222,6 +241,7 @@ pub(super) const PANEL: Panel = Panel {
     table_unknown: "sucht beim Start seinen Nullpunkt",
     ready: "bereit",
     missing_device: "fehlt",
+    drifted: ["weniger scharf", "anderes Licht", "andere Farben", "mehr Körnung"],
     checks: "Geräte",
     min: "min",
     start: "Aufnahme starten",
@@ -257,56 +277,7 @@ pub(super) const PANEL: Panel = Panel {
     other_why: "Zwei Objekte in einer Sitzung lassen sich später nicht trennen.",
     other_todo: "Objekt wegstellen oder erst diese Sitzung beenden.",
     other_go_on: "Weiter mit {item}",
-    reasons: Reasons {
-        sharpness: Reason {
-            short: "unscharf",
-            what: "Bild {n} ist unscharf",
-            why: "Die Drehung flackert bei {deg}.",
-            todo: "Linse der Kamera {camera} abwischen, dann wiederholen. Das Objekt bleibt stehen.",
-        },
-        clipped: Reason {
-            short: "zu hell",
-            what: "Bild {n} ist zu hell",
-            why: "Helle Stellen haben bei {deg} keine Zeichnung.",
-            todo: "Fenster abdecken oder Lampe dämpfen, dann wiederholen.",
-        },
-        dark: Reason {
-            short: "zu dunkel",
-            what: "Bild {n} ist zu dunkel",
-            why: "Dunkle Stellen haben bei {deg} keine Zeichnung.",
-            todo: "Prüfen, ob alle Lampen an sind, dann wiederholen.",
-        },
-        drift: Reason {
-            short: "Belichtung sprang",
-            what: "Belichtung sprang bei Bild {n}",
-            why: "Die Drehung ändert bei {deg} ihre Helligkeit.",
-            todo: "Wiederholen; kommt es wieder, Technik rufen.",
-        },
-        duplicate: Reason {
-            short: "gleich einem anderen",
-            what: "Bild {n} ist gleich einem anderen",
-            why: "Eine Seite des Objekts erscheint doppelt, eine andere fehlt.",
-            todo: "Kamera hing oder Teller stand. Wiederholen.",
-        },
-        not_moved: Reason {
-            short: "Teller stand still",
-            what: "Teller stand vor Bild {n} still",
-            why: "Eine Seite des Objekts erscheint doppelt, eine andere fehlt.",
-            todo: "Prüfen, ob das Objekt den Teller blockiert, dann wiederholen.",
-        },
-        framing: Reason {
-            short: "Objekt ragt hinaus",
-            what: "Objekt ragt bei Bild {n} hinaus",
-            why: "Ein Teil des Objekts ist bei {deg} abgeschnitten.",
-            todo: "Objekt in die Mitte rücken, dann neu starten.",
-        },
-        other: Reason {
-            short: "auffällig",
-            what: "Bild {n} ist auffällig",
-            why: "Die Drehung hat bei {deg} einen Fehler.",
-            todo: "Wiederholen; kommt es wieder, Technik rufen.",
-        },
-    },
+    reasons: REASONS,
     nth_of: "{n} von {m}",
     previous_flagged: "Voriges auffälliges Bild",
     next_flagged: "Nächstes auffälliges Bild",

@@ -1,8 +1,12 @@
 //! English.
 
+mod reasons;
+
 use super::minutes;
-use super::panel::{Away, Panel, Reason, Reasons};
+use super::panel::{Away, Panel};
+use crate::constancy::{Drift, Quality, Since};
 use crate::status::Situation;
+use reasons::REASONS;
 
 /// First and second line.
 pub(super) fn lines(situation: &Situation) -> (String, String) {
@@ -25,7 +29,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
                 (Some(flagged), _) => format!(
                     "Frame {} {} It is retaken at the end of the turn.",
                     flagged.frame,
-                    was(&flagged.rule)
+                    REASONS.or_other(&flagged.rule).was
                 ),
                 (None, Some(left_s)) => format!("About {} min left.", minutes(*left_s)),
                 (None, None) => "Keep clear of the table.".to_owned(),
@@ -37,7 +41,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         }
         S::Flagged { frames, rule } => (
             count(*frames, "frame needs a retake", "frames need a retake"),
-            format!("Leave the item on the table. {}", remedy(rule)),
+            format!("Leave the item on the table. {}", REASONS.or_other(rule).remedy),
         ),
         S::Missing { frames } => (
             count(*frames, "frame is missing", "frames are missing"),
@@ -106,31 +110,41 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             count(*pictures, "picture was refused", "pictures were refused"),
             "They are safe. See why under Sessions.".to_owned(),
         ),
+        S::Drifted { drift } => drifted(drift),
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
 }
 
-/// What was wrong with a frame.
-fn was(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "was not sharp.",
-        "qc.clipped" => "was too bright.",
-        "qc.dark" => "was too dark.",
-        "qc.duplicate" => "was the same picture as another.",
-        _ => "did not pass.",
-    }
+/// What a camera's pictures lost.
+fn drifted(drift: &Drift) -> (String, String) {
+    let Drift { camera, quality, change, since } = drift;
+    let since = match since {
+        Since::Weekday { weekday } => format!("since {}", WEEKDAYS[usize::from(*weekday) % 7]),
+        Since::Date { date } => format!("since {date}"),
+        Since::Turns { turns: 1 } => "in the last turn".to_owned(),
+        Since::Turns { turns } => format!("in the last {turns} turns"),
+    };
+    let percent = (change.abs() * 100.0).round();
+    let (what, todo) = match quality {
+        Quality::Sharpness => (format!("lost {percent} % sharpness"), "Clean the lens. You can go on."),
+        Quality::Light if *change < 0.0 => {
+            (format!("gets {percent} % more light"), "Check lamps and windows. You can go on.")
+        }
+        Quality::Light => {
+            (format!("gets {percent} % less light"), "Check that all lamps are on. You can go on.")
+        }
+        Quality::Colour => {
+            ("shows other colours".to_owned(), "Check that every lamp is on and alike. You can go on.")
+        }
+        Quality::Noise => {
+            (format!("has {percent} % more grain"), "Check that all lamps are on. You can go on.")
+        }
+    };
+    (format!("Camera {camera} {what} {since}"), todo.to_owned())
 }
 
-/// What a person does about frames that a rule flagged.
-fn remedy(rule: &str) -> &'static str {
-    match rule {
-        "qc.sharpness" => "Wipe the lens, then retake.",
-        "qc.clipped" => "Cover the window or turn the lamp down, then retake.",
-        "qc.dark" => "Check that all lamps are on, then retake.",
-        _ => "Then retake.",
-    }
-}
+const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// `1 frame`, `2 frames`.
 fn count<N: Into<u64>>(number: N, one: &str, many: &str) -> String {
@@ -224,6 +238,7 @@ pub(super) const PANEL: Panel = Panel {
     table_unknown: "finds its zero at the start",
     ready: "ready",
     missing_device: "not there",
+    drifted: ["less sharp", "other light", "other colours", "more grain"],
     checks: "Devices",
     min: "min",
     start: "Start capture",
@@ -259,56 +274,7 @@ pub(super) const PANEL: Panel = Panel {
     other_why: "Two items in one session cannot be told apart later.",
     other_todo: "Take it away, or end this session first.",
     other_go_on: "Carry on with {item}",
-    reasons: Reasons {
-        sharpness: Reason {
-            short: "not sharp",
-            what: "Frame {n} is not sharp",
-            why: "The spin blinks at {deg}.",
-            todo: "Wipe the lens of camera {camera}, then retake. The item can stay where it is.",
-        },
-        clipped: Reason {
-            short: "too bright",
-            what: "Frame {n} is too bright",
-            why: "The white parts at {deg} show no detail.",
-            todo: "Cover the window or turn the lamp down, then retake.",
-        },
-        dark: Reason {
-            short: "too dark",
-            what: "Frame {n} is too dark",
-            why: "The dark parts at {deg} show no detail.",
-            todo: "Check that all lamps are on, then retake.",
-        },
-        drift: Reason {
-            short: "exposure moved",
-            what: "Exposure moved at frame {n}",
-            why: "The spin changes its brightness at {deg}.",
-            todo: "Retake; call your technician if it comes back.",
-        },
-        duplicate: Reason {
-            short: "same picture as another",
-            what: "Frame {n} is the same picture as another",
-            why: "One side of the item is shown twice and another is missing.",
-            todo: "The camera hung or the table stood still. Retake.",
-        },
-        not_moved: Reason {
-            short: "the table stood still",
-            what: "The table did not move before frame {n}",
-            why: "One side of the item is shown twice and another is missing.",
-            todo: "Check that the item does not block the table, then retake.",
-        },
-        framing: Reason {
-            short: "the item leaves the picture",
-            what: "The item leaves the picture at frame {n}",
-            why: "A part of the item is cut off at {deg}.",
-            todo: "Move the item to the middle, then start again.",
-        },
-        other: Reason {
-            short: "did not pass",
-            what: "Frame {n} did not pass",
-            why: "The spin has a fault at {deg}.",
-            todo: "Retake; call your technician if it comes back.",
-        },
-    },
+    reasons: REASONS,
     nth_of: "{n} of {m}",
     previous_flagged: "Previous flagged frame",
     next_flagged: "Next flagged frame",

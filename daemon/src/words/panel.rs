@@ -65,6 +65,8 @@ pub(crate) struct Panel {
     pub table_unknown: &'static str,
     pub ready: &'static str,
     pub missing_device: &'static str,
+    /// In the order of `Quality`.
+    pub drifted: [&'static str; 4],
     pub checks: &'static str,
     pub min: &'static str,
     // Buttons.
@@ -181,41 +183,36 @@ pub(crate) struct Panel {
     pub nothing_waits: &'static str,
 }
 
-/// Why a frame does not pass, by rule.
+/// Why a frame does not pass.
 pub(crate) struct Reasons {
-    pub sharpness: Reason,
-    pub clipped: Reason,
-    pub dark: Reason,
-    pub drift: Reason,
-    pub duplicate: Reason,
-    pub not_moved: Reason,
-    pub framing: Reason,
+    /// By the id of the rule, each of `qc::RULES`.
+    pub known: &'static [(&'static str, Reason)],
     /// Any other: the finding says what; the rest is as here.
     pub other: Reason,
 }
 
-/// One reason in three parts.
+/// One reason: three parts for the panel, and its share of the status.
 pub(crate) struct Reason {
     /// For a list.
     pub short: &'static str,
     pub what: &'static str,
     pub why: &'static str,
     pub todo: &'static str,
+    /// What was wrong, after "Frame 17".
+    pub was: &'static str,
+    /// What a person does about every frame that this rule flagged, after "leave the item on the table".
+    pub remedy: &'static str,
 }
 
 impl Reasons {
     /// The reason of a rule.
     pub fn of(&self, rule: &str) -> Option<&Reason> {
-        match rule {
-            "qc.sharpness" => Some(&self.sharpness),
-            "qc.clipped" => Some(&self.clipped),
-            "qc.dark" => Some(&self.dark),
-            "qc.drift" => Some(&self.drift),
-            "qc.duplicate" | "qc.near-duplicate" => Some(&self.duplicate),
-            "qc.not_moved" => Some(&self.not_moved),
-            "qc.framing" => Some(&self.framing),
-            _ => None,
-        }
+        self.known.iter().find(|(id, _)| *id == rule).map(|(_, reason)| reason)
+    }
+
+    /// The reason of a rule, or of any other.
+    pub fn or_other(&self, rule: &str) -> &Reason {
+        self.of(rule).unwrap_or(&self.other)
     }
 }
 
@@ -244,6 +241,7 @@ pub(crate) fn count(texts: &[&str; 2], number: usize) -> String {
 mod tests {
     use super::*;
     use crate::words::Language;
+    use turnstage_pipeline::qc::RULES;
 
     #[test]
     fn places_in_a_text_are_filled_and_one_is_told_from_several() {
@@ -255,15 +253,25 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_name_the_reason_of_every_rule_that_a_person_can_mend() {
+    fn every_rule_has_its_words_in_every_language_and_no_words_are_left_over() {
         for language in [Language::En, Language::De] {
             let reasons = &language.panel().reasons;
-            for rule in ["sharpness", "clipped", "dark", "drift", "duplicate", "not_moved", "framing"] {
-                let reason = reasons.of(&format!("qc.{rule}")).expect("a reason");
-                assert!(reason.what.contains("{n}"), "{}", reason.what);
-                assert!(!reason.why.is_empty() && !reason.todo.is_empty());
+            for id in RULES.map(|rule| rule.id) {
+                let reason = reasons.of(id).unwrap_or_else(|| panic!("{id} has no words in {language:?}"));
+                assert!(reason.what.contains("{n}"), "{id}: {}", reason.what);
+                let all = [reason.short, reason.what, reason.why, reason.todo, reason.was, reason.remedy];
+                assert!(all.iter().all(|text| !text.is_empty()), "{id}");
+                assert!(
+                    !reason.was.contains('{') && !reason.remedy.contains('{'),
+                    "{id}: nothing is filled in"
+                );
             }
-            assert!(reasons.of("qc.corrupt").is_none());
+            assert_eq!(
+                reasons.known.len(),
+                RULES.len(),
+                "{language:?} has words for a rule that is not there"
+            );
+            assert!(reasons.of("qc.unheard-of").is_none());
         }
     }
 }

@@ -170,10 +170,18 @@ fn checks(scene: &Scene) -> Vec<Check> {
             (None, None) => words.table_unknown.to_owned(),
         },
     });
-    let cameras = scene.status.cameras.iter().map(|camera| Check {
-        good: camera.fault.is_none(),
-        name: fill(words.camera, &[("name", &camera.name)]),
-        state: if camera.fault.is_none() { words.ready } else { words.missing_device }.to_owned(),
+    let drifted = |name: &str| {
+        let drift = scene.status.drifts.iter().find(|drift| drift.camera == name)?;
+        words.drifted.get(drift.quality as usize).copied()
+    };
+    let cameras = scene.status.cameras.iter().map(|camera| {
+        let drifted = drifted(&camera.name);
+        let state = drifted.unwrap_or(words.ready);
+        Check {
+            good: camera.fault.is_none() && drifted.is_none(),
+            name: fill(words.camera, &[("name", &camera.name)]),
+            state: if camera.fault.is_none() { state } else { words.missing_device }.to_owned(),
+        }
     });
     let destinations = scene.status.delivery.destinations.iter().map(|one| Check {
         good: one.online,

@@ -7,7 +7,7 @@ use crate::panel::ask::Sheet;
 use crate::panel::ring;
 use crate::panel::scene::{Phase, Scene, needs_mending};
 use crate::window::views::{FrameState, FrameView};
-use crate::words::panel::{Panel, Reason, count, fill};
+use crate::words::panel::{Panel, count, fill};
 
 /// The limit stands here on the bar of a gauge.
 const LIMIT_AT: f64 = 0.6;
@@ -137,7 +137,7 @@ fn blocking(place: &FrameView) -> Option<&Finding> {
 
 fn title(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> String {
     let text = match (finding, place.state) {
-        (Some(finding), _) => words.reasons.of(&finding.rule).unwrap_or(&words.reasons.other).what,
+        (Some(finding), _) => words.reasons.or_other(&finding.rule).what,
         (None, FrameState::Missing) => words.is_missing,
         _ => words.is_fine,
     };
@@ -152,11 +152,12 @@ fn about(words: &Panel, place: &FrameView, nth: Option<(usize, usize)>) -> Strin
 
 /// Why it matters and what to do.
 fn three(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> Option<(String, String)> {
-    let missing =
-        Reason { short: "", what: words.is_missing, why: words.missing_why, todo: words.missing_todo };
-    let reason = match (finding, place.state) {
-        (Some(finding), _) => words.reasons.of(&finding.rule).unwrap_or(&words.reasons.other),
-        (None, FrameState::Missing) => &missing,
+    let (why, todo) = match (finding, place.state) {
+        (Some(finding), _) => {
+            let reason = words.reasons.or_other(&finding.rule);
+            (reason.why, reason.todo)
+        }
+        (None, FrameState::Missing) => (words.missing_why, words.missing_todo),
         _ => return None,
     };
     let deg = match place.angle_deg {
@@ -165,7 +166,7 @@ fn three(words: &Panel, place: &FrameView, finding: Option<&Finding>) -> Option<
     };
     let values: [(&str, &dyn std::fmt::Display); 3] =
         [("n", &place.frame), ("deg", &deg), ("camera", &place.camera)];
-    Some((fill(reason.why, &values), fill(reason.todo, &values)))
+    Some((fill(why, &values), fill(todo, &values)))
 }
 
 /// What was measured against its limit: that of the finding, else the blur.
