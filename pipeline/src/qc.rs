@@ -231,7 +231,7 @@ impl Default for Limits {
             closing_part_max: 0.5,
             subject_part_min: 0.25,
             off_centre_max: 0.2,
-            dirt_part_max: 0.02,
+            dirt_part_max: 0.05,
             dirt_spots_max: 0,
             dead_pixels_max: 4,
             near_duplicate_bits_max: 2,

@@ -10,7 +10,9 @@ const AROUND_MAX: u8 = 24;
 /// A tile with a lower peak of the Laplacian has no such point.
 const PEAK_MIN: u16 = 200;
 /// Mean square of the Laplacian from which a tile is full of detail, beside which no point could be told.
-const DETAIL_MAX: f64 = 150.0;
+const DETAIL_MAX: f64 = 100.0;
+/// Points that one tile may have.
+const POINTS_OF_A_TILE: f64 = 3.0;
 /// Tiles that are searched, so that no picture costs much.
 const TILES_MAX: usize = 64;
 /// Points that are named.
@@ -19,7 +21,12 @@ const POINTS_MAX: usize = 256;
 /// Places (x, y) of points in pixels of the stored picture.
 pub(crate) fn find(luma: Plane<'_>, tiles: &Tiles) -> Vec<(u32, u32)> {
     let mut points = Vec::new();
-    let promising = |tile: &crate::tiles::Tile| tile.peak >= PEAK_MIN && tile.full <= DETAIL_MAX;
+    let promising = |tile: &crate::tiles::Tile| {
+        // One point and its four neighbours have five quarters of the square of its own Laplacian.
+        let points =
+            POINTS_OF_A_TILE * 1.25 * f64::from(tile.peak).powi(2) / (tiles.side_px * tiles.side_px) as f64;
+        tile.peak >= PEAK_MIN && tile.full <= DETAIL_MAX + points
+    };
     for (k, _) in tiles.tiles.iter().enumerate().filter(|(_, tile)| promising(tile)).take(TILES_MAX) {
         let (row, column) = tiles.place(k);
         let (top, left) = (row * tiles.side_px, column * tiles.side_px);

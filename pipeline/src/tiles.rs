@@ -19,7 +19,7 @@ const TILES_MIN: usize = 4;
 /// A second difference along one line has 6 times the variance of white noise, the Laplacian 20 times.
 const LINE_TO_LAPLACIAN: f64 = 0.3;
 /// A direction with less than this part of the detail of the one with most is not looked at.
-const DIRECTION_PART_MIN: f64 = 0.06;
+const DIRECTION_PART_MIN: f64 = 0.1;
 /// Blur that is given for everything beyond what two sizes can tell.
 pub const BLUR_PX_MAX: f64 = 10.0;
 

@@ -16,8 +16,9 @@ use turnstage::clock::SystemClock;
 use turnstage::command::{Accepted, Act, Actor, Answer};
 use turnstage::config::Config;
 use turnstage::run::{Ground, Running};
-use turnstage::session::SessionState;
+use turnstage::session::{SessionDoc, SessionState};
 use turnstage::status::SessionStatus;
+use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::{Backend, Record, Sha256, Spool};
 
 /// A prerequisite is missing: a failure where `CI=true`, a line for the list of skips elsewhere.
@@ -153,6 +154,13 @@ impl Bench {
         };
         let now = status.wait_for(done).await.expect("the station lives");
         now.session.clone().expect("a session")
+    }
+
+    /// What is stored of each session, oldest first; the station keeps other documents beside them.
+    pub async fn sessions(&self) -> Vec<Document> {
+        let mut documents = self.running.spool.documents().await.expect("documents");
+        documents.retain(|document| SessionDoc::read(document).is_ok());
+        documents
     }
 
     /// Records of a session.

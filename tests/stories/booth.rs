@@ -58,7 +58,7 @@ impl Booth {
     }
 
     async fn records(&self) -> Vec<Record> {
-        let documents = self.bench.running.spool.documents().await.expect("sessions");
+        let documents = self.bench.sessions().await;
         self.bench.records(&documents.last().expect("a session").id).await
     }
 
@@ -156,7 +156,7 @@ async fn a_person_signs_in_and_keeps_flagged_frames_by_name_and_reason() {
     person.press("#aside [data-act=release], #aside button[type=submit]").await;
     let confirmed = booth.confirmed(36).await;
     assert!(confirmed.iter().all(|record| record.facts.actor == "technician:Rea M."));
-    let documents = booth.bench.running.spool.documents().await.expect("sessions");
+    let documents = booth.bench.sessions().await;
     let accepted = &documents[0].value["accepted"];
     assert_eq!((&accepted["name"], &accepted["reason"]), (&"Rea M.".into(), &"Customer agrees".into()));
 
@@ -216,7 +216,7 @@ async fn no_network_an_expired_token_and_a_wrong_tenant_are_each_said_in_words()
 
     // The service says that a session is somebody else's: parked, said, and why it is in the queue.
     booth.shoot("3").await;
-    let documents = booth.bench.running.spool.documents().await.expect("sessions");
+    let documents = booth.bench.sessions().await;
     booth.cloud.service().give_session(&documents.last().expect("a session").id, "somebody-else");
     person.press("#act [data-act=release]").await;
     person.until_text("#status h1", "36 pictures were refused").await;

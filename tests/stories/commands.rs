@@ -37,7 +37,7 @@ async fn a_command_sent_twice_is_obeyed_once() {
     bench.settled(first.session.as_deref().expect("an id")).await;
     let second = bench.running.commands.ask_as("id-1".to_owned(), &actor, start("a")).await;
     assert_eq!(second.expect("the same answer"), first);
-    assert_eq!(bench.running.spool.documents().await.expect("a store").len(), 1);
+    assert_eq!(bench.sessions().await.len(), 1);
     bench.end().await;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A spot of dust takes light away in the same cells of every frame. On the backdrop it shows against the first frame;
 //! on the object it shows as cells that stay darker than those around them while these change from frame to frame.
-//! Both must last for a quarter of a turn. A dead pixel is a single point that stands out at one place again and again.
+//! Both must last for a third of a turn. A dead pixel is a single point that stands out at one place again and again.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{DEAD_PIXELS, DIRT, Finding, Limits};
 use crate::cells::Cells;
 
 /// A spot has to stay while the table turns so far: a shadow or a mirrored lamp wanders with the object.
-const TURN_DEG_MIN: f64 = 90.0;
+const TURN_DEG_MIN: f64 = 120.0;
 /// A cell may miss so many frames in a row and still be the same spot.
 const MISSES_MAX: u8 = 1;
 /// Frames before a point can be called dead.

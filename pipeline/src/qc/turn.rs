@@ -85,15 +85,16 @@ impl Turn {
 
     /// Findings that need the other frames. `picture` is of `place`; it is not remembered.
     pub fn judge(&self, place: &Place<'_>, examined: &Examined, limits: &Limits) -> Vec<Finding> {
-        let mut findings = self.seen.check(place.label, examined, limits);
+        let copies = self.seen.check(place.label, examined, limits);
         let (Some(picture), Some(view)) = (&examined.picture, self.views.get(place.camera)) else {
-            return findings;
+            return copies;
         };
         // A copy of another frame says nothing about table or light.
-        if findings.iter().any(|finding| finding.rule == super::DUPLICATE.id) || place.angle.is_none() {
-            return findings;
+        if copies.iter().any(|finding| finding.rule == super::DUPLICATE.id) || place.angle.is_none() {
+            return copies;
         }
-        findings.extend(view.judge(place, picture, limits));
+        let mut findings = view.judge(place, picture, limits);
+        findings.extend(copies);
         findings
     }
 

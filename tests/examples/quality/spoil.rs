@@ -62,6 +62,8 @@ impl Grey {
             Blur::Defocus(sigma) => self.defocused(sigma),
             Blur::Motion(length) => self.moved(length, random.f64() * std::f64::consts::PI),
         };
+        // Of independent noise in red, green and blue, luma (ITU-T T.871) has so much.
+        let noise = noise * 0.299f64.hypot(0.587).hypot(0.114);
         let pixels: Vec<u8> = blurred
             .into_iter()
             .map(|level| (f64::from(level) + noise * normal(random)).round() as u8)
