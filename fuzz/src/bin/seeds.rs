@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(&folder.join("examine"), frames())?;
     write(&folder.join("exif"), tiff_blocks())?;
     write(&folder.join("mutated_jpeg"), recipes())?;
+    write(&folder.join("metadata"), frames())?;
+    write(&folder.join("pixels"), pixels())?;
     Ok(())
 }
 
@@ -32,6 +34,27 @@ fn frames() -> Vec<Vec<u8>> {
     all.extend(tiff_blocks().iter().map(|tiff| with_exif(&KINDS[0], tiff)));
     let others: [&[u8]; 5] = [b"", b"\x89PNG\r\n\x1a\n", b"II*\0", b"\0\0\0\x18ftypheic", b"GIF89a"];
     all.extend(others.map(<[u8]>::to_vec));
+    all
+}
+
+/// A small frame of each format, and one too short.
+fn pixels() -> Vec<Vec<u8>> {
+    // Format, width, height, stride, and bytes for the whole.
+    let whole = [
+        (0u8, 5u16, 3u16, 8u16, 24usize),
+        (1, 5, 3, 16, 48),
+        (2, 6, 4, 12, 48),
+        (3, 6, 4, 8, 48),
+        (4, 5, 3, 10, 30),
+    ];
+    let frame = |(kind, width, height, stride, length): (u8, u16, u16, u16, usize)| {
+        let mut bytes = vec![kind];
+        [width, height, stride].iter().for_each(|side| bytes.extend(side.to_be_bytes()));
+        bytes.extend((0..length).map(|k| (k * 37) as u8));
+        bytes
+    };
+    let mut all: Vec<Vec<u8>> = whole.into_iter().map(frame).collect();
+    all.push(all[0][..20].to_vec());
     all
 }
 
