@@ -200,21 +200,22 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Limits that fit no rig exactly and few badly. Each is chosen on 13 photographs of a plaster head (2736 x
-    /// 1540, hand-held, JPEG quality 94), as they are and spoilt:
+    /// Limits that fit no rig exactly and few badly; a calibration sets those of one camera. Light is chosen on 13
+    /// photographs of a plaster head (2736 x 1540, hand-held, JPEG quality 94), as they are and spoilt:
     ///
     /// | | as taken | spoilt | limit |
     /// |---|---|---|---|
-    /// | sharpness at half size | 19.4 to 61.6 | Gauss 1.5 px: 4.7 to 9.3; 2 px: 3.2 to 5.6; 15 px of motion: 4.4 to 9.1 | 12 |
     /// | burnt out | 0 to 0.8 % | 2 stops over: 16 to 49 % (1 stop: at most 3.8 %) | 5 % |
     /// | mean luma | 95 to 131 | 3 stops under: 36 to 50 (2 stops: 50 to 69) | 55 |
     /// | black | 0 to 1.3 % | 3 stops under: at most 6.4 % | 25 % |
     /// | hash bits, against the same view with fresh noise | 0 to 2 | another view: 18 to 40 | 2 |
     ///
-    /// `mean_max` (240) is for pictures that are pale without burning out. A white or black backdrop needs its
-    /// own `clipped_high_max` or `clipped_low_max`. White noise of standard deviation `s` adds `5 s^2` to the
-    /// sharpness at half size (measured: blurred frames rise from 5 to 25 at `s` = 2), so a noisy camera needs
-    /// its own, higher `sharpness_half_min`: measure a frame taken out of focus on purpose.
+    /// Blur is chosen on half of these photographs and on rendered frames, spoilt by formula; `./dev study` says how
+    /// well it tells them apart. A least sharpness at half size is not asked, because it depends on the object's
+    /// contrast: of these photographs, sharp ones have 19 to 62 and ones blurred by 2 px 3 to 6. `mean_max` (240) is for
+    /// pictures that are pale without burning out. A white or black backdrop needs its own `clipped_high_max` or
+    /// `clipped_low_max`. What is compared within a session (light, colour, stripes, table) is chosen on turns of the
+    /// simulated booth.
     fn default() -> Self {
         Self {
             blur_px_max: 0.9,
