@@ -210,7 +210,7 @@ impl Default for Limits {
     /// | black | 0 to 1.3 % | 3 stops under: at most 6.4 % | 25 % |
     /// | hash bits, against the same view with fresh noise | 0 to 2 | another view: 18 to 40 | 2 |
     ///
-    /// Blur is chosen on half of these photographs and on rendered frames, spoilt by formula; `./dev study` says how
+    /// Blur is chosen on these photographs and on rendered frames, spoilt by formula; `./dev study` says how
     /// well it tells them apart. A least sharpness at half size is not asked, because it depends on the object's
     /// contrast: of these photographs, sharp ones have 19 to 62 and ones blurred by 2 px 3 to 6. `mean_max` (240) is for
     /// pictures that are pale without burning out. A white or black backdrop needs its own `clipped_high_max` or

@@ -4,6 +4,7 @@ mod api;
 mod bad_input;
 mod booth;
 mod calibration;
+mod closing;
 mod cloud;
 mod commands;
 mod corrected_item;

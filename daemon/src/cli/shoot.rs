@@ -45,7 +45,12 @@ pub async fn demo(place: &Place, options: Demo) -> Result<u8> {
 fn put(place: &Place, config: &mut Config, object: &str) -> Result<()> {
     let name = toml::Value::String(object.to_owned());
     config.booth.object = name.clone().try_into::<sim::Object>().map_err(|_| {
-        Exit::new(exit::USAGE, format!("there is no object \"{object}\"; there are: vase, car, chrome, toy"))
+        Exit::new(
+            exit::USAGE,
+            format!(
+                "there is no object \"{object}\"; there are: vase, car, chrome, toy, carton, plush, empty"
+            ),
+        )
     })?;
     place.amend_config("booth", "object", name);
     Ok(())

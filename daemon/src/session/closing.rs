@@ -23,23 +23,29 @@ impl Session {
 
     /// Takes and judges the closing frame of every camera.
     pub(super) async fn close_turn(&mut self, stage: &mut Stage<'_>) -> Result<(), Outcome> {
-        self.is_closed = true;
         let Some(first) = self.plan.places().first().copied() else { return Ok(()) };
         self.show(stage, Some(first.shot), None);
         let turned = turn(&stage.mover.clone(), first, self.doc.recipe.settle()).await?;
         let shot = expose(stage.rig, first, turned.reached, &self.doc.cameras, 1).await;
+        // A stop on the way here leaves it to be taken when the session goes on.
+        self.is_closed = true;
         let mut findings: Vec<(String, Finding)> = Vec::new();
+        let mut compared = 0;
         for (name, exposed) in shot.exposures {
             let camera = stage.rig.cameras.iter_mut().find(|camera| camera.name == name);
             let (Some(camera), Some(Ok(exposed))) = (camera, exposed.into_iter().next()) else { continue };
             let (class, limits) = (self.doc.recipe.capture_class, self.doc.limits(&name));
             let judged = fetch_and_judge(camera, exposed, class, &limits, None).await;
-            // What a camera does not show cannot be compared; its frames were good or it was told before.
+            // A frame that is missing or spoilt by itself says nothing about the turn.
             let Ok(judged) = judged else { continue };
+            if judged.examined.findings.iter().any(|finding| finding.verdict == Verdict::Block) {
+                continue;
+            }
+            compared += 1;
             let finding = self.seen.judge_closing(&name, &judged.examined, &limits);
             findings.extend(finding.map(|finding| (name, finding)));
         }
-        self.tell_closing(stage.spool, &findings).await;
+        self.tell_closing(stage.spool, &findings, compared).await;
         let block = findings.into_iter().find(|(_, finding)| finding.verdict == Verdict::Block);
         block.map_or(Ok(()), |(camera, finding)| {
             Err(Outcome::Fault(Fault::new(
@@ -52,7 +58,7 @@ impl Session {
     }
 
     /// Puts the result on record; the session's frames do not depend on it.
-    async fn tell_closing(&self, spool: &Spool, findings: &[(String, Finding)]) {
+    async fn tell_closing(&self, spool: &Spool, findings: &[(String, Finding)], compared: u32) {
         let each: Vec<_> = findings
             .iter()
             .map(|(camera, finding)| json!({ "camera": camera, "finding": finding }))
@@ -61,7 +67,7 @@ impl Session {
             kind: "session.closing".to_owned(),
             actor: "station".to_owned(),
             session: Some(self.doc.id.clone()),
-            data: json!({ "closed": findings.is_empty(), "findings": each }),
+            data: json!({ "closed": compared > 0 && findings.is_empty(), "compared": compared, "findings": each }),
         };
         if let Err(error) = spool.commit(Commit { events: vec![event], ..Commit::default() }).await {
             tracing::warn!(%error, "the closing frame is not on record");

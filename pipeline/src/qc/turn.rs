@@ -203,7 +203,8 @@ impl View {
                 self.doubles.push(change(cells, two).mean);
             }
         }
-        if let Some((_, first)) = self.first.as_ref().filter(|_| !limits.is_off(&super::DIRT)) {
+        let wants_stays = !limits.is_off(&super::DIRT) || !limits.is_off(&super::DEAD_PIXELS);
+        if let Some((_, first)) = self.first.as_ref().filter(|_| wants_stays) {
             let turned = &self.turned;
             let still = |k: usize| turned.get(k).is_none_or(|&times| times == 0);
             self.stays.add((cells, &picture.points), angle, first, still, limits.dirt_part_max);

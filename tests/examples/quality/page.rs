@@ -53,10 +53,10 @@ fn blur_table(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Res
          |---|---|---|---|---|---|---|---|"
     )?;
     let sets: [(&str, &Belongs); 5] = [
-        ("photographs, limit chosen on", &|p| p.source == "photographs" && p.chosen_on),
-        ("photographs, judged on only", &|p| p.source == "photographs" && !p.chosen_on),
+        ("photographs, one half", &|p| p.source == "photographs" && p.chosen_on),
+        ("photographs, the other half", &|p| p.source == "photographs" && !p.chosen_on),
         ("rendered, limit chosen on", &|p| p.source == "rendered" && p.chosen_on),
-        ("rendered, judged on only", &|p| p.source == "rendered" && !p.chosen_on),
+        ("rendered, objects seen after", &|p| p.source == "rendered" && !p.chosen_on),
         ("all", &|_| true),
     ];
     for (name, belongs) in sets {
