@@ -333,7 +333,7 @@ impl Bench {
         let size = (luma.width as f64, luma.height as f64);
         let blur = tiles.blur(|k| cells::counts(subject, orientation, tiles.edges(k, size)));
         sharpness.blur_px = blur.map(|blur| blur.widest_px);
-        sharpness.blur_least_px = blur.map(|blur| blur.least_px);
+        sharpness.blur_across_px = blur.map(|blur| blur.across_px);
         Measured {
             sharpness,
             exposure: histogram.exposure(),

@@ -39,11 +39,6 @@ impl Signature {
         let sum: u32 = self.0.iter().zip(other.0.iter()).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum();
         f64::from(sum) / self.0.len() as f64
     }
-
-    /// Largest difference of one cell in grey levels, 0 to 255: sees a small thing move in a large picture.
-    pub fn largest_difference(&self, other: &Signature) -> u8 {
-        self.0.iter().zip(other.0.iter()).map(|(&a, &b)| a.abs_diff(b)).max().unwrap_or(0)
-    }
 }
 
 /// Number of different bits of two hashes, 0 to 64.

@@ -12,8 +12,8 @@ use crate::pyramid::Sums;
 
 /// Width of a perfectly sharp edge in samples of its own plane: fitted to edges of the simulated booth.
 const EDGE_PX: f64 = 0.6;
-/// Part of the tiles that blur is read from: those with most detail.
-const DETAILED: f64 = 0.1;
+/// Part of the tiles that blur in a direction is read from: those with most detail in it.
+const DETAILED: f64 = 0.15;
 /// Tiles that blur is read from, at least.
 const TILES_MIN: usize = 4;
 /// A second difference along one line has 6 times the variance of white noise, the Laplacian 20 times.
@@ -28,7 +28,7 @@ pub const BLUR_PX_MAX: f64 = 10.0;
 pub(crate) struct Detail {
     /// Of the Laplacian.
     pub laplacian: f64,
-    /// Along rows, along columns, falling and rising diagonals.
+    /// Along rows, along columns, falling and rising diagonals: each pair is at right angles.
     pub directions: [f64; 4],
 }
 
@@ -57,8 +57,8 @@ pub(crate) struct Tiles {
 pub(crate) struct Blur {
     /// In the direction where it is widest.
     pub widest_px: f64,
-    /// In the direction where it is least.
-    pub least_px: f64,
+    /// Across that direction; as wide where the picture has too little detail to tell.
+    pub across_px: f64,
 }
 
 impl Tiles {
@@ -104,34 +104,40 @@ impl Tiles {
         (mean.max(0.0) / (20.0 - 5.0 * EDGE_FULL_TO_HALF)).sqrt()
     }
 
-    /// Blur of the tiles that `counts` says count, read from those among them with most detail; `None` where there
-    /// is no tile at all.
+    /// Blur of the tiles that `counts` says count; `None` where there is no tile at all. Each direction is read from
+    /// the tiles with most detail in it: print that runs one way says nothing of blur along its lines, its margins do.
     pub fn blur(&self, counts: impl Fn(usize) -> bool) -> Option<Blur> {
-        let detail = |tile: &Tile| tile.smaller[1].laplacian - tile.full / 16.0;
         let mut counted: Vec<&Tile> =
             self.tiles.iter().enumerate().filter(|&(k, _)| counts(k)).map(|(_, tile)| tile).collect();
-        counted.sort_by(|a, b| detail(b).total_cmp(&detail(a)));
-        let most = ((counted.len() as f64 * DETAILED).round() as usize).max(TILES_MIN);
-        let most = &counted[..most.min(counted.len())];
-        if most.is_empty() {
+        if counted.is_empty() {
             return None;
         }
-        let noise = LINE_TO_LAPLACIAN * most.iter().map(|tile| tile.full).sum::<f64>();
-        let of = |plane: usize, direction: usize| -> f64 {
-            let sum: f64 = most.iter().map(|tile| tile.smaller[plane].directions[direction]).sum();
-            sum - noise / 4f64.powi(plane as i32 + 1)
-        };
-        // Along the lines of print there is hardly any detail, so nothing can be said about blur that way.
-        let coarse = [0, 1, 2, 3].map(|direction| of(2, direction));
-        let most_coarse = coarse.iter().copied().fold(0.0, f64::max);
-        let told = (0..4).filter(|&direction| coarse[direction] >= DIRECTION_PART_MIN * most_coarse);
-        let widths = told.map(|direction| {
-            let [half, quarter, eighth] = [0, 1, 2].map(|plane| of(plane, direction));
-            width_px(half, quarter, 2.0).max(width_px(half, eighth, 4.0))
+        let most = ((counted.len() as f64 * DETAILED).round() as usize).max(TILES_MIN).min(counted.len());
+        let directions = [0, 1, 2, 3].map(|direction| {
+            let detail = |tile: &Tile| tile.detail(1, direction);
+            counted.select_nth_unstable_by(most - 1, |a, b| detail(b).total_cmp(&detail(a)));
+            let [half, quarter, eighth] =
+                [0, 1, 2].map(|plane| counted[..most].iter().map(|tile| tile.detail(plane, direction)).sum());
+            (width_px(half, quarter, 2.0).max(width_px(half, eighth, 4.0)), eighth)
         });
-        let (least_px, widest_px) =
-            widths.fold((f64::INFINITY, 0.0f64), |(low, high), width| (low.min(width), high.max(width)));
-        Some(Blur { widest_px, least_px })
+        let most_coarse = directions.iter().fold(0.0f64, |most, &(_, coarse)| most.max(coarse));
+        let widths =
+            directions.map(|(px, coarse)| (coarse >= DIRECTION_PART_MIN * most_coarse).then_some(px));
+        let (widest, widest_px) = widths
+            .into_iter()
+            .enumerate()
+            .filter_map(|(direction, px)| Some((direction, px?)))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        Some(Blur { widest_px, across_px: widths[widest ^ 1].unwrap_or(widest_px) })
+    }
+}
+
+impl Tile {
+    /// Mean square of the second differences along a direction in one of the smaller planes, without what noise has in
+    /// it: at most all of what there is at full size.
+    fn detail(&self, plane: usize, direction: usize) -> f64 {
+        let noise = LINE_TO_LAPLACIAN * self.full;
+        self.smaller[plane].directions[direction] - noise / 4f64.powi(plane as i32 + 1)
     }
 }
 

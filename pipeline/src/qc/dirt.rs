@@ -1,8 +1,10 @@
 //! Dirt on the lens and dead pixels: what stays put on the sensor while the object turns.
 //!
-//! A spot of dust takes light away in the same cells of every frame. On the backdrop it shows against the first frame;
-//! on the object it shows as cells that stay darker than those around them while these change from frame to frame.
-//! Both must last for a third of a turn. A dead pixel is a single point that stands out at one place again and again.
+//! A speck of dust is far out of focus, so it takes some of the light of the same few cells in every frame. It is
+//! looked for before what stands still, as a soft dark spot on smooth ground that lasts for a third of a turn. On what
+//! turns it cannot be told from the object by one turn: a knob on the axis stays put, so does the ring of a vase, and
+//! the marks of a platter come back with every step. A dead pixel is a single point that stands out at one place again
+//! and again.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +21,12 @@ const MISSES_MAX: u8 = 1;
 const FRAMES_MIN: u32 = 6;
 /// Distance in cells at which the surroundings of a cell are looked at.
 const RING: usize = 4;
-/// The surroundings of a cell that turned must vary by so many grey levels (standard deviation).
-const TURNED_LEVELS_MIN: f64 = 8.0;
+/// What takes more of the light than this is a thing in the scene: dust is too far out of focus.
+const PART_MAX: f64 = 0.35;
+/// Smooth ground: the lightest and the darkest of the surroundings differ by this part of their light at most.
+const SMOOTH_PART_MAX: f64 = 0.05;
+/// Surroundings darker than this say little about a part of their light, in grey levels.
+const GROUND_LEVELS_MIN: f64 = 20.0;
 /// Places of dead pixels that are remembered.
 const PLACES_MAX: usize = 4096;
 
@@ -40,52 +46,49 @@ struct Cell {
     /// How far the table had turned when the cell became dark.
     dark_since_deg: Option<f64>,
     misses: u8,
-    around: f64,
-    around_squares: f64,
 }
 
-/// How much darker than its surroundings a cell is, as a part of their light, and their light in grey levels.
-fn dip(cells: &Cells, k: usize) -> Option<(f64, f64)> {
-    let (width, height) = cells.size();
+/// The cells around cell `k`; `None` too near to the edge of the picture.
+fn ring((width, height): (usize, usize), k: usize) -> Option<[usize; 8]> {
     let (x, y) = (k % width, k / width);
-    if x < RING || y < RING || x + RING >= width || y + RING >= height {
-        return None;
-    }
-    let at = |x: usize, y: usize| f64::from(cells.luma()[y * width + x]);
-    let pairs = [
-        (at(x - RING, y), at(x + RING, y)),
-        (at(x, y - RING), at(x, y + RING)),
-        (at(x - 3, y - 3), at(x + 3, y + 3)),
-        (at(x - 3, y + 3), at(x + 3, y - 3)),
-    ];
-    // Darker than the darker of two opposite sides, whichever pair: an edge or a line is dark on one side too.
-    let least = pairs.iter().map(|(a, b)| a.min(*b)).fold(f64::INFINITY, f64::min);
-    let around = pairs.iter().map(|(a, b)| a + b).sum::<f64>() / 8.0;
-    (around >= 20.0).then(|| ((least - at(x, y)) / around, around))
+    let inside = x >= RING && y >= RING && x + RING < width && y + RING < height;
+    let near = RING - 1;
+    inside.then(|| {
+        [
+            k - RING,
+            k + RING,
+            k - RING * width,
+            k + RING * width,
+            k - near * width - near,
+            k - near * width + near,
+            k + near * width - near,
+            k + near * width + near,
+        ]
+    })
+}
+
+/// Whether cell `k` lies in a spot that takes more than `part` of the light of smooth ground.
+fn is_spot(cells: &Cells, k: usize, part: f64) -> bool {
+    let Some(ring) = ring(cells.size(), k) else { return false };
+    let levels = ring.map(|near| f64::from(cells.luma()[near]));
+    let (least, most) = levels.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &l| (a.min(l), b.max(l)));
+    let ground = levels.iter().sum::<f64>() / levels.len() as f64;
+    let taken = (least - f64::from(cells.luma()[k])) / ground.max(1.0);
+    ground >= GROUND_LEVELS_MIN
+        && most - least <= SMOOTH_PART_MAX * ground
+        && taken > part
+        && taken <= PART_MAX
 }
 
 impl Stays {
-    /// Takes an accepted frame into account. `first` is the first accepted one, `still` says which cells did not turn,
-    /// `part` is the least part of the light that a spot takes.
-    pub fn add(
-        &mut self,
-        (cells, points): (&Cells, &[(u32, u32)]),
-        angle: Angle,
-        first: &Cells,
-        still: impl Fn(usize) -> bool,
-        part: f64,
-    ) {
+    /// Takes an accepted frame into account; `part` is the least part of the light that a spot takes.
+    pub fn add(&mut self, (cells, points): (&Cells, &[(u32, u32)]), angle: Angle, part: f64) {
         self.frames += 1;
         self.turned_deg += self.angle.replace(angle).map_or(0.0, |before| before.distance(angle));
         self.cells.resize(cells.luma().len(), Cell::default());
-        for k in 0..self.cells.len() {
-            let Some((_, around)) = dip(cells, k) else { continue };
-            self.cells[k].around += around;
-            self.cells[k].around_squares += around * around;
-            let is_dark = self.is_dark(cells, first, k, still(k), part);
-            let (turned_deg, cell) = (self.turned_deg, &mut self.cells[k]);
-            if is_dark {
-                cell.dark_since_deg.get_or_insert(turned_deg);
+        for (k, cell) in self.cells.iter_mut().enumerate() {
+            if is_spot(cells, k, part) {
+                cell.dark_since_deg.get_or_insert(self.turned_deg);
                 cell.misses = 0;
             } else if cell.misses < MISSES_MAX {
                 cell.misses += 1;
@@ -100,35 +103,22 @@ impl Stays {
         }
     }
 
-    /// Findings about a frame with the frames before it.
+    /// Findings about a frame with the frames before it; `still` says which cells did not turn.
     pub fn judge(
         &self,
         (cells, points): (&Cells, &[(u32, u32)]),
-        first: &Cells,
         still: impl Fn(usize) -> bool,
         limits: &Limits,
     ) -> impl Iterator<Item = Finding> {
-        let part = limits.dirt_part_max;
-        let stays = |k: usize| {
-            let long = |cell: &Cell| {
-                cell.dark_since_deg.is_some_and(|since| self.turned_deg - since >= TURN_DEG_MIN)
-            };
-            self.cells.get(k).is_some_and(long) && self.is_dark(cells, first, k, still(k), part)
-        };
-        let spots: Vec<bool> = (0..cells.luma().len()).map(stays).collect();
+        let long =
+            |cell: &Cell| cell.dark_since_deg.is_some_and(|since| self.turned_deg - since >= TURN_DEG_MIN);
+        // What stands close to the object may be part of it.
+        let stands =
+            |k: usize| still(k) && ring(cells.size(), k).is_some_and(|ring| ring.into_iter().all(&still));
+        let stays =
+            |(k, cell): (usize, &Cell)| long(cell) && stands(k) && is_spot(cells, k, limits.dirt_part_max);
+        let spots: Vec<bool> = self.cells.iter().enumerate().map(stays).collect();
         dirt(groups(&spots, cells.size().0), limits).into_iter().chain(dead_pixels(self.dead(points), limits))
-    }
-
-    /// A cell that takes light away: on the backdrop against the first frame, on what turns against surroundings that
-    /// change from frame to frame.
-    fn is_dark(&self, cells: &Cells, first: &Cells, k: usize, still: bool, part: f64) -> bool {
-        let Some((now, _)) = dip(cells, k) else { return false };
-        if still {
-            return now > part && dip(first, k).is_some_and(|(then, _)| now - then > part);
-        }
-        let (n, cell) = (f64::from(self.frames.max(1)), &self.cells[k]);
-        let varies = (cell.around_squares / n - (cell.around / n).powi(2)).max(0.0).sqrt();
-        now > part && varies >= TURNED_LEVELS_MIN
     }
 
     /// Points of this frame that stood out at the same place in nearly every frame.

@@ -3,17 +3,14 @@
 //! A camera that hangs delivers its last picture again, byte for byte; sensor noise makes two real exposures
 //! differ. So an equal SHA-256 blocks. A near duplicate is shown and never a gate, because a bottle looks the same
 //! from all sides; the perceptual hash alone cannot tell it, because a small object in a large, still picture turns
-//! without changing it, so no cell of the 32 x 32 luma cells may have changed either.
+//! without changing it, so no cell of the picture may have changed either.
 
-use super::{DUPLICATE, Finding, Limits, NEAR_DUPLICATE};
+use super::{DUPLICATE, Finding, Limits, NEAR_DUPLICATE, still};
+use crate::cells::Cells;
 use crate::examiner::Examined;
-use crate::phash::{Signature, phash_distance_bits};
+use crate::phash::phash_distance_bits;
 
-/// Grey levels that a cell may differ between two exposures of one view: noise is averaged away over a cell, what
-/// remains is rounding and flicker. Ten degrees of the simulated objects change some cell by more than 15.
-const STILL_LEVELS_MAX: u8 = 3;
-
-/// The frames of one session so far, as far as duplicates need them: a few dozen bytes a frame.
+/// The frames of one session so far, as far as duplicates need them: some 25 kB a frame.
 ///
 /// Use one for all cameras of a session; labels name frames as a person would ("12", "12 left").
 #[derive(Debug, Clone, Default)]
@@ -27,7 +24,7 @@ struct Known {
     sha256: [u8; 32],
     phash: Option<u64>,
     /// Not stored, so unknown of frames from before a restart: these give no hint.
-    signature: Option<Signature>,
+    cells: Option<Cells>,
 }
 
 impl Seen {
@@ -39,13 +36,16 @@ impl Seen {
             return exact(&same.label, limits).into_iter().collect();
         }
         let Some(picture) = &examined.picture else { return Vec::new() };
-        let (phash, still) = (picture.phash, |known: &&Known| {
-            let before = known.signature.as_ref();
-            before.is_some_and(|before| before.largest_difference(&picture.signature) <= STILL_LEVELS_MAX)
-        });
+        let still_max = still::levels_max(picture.noise_levels, limits);
+        let is_still = |before: &Cells| {
+            before.is_like(&picture.cells) && still::change(&picture.cells, before).largest <= still_max
+        };
         let nearest = others()
-            .filter(still)
-            .filter_map(|known| Some((phash_distance_bits(known.phash?, phash), known.label.as_str())))
+            .filter_map(|known| Some((phash_distance_bits(known.phash?, picture.phash), known)))
+            .filter(|(bits, known)| {
+                *bits <= limits.near_duplicate_bits_max && known.cells.as_ref().is_some_and(is_still)
+            })
+            .map(|(bits, known)| (bits, known.label.as_str()))
             .min_by_key(|&(bits, _)| bits);
         nearest.and_then(|(bits, other)| near(other, bits, limits)).into_iter().collect()
     }
@@ -54,14 +54,14 @@ impl Seen {
     pub fn remember(&mut self, label: &str, examined: &Examined) {
         self.recall(label, examined.sha256, examined.picture.as_ref().map(|picture| picture.phash));
         if let Some(known) = self.frames.last_mut() {
-            known.signature = examined.picture.as_ref().map(|picture| picture.signature.clone());
+            known.cells = examined.picture.as_ref().map(|picture| picture.cells.clone());
         }
     }
 
     /// Remembers a frame by what was stored about it, for example after a restart in the middle of a session.
     pub fn recall(&mut self, label: &str, sha256: [u8; 32], phash: Option<u64>) {
         self.forget(label);
-        self.frames.push(Known { label: label.to_owned(), sha256, phash, signature: None });
+        self.frames.push(Known { label: label.to_owned(), sha256, phash, cells: None });
     }
 
     /// Forgets a frame that no longer counts.
@@ -80,7 +80,7 @@ fn exact(other: &str, limits: &Limits) -> Option<Finding> {
 
 fn near(other: &str, bits: u32, limits: &Limits) -> Option<Finding> {
     let limit = limits.near_duplicate_bits_max;
-    if limits.symmetric || bits > limit {
+    if limits.symmetric {
         return None;
     }
     limits.finding(

@@ -64,10 +64,10 @@ fn a_recipe_can_demand_a_least_sharpness_at_half_size() {
 
 #[test]
 fn blur_in_all_directions_is_focus_and_in_one_direction_is_motion() {
-    let blurred = |widest: f64, least: f64| {
+    let blurred = |widest: f64, across: f64| {
         let mut picture = picture(99.0, good_light());
         picture.sharpness.blur_px = Some(widest);
-        picture.sharpness.blur_least_px = Some(least);
+        picture.sharpness.blur_across_px = Some(across);
         judge(&picture, &Limits::default())
     };
     assert_eq!(blurred(0.9, 0.2), []);

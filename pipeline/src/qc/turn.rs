@@ -11,7 +11,7 @@ use turnstage_drivers::Angle;
 
 use super::dirt::Stays;
 use super::duplicate::Seen;
-use super::still::{Change, change};
+use super::still::{Change, Steps, change};
 use super::{Finding, Limits, banding, drift, framing, loop_closure, still};
 use crate::cells::{Cells, Subject};
 use crate::examiner::{Examined, Picture};
@@ -21,7 +21,7 @@ const KEPT_MAX: usize = 80;
 /// A cell that changed by more than this between two frames, beyond the noise, has turned.
 const TURNED_LEVELS_MIN: f64 = 6.0;
 /// Steps after which what has turned is taken for the subject.
-const STEPS_FOR_SUBJECT: u32 = 3;
+const STEPS_FOR_SUBJECT: usize = 3;
 /// A cell differs from a clean plate by more than this where the subject is.
 const PLATE_LEVELS_MIN: f64 = 10.0;
 
@@ -58,10 +58,10 @@ struct View {
     kept: BTreeMap<u32, Cells>,
     /// How often each cell changed by a step.
     turned: Vec<u16>,
-    compared: u32,
-    /// Mean changes by one and by two steps, in the order of the frames.
+    /// Mean changes by one step, in the order of the frames.
     steps: Vec<f64>,
-    doubles: Vec<f64>,
+    /// How much more two steps change than the second of them.
+    growths: Vec<f64>,
     stays: Stays,
 }
 
@@ -89,8 +89,10 @@ impl Turn {
         let (Some(picture), Some(view)) = (&examined.picture, self.views.get(place.camera)) else {
             return copies;
         };
-        // A copy of another frame says nothing about table or light.
-        if copies.iter().any(|finding| finding.rule == super::DUPLICATE.id) || place.angle.is_none() {
+        // A copy of another frame says nothing about table or light, nor does one that is half there.
+        let has = |findings: &[Finding], rule: super::Rule| findings.iter().any(|f| f.rule == rule.id);
+        let says_nothing = has(&copies, super::DUPLICATE) || has(&examined.findings, super::CORRUPT);
+        if says_nothing || place.angle.is_none() {
             return copies;
         }
         let mut findings = view.judge(place, picture, limits);
@@ -147,13 +149,16 @@ impl View {
         if let Some(changed) = before.map(|before| change(cells, before)) {
             let other = format!("frame {}", place.shot);
             findings.extend(still::not_moved(changed, picture.noise_levels, &other, limits));
-            findings.extend(still::twice(changed, &self.steps, &self.doubles, limits));
+            let steps = self.steps_to(place.shot, cells, changed);
+            findings.extend(steps.and_then(|steps| still::twice(steps, &self.growths, limits)));
         }
         if wants(&[super::FRAMING]) {
             findings.extend(self.subject_in(cells).and_then(|subject| framing::judge(&subject, limits)));
         }
         if wants(&[super::DIRT, super::DEAD_PIXELS]) {
-            findings.extend(self.stays.judge((cells, &picture.points), first, is_still, limits));
+            // A speck that falls on the lens changes its cells once.
+            let stands = |k: usize| self.turned.get(k).is_none_or(|&times| times <= 1);
+            findings.extend(self.stays.judge((cells, &picture.points), stands, limits));
         }
         findings
     }
@@ -170,7 +175,7 @@ impl View {
     /// What has changed between frames.
     fn swept(&self) -> Option<Subject> {
         let (_, first) = self.first.as_ref()?;
-        if self.compared < STEPS_FOR_SUBJECT {
+        if self.steps.len() < STEPS_FOR_SUBJECT {
             return None;
         }
         Subject::new(first.size(), self.turned.iter().map(|&times| times > 0).collect())
@@ -195,19 +200,15 @@ impl View {
             self.first = Some((shot, cells.clone()));
         }
         self.turned.resize(cells.luma().len(), 0);
-        let before = self.before(shot, 1).filter(|before| before.is_like(cells)).cloned();
-        // A retake replaces a frame whose step was counted already.
-        if let (Some(before), false) = (before, self.kept.contains_key(&shot)) {
-            self.add_step(cells, &before);
-            if let Some(two) = self.before(shot, 2).filter(|two| two.is_like(cells)) {
-                self.doubles.push(change(cells, two).mean);
+        // A retake replaces a frame that was counted already.
+        if !self.kept.contains_key(&shot) {
+            let before = self.before(shot, 1).filter(|before| before.is_like(cells)).cloned();
+            if let Some(before) = before {
+                self.add_step(shot, cells, &before);
             }
-        }
-        let wants_stays = !limits.is_off(&super::DIRT) || !limits.is_off(&super::DEAD_PIXELS);
-        if let Some((_, first)) = self.first.as_ref().filter(|_| wants_stays) {
-            let turned = &self.turned;
-            let still = |k: usize| turned.get(k).is_none_or(|&times| times == 0);
-            self.stays.add((cells, &picture.points), angle, first, still, limits.dirt_part_max);
+            if !limits.is_off(&super::DIRT) || !limits.is_off(&super::DEAD_PIXELS) {
+                self.stays.add((cells, &picture.points), angle, limits.dirt_part_max);
+            }
         }
         self.kept.insert(shot, cells.clone());
         if self.kept.len() > KEPT_MAX {
@@ -215,14 +216,20 @@ impl View {
         }
     }
 
-    fn add_step(&mut self, cells: &Cells, before: &Cells) {
-        let Change { mean, .. } = change(cells, before);
-        self.steps.push(mean);
-        self.compared += 1;
-        let gain = cells.gain_over(before, |_| true).unwrap_or(1.0);
-        for (times, level) in self.turned.iter_mut().zip(cells.differences(before, gain)) {
+    fn add_step(&mut self, shot: u32, cells: &Cells, before: &Cells) {
+        let changed = change(cells, before);
+        self.growths.extend(self.steps_to(shot, cells, changed).map(|steps| steps.growth()));
+        self.steps.push(changed.mean);
+        for (times, level) in self.turned.iter_mut().zip(cells.differences(before, changed.gain)) {
             *times = times.saturating_add(u16::from(level > TURNED_LEVELS_MIN));
         }
+    }
+
+    /// The last two steps to `shot`, which changed by `last` since the shot before.
+    fn steps_to(&self, shot: u32, cells: &Cells, last: Change) -> Option<Steps> {
+        let (before, two) = (self.before(shot, 1)?, self.before(shot, 2).filter(|two| two.is_like(cells))?);
+        let [former, both] = [before, cells].map(|to| change(to, two).mean);
+        Some(Steps { last: last.mean, former, both })
     }
 }
 
@@ -232,3 +239,6 @@ fn against(plate: &Cells, cells: &Cells) -> Option<Subject> {
     let differs = cells.differences(plate, gain).map(|level| level > PLATE_LEVELS_MIN);
     Subject::new(cells.size(), differs.collect())
 }
+
+#[cfg(test)]
+mod tests;
