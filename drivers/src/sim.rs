@@ -85,6 +85,10 @@ pub enum Object {
     Carton,
     /// A soft toy bear: fine fur of little contrast, and hardly an edge.
     Plush,
+    /// A laced boot of dark, dull leather on a lighter sole.
+    Shoe,
+    /// A slender bottle of dark, glossy glass with a paper label on one side.
+    Bottle,
     /// Nothing: the bare platter, for a clean plate.
     Empty,
 }

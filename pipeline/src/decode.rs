@@ -1,9 +1,11 @@
 //! From a JPEG's bytes to its planes: the only place where foreign picture bytes are decoded.
 //!
-//! Limits are checked on the header, before a buffer grows. The decoder is libjpeg-turbo and gives luma and
-//! chroma as they were stored, so colours are neither upsampled nor converted. Its warnings mean that samples
-//! were invented (grey where data is missing): the planes are still given, together with the warning, so that
-//! a person can see what arrived.
+//! Limits, and whether a header can be true (`claim`), are checked before a buffer grows. The decoder is libjpeg-turbo
+//! and gives luma and chroma as they were stored, so colours are neither upsampled nor converted. Its warnings mean
+//! that samples were invented (grey where data is missing): the planes are still given, together with the warning, so
+//! that a person can see what arrived.
+
+mod claim;
 
 use turbojpeg::{Colorspace, Decompressor, Subsamp, YuvImage};
 
@@ -20,6 +22,8 @@ pub(crate) enum Unreadable {
     Bytes { length: u64, max: u64 },
     /// More pixels than allowed, by the header.
     Pixels { pixels: u64, max: u64 },
+    /// Several scans, whose coefficients together with the planes take more bytes than allowed.
+    Scans { needed: u64, max: u64 },
     /// A format or colour model that is not handled, as a noun phrase: `a PNG picture`.
     Format(String),
     /// The planes do not fit into memory now.
@@ -34,6 +38,11 @@ impl Unreadable {
         match self {
             Self::Bytes { length, max } => format!("{length} bytes, at most {max} are handled"),
             Self::Pixels { pixels, max } => format!("{pixels} pixels, at most {max} are handled"),
+            Self::Scans { needed, max } => {
+                format!(
+                    "several scans (progressive) that take {needed} bytes of memory, at most {max} are handled"
+                )
+            }
             Self::Format(what) => format!("{what}, which is not handled"),
             Self::Memory { needed } => format!("{needed} bytes of memory are not free"),
             Self::Corrupt(words) => words.clone(),
@@ -70,8 +79,8 @@ impl Decoder {
         self.samples.capacity()
     }
 
-    /// Decodes `bytes` once. Memory: 1.5 bytes a pixel for 4:2:0, 3 at most; a progressive file takes another
-    /// 2 bytes a sample while it is decoded.
+    /// Decodes `bytes` once. Memory: 1.5 bytes a pixel for 4:2:0, 3 at most; a file in several scans takes another
+    /// 2 bytes a sample while it is decoded, and with them no more than [`InputLimits::memory_bytes_max`].
     pub fn decode(&mut self, bytes: &[u8], limits: &InputLimits) -> Result<Decoded<'_>, Unreadable> {
         let length = bytes.len() as u64;
         if length > limits.bytes_max {
@@ -112,7 +121,9 @@ impl Decoder {
             return Err(Unreadable::Format("a JPEG with an unusual chroma subsampling".into()));
         }
         let layout = Layout { width: header.width, height: header.height, subsamp: header.subsamp };
-        resize(&mut self.samples, layout.samples_len()?)?;
+        let samples_len = layout.samples_len()?;
+        claim::check(&header, bytes, samples_len, limits)?;
+        resize(&mut self.samples, samples_len)?;
         let output = YuvImage {
             pixels: &mut self.samples[..],
             width: layout.width,

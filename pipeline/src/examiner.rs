@@ -26,7 +26,9 @@ use crate::thumbnail::{SIDES_PX, Source, Thumbnail, Thumbnailer, fit, turned_siz
 pub struct InputLimits {
     /// Largest file in bytes.
     pub bytes_max: u64,
-    /// Largest picture in pixels, by its header; bounds memory to 3 bytes a pixel, 9 for a progressive JPEG.
+    /// Largest picture in pixels, by its header. Decoding it takes 3 bytes a pixel at most, and no other picture may
+    /// take more: a JPEG in several scans, such as a progressive one, takes 3 bytes (grey), 4.5 (4:2:0) to 9 (4:4:4) a
+    /// pixel and may have so many fewer.
     pub pixels_max: u64,
 }
 
@@ -38,6 +40,11 @@ impl Default for InputLimits {
 }
 
 impl InputLimits {
+    /// Most bytes of memory for decoding a picture.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.pixels_max.saturating_mul(3)
+    }
+
     /// Every impossible value with its key; empty if all is well.
     pub fn check(&self) -> Vec<String> {
         [("bytes_max", self.bytes_max), ("pixels_max", self.pixels_max)]

@@ -44,24 +44,32 @@ fn without_checks() -> qc::Limits {
     qc::Limits { policy, ..qc::Limits::default() }
 }
 
+/// One round of a candidate.
+type Round = Box<dyn FnMut() -> Result<(), Unmeasured>>;
+
 /// Serves as the candidate `key` for the picture `file`.
 pub fn in_child(key: &str, file: &Path) -> Result<(), Unmeasured> {
     let jpeg = std::fs::read(file).map_err(Unmeasured::at("read the picture"))?;
+    peer::serve(round_of(key, jpeg)?)
+}
+
+/// What the candidate `key` does in every round. Whatever it keeps from one round to the next it takes in the first,
+/// which no time is taken of: what grows before the rounds would be missing from its memory.
+fn round_of(key: &str, jpeg: Vec<u8>) -> Result<Round, Unmeasured> {
     let failed = Unmeasured::at("start the decode");
-    match key {
+    let examiner = || Examiner::new(InputLimits::default()).map_err(Unmeasured::at("start the examiner"));
+    Ok(match key {
         RGB => {
             let mut bare = RgbDecode::new(&jpeg).map_err(failed)?;
-            peer::serve(|| bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture")))
+            Box::new(move || bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture")))
         }
         PLANES => {
             let mut bare = PlanesDecode::new(&jpeg).map_err(failed)?;
-            peer::serve(|| bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture")))
+            Box::new(move || bare.decode(&jpeg).map_err(Unmeasured::at("decode the picture")))
         }
         VERDICT => {
-            let mut examiner =
-                Examiner::new(InputLimits::default()).map_err(Unmeasured::at("start the examiner"))?;
-            let limits = without_checks();
-            peer::serve(|| match examiner.judge(&jpeg, &limits).sharpness.full > 0.0 {
+            let (mut examiner, limits) = (examiner()?, without_checks());
+            Box::new(move || match examiner.judge(&jpeg, &limits).sharpness.full > 0.0 {
                 true => Ok(()),
                 false => Err(Unmeasured("the picture cannot be judged".to_owned())),
             })
@@ -69,44 +77,60 @@ pub fn in_child(key: &str, file: &Path) -> Result<(), Unmeasured> {
         _ => {
             let known = checks().into_iter().find(|(name, ..)| *name == key);
             let (_, _, limits) = known.ok_or_else(|| Unmeasured(format!("there is no candidate {key}")))?;
-            let mut examiner =
-                Examiner::new(InputLimits::default()).map_err(Unmeasured::at("start the examiner"))?;
-            let mut turn = qc::Turn::default();
-            for shot in 0..BEFORE {
-                examine(&mut examiner, &mut turn, (shot, &numbered(&jpeg, shot)), &limits)?;
-            }
-            peer::serve(|| examine(&mut examiner, &mut turn, (BEFORE, &jpeg), &limits))
+            let mut turn = Turn::new(examiner()?, jpeg, limits);
+            Box::new(move || turn.round())
         }
-    }
+    })
 }
 
 /// Frames of the turn before the one that is measured, so that every check has what it compares with.
 const BEFORE: u32 = 8;
 
-/// All that a session does to judge a frame, and to know it when the next one comes.
-fn examine(
-    examiner: &mut Examiner,
-    turn: &mut qc::Turn,
-    (shot, jpeg): (u32, &[u8]),
-    limits: &qc::Limits,
-) -> Result<(), Unmeasured> {
-    let examined = examiner.examine(jpeg, limits);
-    if examined.picture.is_none() {
-        return Err(Unmeasured("the picture cannot be examined".to_owned()));
-    }
-    let label = shot.to_string();
-    let angle = Some(Angle::new(10.0 * f64::from(shot)));
-    let place = qc::Place { camera: "main", shot, label: &label, angle };
-    turn.judge(&place, &examined, limits);
-    turn.remember(&place, &examined, limits);
-    Ok(())
+/// A camera's turn whose every frame is the same picture in another file: with a number in a comment.
+struct Turn {
+    examiner: Examiner,
+    turn: qc::Turn,
+    limits: qc::Limits,
+    jpeg: Vec<u8>,
+    has_begun: bool,
 }
 
-/// The same picture as another file: with a number in a comment.
-fn numbered(jpeg: &[u8], number: u32) -> Vec<u8> {
-    const COMMENT: [u8; 4] = [0xff, 0xfe, 0, 6];
-    let (start, rest) = jpeg.split_at(2);
-    [start, &COMMENT, &number.to_be_bytes(), rest].concat()
+impl Turn {
+    /// Right behind the start of the picture: a comment of four bytes, the number of the shot.
+    const COMMENT: [u8; 8] = [0xff, 0xfe, 0, 6, 0, 0, 0, 0];
+    const START: usize = 2;
+
+    fn new(examiner: Examiner, mut jpeg: Vec<u8>, limits: qc::Limits) -> Self {
+        let start = Self::START.min(jpeg.len());
+        jpeg.splice(start..start, Self::COMMENT);
+        Self { examiner, turn: qc::Turn::default(), limits, jpeg, has_begun: false }
+    }
+
+    /// The frames before, unless they are there already, and the one that is measured.
+    fn round(&mut self) -> Result<(), Unmeasured> {
+        if !self.has_begun {
+            (0..BEFORE).try_for_each(|shot| self.examine(shot))?;
+            self.has_begun = true;
+        }
+        self.examine(BEFORE)
+    }
+
+    /// All that a session does to judge a frame, and to know it when the next one comes.
+    fn examine(&mut self, shot: u32) -> Result<(), Unmeasured> {
+        // In place: a copy of the file would count as memory of the frame.
+        let number = Self::START + 4..Self::START + Self::COMMENT.len();
+        self.jpeg[number].copy_from_slice(&shot.to_be_bytes());
+        let examined = self.examiner.examine(&self.jpeg, &self.limits);
+        if examined.picture.is_none() {
+            return Err(Unmeasured("the picture cannot be examined".to_owned()));
+        }
+        let label = shot.to_string();
+        let angle = Some(Angle::new(10.0 * f64::from(shot)));
+        let place = qc::Place { camera: "main", shot, label: &label, angle };
+        self.turn.judge(&place, &examined, &self.limits);
+        self.turn.remember(&place, &examined, &self.limits);
+        Ok(())
+    }
 }
 
 /// A decode to RGB with handle and buffer reused, as a program has it that does nothing with the picture.
@@ -163,6 +187,7 @@ impl PlanesDecode {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measure::{forget_peak, peak_resident_bytes};
     use super::*;
 
     #[test]
@@ -173,6 +198,52 @@ mod tests {
         let silent = without_checks();
         for rule in qc::RULES.iter().filter(|rule| rule.also.contains(&qc::Policy::Off)) {
             assert_eq!(silent.policy.get(rule.id), Some(&qc::Policy::Off), "{}", rule.id);
+        }
+    }
+
+    /// A gradient with some detail.
+    fn picture(width: usize, height: usize) -> Vec<u8> {
+        let grey = |i: usize| [(i % width / 16 + i / width) as u8; 3];
+        let pixels: Vec<u8> = (0..width * height).flat_map(grey).collect();
+        let format = PixelFormat::RGB;
+        let image = Image { pixels: &pixels[..], width, pitch: 3 * width, height, format };
+        turbojpeg::compress(image, 85, Subsamp::Sub2x2).unwrap().to_vec()
+    }
+
+    #[test]
+    fn what_a_candidate_keeps_is_taken_in_its_first_round_so_that_its_memory_is_counted() {
+        let (width, height) = (2400, 1600);
+        let jpeg = picture(width, height);
+        let planes_bytes = (width * height * 3 / 2) as u64;
+        // None is dropped before the end: what it gave back would hide the growth of the next.
+        let mut rounds = Vec::new();
+        for key in [CORE, VERDICT, "qc.banding", PLANES, RGB] {
+            let mut round = round_of(key, jpeg.clone()).unwrap();
+            forget_peak().unwrap();
+            let before = peak_resident_bytes().unwrap();
+            round().unwrap();
+            let grown = peak_resident_bytes().unwrap() - before;
+            assert!(grown >= planes_bytes, "{key}: {grown} bytes, the planes alone are {planes_bytes}");
+            rounds.push(round);
+        }
+    }
+
+    #[test]
+    fn a_turn_begins_once_and_every_frame_of_it_is_another_file() {
+        let examiner = Examiner::new(InputLimits::default()).unwrap();
+        let mut turn = Turn::new(examiner, picture(320, 240), without_checks());
+        let mut files = std::collections::HashSet::new();
+        for shot in 0..=BEFORE {
+            turn.examine(shot).unwrap();
+            files.insert(turn.jpeg.clone());
+        }
+        assert_eq!(files.len(), 1 + BEFORE as usize);
+        for _ in 0..2 {
+            turn.round().unwrap();
+            assert!(
+                turn.has_begun && files.contains(&turn.jpeg),
+                "the measured frame is the last of the turn"
+            );
         }
     }
 

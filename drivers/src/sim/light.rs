@@ -23,6 +23,9 @@ struct SoftBox {
 /// Directions to the lights, for shadows, with their share of the light that falls on the platter.
 pub(crate) const BOXES: usize = 3;
 
+/// Matter at least so rough shows no image of the platter.
+const ROUGH_PLATTER: f32 = 0.6;
+
 /// The tent.
 pub(crate) struct Tent {
     boxes: [SoftBox; BOXES],
@@ -133,7 +136,8 @@ impl Tent {
         }
         let mirrored = n * (2.0 * facing) - v;
         let mut image = self.seen(mirrored, finish.rough);
-        if mirrored.z < -0.02 && spot.p.z > 0.5 {
+        // Rough matter spreads the platter's marks beyond recognition.
+        if mirrored.z < -0.02 && spot.p.z > 0.5 && finish.rough < ROUGH_PLATTER {
             image = self.platter(spot, mirrored, turn, shadow).unwrap_or(image);
         }
         diffuse + image.by(fresnel) * open.sqrt()

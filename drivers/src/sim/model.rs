@@ -3,11 +3,13 @@
 //! Models are made once, in millimetres for a platter of radius [`RADIUS`], with z upward and the platter's top at
 //! z = 0. Paint is a function of the place on the shape, so that a picture of any size shows as much as it can.
 
+mod bottle;
 mod car;
 mod carton;
 mod chrome;
 mod disc;
 mod plush;
+mod shoe;
 mod toy;
 mod vase;
 
@@ -99,6 +101,8 @@ impl Model {
             Object::Toy => toy::build(&mut mesh),
             Object::Carton => carton::build(&mut mesh),
             Object::Plush => plush::build(&mut mesh),
+            Object::Shoe => shoe::build(&mut mesh),
+            Object::Bottle => bottle::build(&mut mesh),
             Object::Empty => disc::paint,
         };
         let top = match object {

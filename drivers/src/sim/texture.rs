@@ -1,4 +1,4 @@
-//! What paint is made of: noise, soft edges, signed distances and numerals.
+//! What paint is made of: noise, soft edges, signed distances, numerals and lettering.
 //!
 //! Edges are as soft as one pixel, whose size on the object is handed in, so that a fine pattern is crisp on a large
 //! picture and does not glitter on a small one.
@@ -188,4 +188,35 @@ fn stroke(x: f32, y: f32, a: (f32, f32), b: (f32, f32)) -> f32 {
     let t = (((x - a.0) * dx + (y - a.1) * dy) / (dx * dx + dy * dy)).clamp(0.0, 1.0);
     let (ex, ey) = (x - a.0 - t * dx, y - a.1 - t * dy);
     ex * ex + ey * ey
+}
+
+/// Lines of signs that look like letters, `height` apart, within half-sides `half` round the origin.
+pub(crate) fn lettering(x: f32, y: f32, height: f32, half: (f32, f32), text: i32, px: f32) -> f32 {
+    const WIDE: f32 = 0.62;
+    if x.abs() > half.0 || y.abs() > half.1 {
+        return 0.0;
+    }
+    let (u, v) = ((x + half.0) / (height * WIDE), (half.1 - y) / height);
+    let (sign, line) = (u as i32, v as i32);
+    let pick = cell(sign * 31 + text * 977, line * 17 + text);
+    // A letter that would not end within the field, or a gap between two words.
+    let cut = (sign + 1) as f32 * height * WIDE > 2.0 * half.0 || (line + 1) as f32 * height > 2.0 * half.1;
+    if cut || pick < 0.14 {
+        return 0.0;
+    }
+    // Upright strokes left, middle and right, level ones at foot, middle and head, in unit cells.
+    let (a, b, px) = ((u.fract() - 0.5) * WIDE, 0.5 - v.fract(), px / height);
+    let strokes = [(-0.18, 0.0), (0.18, 0.0), (0.0, 0.0), (0.0, -0.29), (0.0, 0.0), (0.0, 0.29)];
+    // Which strokes a letter has: never too few to be one.
+    const LETTERS: [u8; 12] = [
+        0b101_001, 0b111_001, 0b111_011, 0b010_011, 0b101_100, 0b001_001, 0b110_011, 0b001_011, 0b111_010,
+        0b100_100, 0b101_011, 0b110_001,
+    ];
+    let letter = LETTERS[((pick - 0.14) / 0.86 * 12.0) as usize % 12];
+    let ink = |k: usize| {
+        let (x, y) = strokes[k];
+        let d = if k < 3 { rectangle(a - x, b, 0.06, 0.35) } else { rectangle(a, b - y, 0.24, 0.06) };
+        inside(d, px)
+    };
+    (0..6).filter(|k| letter >> k & 1 == 1).map(ink).fold(0.0, f32::max)
 }

@@ -16,6 +16,18 @@ pub(crate) fn unreadable(why: &Unreadable, limits: &Limits) -> Option<Finding> {
                 *needed as f64 / 1e6
             ),
         ),
+        Unreadable::Scans { needed, max } => {
+            let (needed, max) = (*needed as f64 / 1e6, *max as f64 / 1e6);
+            limits.finding(
+                &TOO_LARGE,
+                (needed, max, "MB"),
+                format!(
+                    "Frame is too large: it is a JPEG in several scans (progressive), and decoding it takes \
+                     {needed:.1} MB of memory; at most {max:.1} are taken. Set the camera to JPEG that is not \
+                     progressive, or to a smaller picture size."
+                ),
+            )
+        }
         Unreadable::Format(what) => limits.finding(
             &FORMAT,
             (0.0, 0.0, ""),

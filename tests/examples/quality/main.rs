@@ -1,13 +1,15 @@
 //! How well quality control tells good pictures from bad ones: a study, as a page.
 //!
-//! `quality PHOTOGRAPHS [PAGE]`: PHOTOGRAPHS is a folder with `buddha/*.jpg`; the page goes to PAGE or to the screen.
-//! Three parts: blur told from sharpness, on photographs and on rendered frames that are spoilt by formula; false
-//! alarms on good turns; and which check names each fault that the simulated booth can make. Pictures on which the
-//! limit was chosen are kept apart from those it is judged on. Everything follows from seeds, so a run can be repeated.
+//! `quality PHOTOGRAPHS [PAGE] [--only unseen|blur|turns]`: PHOTOGRAPHS is a folder with `buddha/*.jpg`; the page goes to
+//! PAGE or to the screen. Three parts: blur told from sharpness, on photographs and on rendered frames that are spoilt by
+//! formula; false alarms on good turns; and which check names each fault that the simulated booth can make. Pictures on
+//! which the limit was chosen are kept apart from those it is judged on; `unseen` are the photographs that nobody had
+//! measured before. Everything follows from seeds, so a run can be repeated.
 
 mod page;
 mod spoil;
 mod turns;
+mod unseen;
 
 use std::path::{Path, PathBuf};
 
@@ -47,25 +49,66 @@ struct Judged {
     blur: Blur,
     noise: f64,
     quality: i32,
-    blur_px: f64,
+    /// `None`: no edge could be measured, so that nothing is found.
+    blur_px: Option<f64>,
     /// Laplacian variance at full and at half size, for comparison.
     lapvar: [f64; 2],
 }
 
+/// What was asked for.
+struct Asked {
+    photographs: PathBuf,
+    page: Option<PathBuf>,
+    only: Option<String>,
+}
+
+impl Asked {
+    fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut paths, mut only) = (Vec::new(), None);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--only" => only = Some(args.next().unwrap_or_default()),
+                _ => paths.push(PathBuf::from(arg)),
+            }
+        }
+        if only.as_deref().is_some_and(|part| !["unseen", "blur", "turns"].contains(&part)) {
+            return Err("--only takes unseen, blur or turns".to_owned());
+        }
+        let mut paths = paths.into_iter();
+        let photographs = paths.next().ok_or("say where the photographs are")?;
+        Ok(Self { photographs, page: paths.next(), only })
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
-    let photographs = PathBuf::from(args.next().ok_or("say where the photographs are")?);
-    let page = args.next();
+    let asked = Asked::read(std::env::args().skip(1))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
 
-    let mut sources = read_photographs(&photographs.join("buddha"))?;
-    eprintln!("{} photographs; rendering", sources.len());
-    sources.extend(runtime.block_on(render())?);
-    let judged = judge(&sources)?;
-    let (frames, false_alarms) = runtime.block_on(turns::good(100));
-    let named = runtime.block_on(turns::faults());
-    let text = page::write(&judged, (frames, &false_alarms), &named)?;
-    match page {
+    let mut judged = Vec::new();
+    if asked.wants("blur") {
+        let mut sources = read_photographs(&asked.photographs.join("buddha"))?;
+        eprintln!("{} photographs; rendering", sources.len());
+        sources.extend(runtime.block_on(render())?);
+        judged.extend(judge(&sources)?);
+    }
+    let mut missing = Vec::new();
+    if asked.wants("unseen") || asked.wants("blur") {
+        let sources;
+        (sources, missing) = unseen::read()?;
+        // Judged apart, so that they come out the same whatever else is judged.
+        judged.extend(judge(&sources)?);
+    }
+    let turns = if asked.wants("turns") {
+        Some((runtime.block_on(turns::good(100)), runtime.block_on(turns::faults())))
+    } else {
+        None
+    };
+    let text = page::write(&judged, &missing, turns.as_ref())?;
+    match asked.page {
         Some(path) => std::fs::write(path, text)?,
         None => println!("{text}"),
     }
@@ -79,6 +122,8 @@ struct Source {
     name: String,
     /// Noise and coding of photographs are their own, to which the study's come.
     jpeg: Vec<u8>,
+    /// Whether it is judged at half its size or less.
+    reduced: bool,
 }
 
 fn read_photographs(folder: &Path) -> Result<Vec<Source>, Box<dyn std::error::Error>> {
@@ -88,7 +133,8 @@ fn read_photographs(folder: &Path) -> Result<Vec<Source>, Box<dyn std::error::Er
     let mut sources = Vec::new();
     for (k, path) in paths.iter().enumerate() {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        sources.push(Source { kind: "photographs", chosen_on: k % 2 == 0, name, jpeg: std::fs::read(path)? });
+        let (chosen_on, jpeg) = (k % 2 == 0, std::fs::read(path)?);
+        sources.push(Source { kind: "photographs", chosen_on, name, jpeg, reduced: false });
     }
     Ok(sources)
 }
@@ -100,7 +146,8 @@ async fn render() -> Result<Vec<Source>, Box<dyn std::error::Error>> {
             for view in 0..VIEWS {
                 let jpeg = picture(object, size, 360.0 * f64::from(view) / f64::from(VIEWS) + 7.0).await?;
                 let name = format!("{object} {} {view}", size.0);
-                sources.push(Source { kind: "rendered", chosen_on: CHOSEN_ON.contains(&object), name, jpeg });
+                let chosen_on = CHOSEN_ON.contains(&object);
+                sources.push(Source { kind: "rendered", chosen_on, name, jpeg, reduced: false });
             }
         }
     }
@@ -137,7 +184,7 @@ fn judge(sources: &[Source]) -> Result<Vec<Judged>, Box<dyn std::error::Error>> 
     let mut random = fastrand::Rng::with_seed(7);
     let mut judged = Vec::new();
     for (k, source) in sources.iter().enumerate() {
-        let grey = Grey::read(&source.jpeg)?;
+        let grey = if source.reduced { Grey::reduced(&source.jpeg)? } else { Grey::read(&source.jpeg)? };
         for blur in BLURS {
             for (noise, quality) in CODINGS {
                 let jpeg = grey.spoilt(blur, noise, quality, &mut random)?;
@@ -149,7 +196,7 @@ fn judge(sources: &[Source]) -> Result<Vec<Judged>, Box<dyn std::error::Error>> 
                     blur,
                     noise,
                     quality,
-                    blur_px: sharpness.blur_px.ok_or("blur was not measured")?,
+                    blur_px: sharpness.blur_px,
                     lapvar: [sharpness.full, sharpness.half],
                 });
             }

@@ -7,25 +7,59 @@ use turnstage_pipeline::qc::Limits;
 use crate::Judged;
 use crate::spoil::Blur;
 use crate::turns::{Named, OBJECTS};
+use crate::unseen;
 
 /// Whether a picture is one of a set.
 type Belongs = dyn Fn(&&Judged) -> bool;
 
-/// Everything as Markdown.
+/// Frames of good turns, those of them with a finding, and what named each fault.
+type Turns = ((u32, Vec<String>), Vec<Named>);
+
+/// Everything that was looked at, as Markdown; `missing` are photographs that could not be fetched.
 pub(crate) fn write(
     judged: &[Judged],
-    (frames, false_alarms): (u32, &[String]),
-    named: &[Named],
+    missing: &[String],
+    turns: Option<&Turns>,
 ) -> Result<String, std::fmt::Error> {
     let limit = Limits::default().blur_px_max;
+    let (unseen, seen): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|p| p.source == unseen::KIND);
     let mut page = String::new();
     page.write_str(include_str!("head.md"))?;
-    writeln!(page, "\n## Blur\n\nThe default limit is {limit} px (`blur_px_max`).\n")?;
-    blur_table(&mut page, judged, limit)?;
-    by_kind(&mut page, judged, limit)?;
-    good(&mut page, judged, limit, frames, false_alarms)?;
-    confusion(&mut page, named)?;
+    if !judged.is_empty() {
+        writeln!(page, "\n## Blur\n\nThe default limit is {limit} px (`blur_px_max`).\n")?;
+        blur_table(&mut page, judged, limit)?;
+    }
+    if !missing.is_empty() {
+        writeln!(
+            page,
+            "\n**Not all unseen photographs could be fetched**, so these were not judged: {}.",
+            missing.join(", ")
+        )?;
+    }
+    if !seen.is_empty() {
+        writeln!(page, "\n### Photographs and rendered pictures")?;
+        by_kind(&mut page, &seen, limit)?;
+    }
+    if !unseen.is_empty() {
+        writeln!(page, "\n### Photographs, unseen")?;
+        by_kind(&mut page, &unseen, limit)?;
+    }
+    if let Some(((frames, false_alarms), named)) = turns {
+        good(&mut page, *frames, false_alarms)?;
+        confusion(&mut page, named)?;
+    }
     Ok(page)
+}
+
+impl Judged {
+    fn is_flagged(&self, limit: f64) -> bool {
+        self.width_px() > limit
+    }
+
+    /// As it is judged: what cannot be measured passes.
+    fn width_px(&self) -> f64 {
+        self.blur_px.unwrap_or(0.0)
+    }
 }
 
 fn is_good(picture: &&Judged) -> bool {
@@ -52,46 +86,47 @@ fn blur_table(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Res
         "| pictures | sharp | blurred | AUC, blur in px | AUC, Laplacian variance at half size | at full size | blurred ones found | sharp ones flagged |\n\
          |---|---|---|---|---|---|---|---|"
     )?;
-    let sets: [(&str, &Belongs); 5] = [
+    let sets: [(&str, &Belongs); 6] = [
         ("photographs, one half", &|p| p.source == "photographs" && p.chosen_on),
         ("photographs, the other half", &|p| p.source == "photographs" && !p.chosen_on),
         ("rendered, limit chosen on", &|p| p.source == "rendered" && p.chosen_on),
         ("rendered, objects seen after", &|p| p.source == "rendered" && !p.chosen_on),
-        ("all", &|_| true),
+        ("all of these", &|p| p.source != unseen::KIND),
+        (unseen::KIND, &|p| p.source == unseen::KIND),
     ];
     for (name, belongs) in sets {
         let good: Vec<&Judged> = judged.iter().filter(belongs).filter(is_good).collect();
         let bad: Vec<&Judged> = judged.iter().filter(belongs).filter(is_bad).collect();
+        if good.is_empty() {
+            continue;
+        }
         let area = |score: &dyn Fn(&Judged) -> f64| {
             let of = |set: &[&Judged]| set.iter().map(|picture| score(picture)).collect::<Vec<f64>>();
             auc(&of(&good), &of(&bad))
         };
-        let found = bad.iter().filter(|picture| picture.blur_px > limit).count();
-        let flagged = good.iter().filter(|picture| picture.blur_px > limit).count();
+        let found = bad.iter().filter(|picture| picture.is_flagged(limit)).count();
+        let flagged = good.iter().filter(|picture| picture.is_flagged(limit)).count();
         writeln!(
             page,
             "| {name} | {} | {} | {:.4} | {:.4} | {:.4} | {found} ({:.1} %) | {flagged} |",
             good.len(),
             bad.len(),
-            area(&|picture| picture.blur_px),
+            area(&|picture| picture.width_px()),
             area(&|picture| -picture.lapvar[1]),
             area(&|picture| -picture.lapvar[0]),
             100.0 * found as f64 / bad.len().max(1) as f64
         )?;
     }
-    let mut flagged: Vec<&str> =
-        judged.iter().filter(is_good).filter(|p| p.blur_px > limit).map(|p| p.name.as_str()).collect();
-    flagged.dedup();
-    writeln!(page, "\nSharp ones that were flagged: {}.", listed(&flagged))
+    Ok(())
 }
 
-fn by_kind(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Result {
+fn by_kind(page: &mut String, judged: &[&Judged], limit: f64) -> std::fmt::Result {
     writeln!(
         page,
         "\n| spoilt by | pictures | blur in px: 2nd percentile, median, 98th | flagged |\n|---|---|---|---|"
     )?;
     for blur in crate::BLURS {
-        let mut widths: Vec<f64> = judged.iter().filter(|p| p.blur == blur).map(|p| p.blur_px).collect();
+        let mut widths: Vec<f64> = judged.iter().filter(|p| p.blur == blur).map(|p| p.width_px()).collect();
         widths.sort_by(f64::total_cmp);
         let at = |part: f64| widths[((widths.len() - 1) as f64 * part).round() as usize];
         let flagged = widths.iter().filter(|&&width| width > limit).count();
@@ -106,49 +141,21 @@ fn by_kind(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Result
             100.0 * flagged as f64 / widths.len() as f64
         )?;
     }
-    let missed = judged.iter().filter(is_bad).filter(|p| p.blur_px <= limit);
-    let missed: Vec<String> = missed
-        .map(|p| {
-            format!(
-                "{} ({}, noise {}, quality {}: {:.2} px)",
-                p.name,
-                p.blur.name(),
-                p.noise,
-                p.quality,
-                p.blur_px
-            )
-        })
-        .collect();
-    let missed: Vec<&str> = missed.iter().map(String::as_str).take(40).collect();
-    writeln!(page, "\nBlurred ones that were missed (at most 40 are named): {}.", listed(&missed))
+    let flagged = judged.iter().filter(|p| is_good(p) && p.is_flagged(limit));
+    writeln!(page, "\nSharp ones that were flagged: {}.", listed(flagged))?;
+    let missed = judged.iter().filter(|p| is_bad(p) && !p.is_flagged(limit));
+    writeln!(page, "\nBlurred ones that were missed: {}.", listed(missed))
 }
 
-fn good(
-    page: &mut String,
-    judged: &[Judged],
-    limit: f64,
-    frames: u32,
-    false_alarms: &[String],
-) -> std::fmt::Result {
-    let mut real: Vec<&str> =
-        judged.iter().filter(|p| p.source == "photographs").map(|p| p.name.as_str()).collect();
-    real.dedup();
-    let soft =
-        judged.iter().filter(|p| p.source == "photographs" && p.blur == Blur::None && p.blur_px > limit);
-    let mut soft: Vec<&str> = soft.map(|p| p.name.as_str()).collect();
-    soft.dedup();
+fn good(page: &mut String, frames: u32, false_alarms: &[String]) -> std::fmt::Result {
     writeln!(
         page,
-        "\n## False alarms\n\n{frames} frames of good turns of {} objects ({}), every check on: {} with a finding{}{}\n\n\
-         Of {} photographs as taken, {} above the limit: {}.",
+        "\n## False alarms\n\n{frames} frames of good turns of {} objects ({}), every check on: {} with a finding{}{}",
         OBJECTS.len(),
         OBJECTS.join(", "),
         false_alarms.len(),
         if false_alarms.is_empty() { "." } else { ": " },
-        false_alarms.join("; "),
-        real.len(),
-        soft.len(),
-        listed(&soft)
+        false_alarms.join("; ")
     )
 }
 
@@ -179,6 +186,18 @@ fn confusion(page: &mut String, named: &[Named]) -> std::fmt::Result {
     writeln!(page, "\n{right} of {all} were named first by the right check.")
 }
 
-fn listed(names: &[&str]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+/// Pictures by name, each with what was done to it and what was measured.
+fn listed<'a>(pictures: impl Iterator<Item = &'a &'a Judged>) -> String {
+    let mut names: Vec<(&str, Vec<String>)> = Vec::new();
+    for picture in pictures {
+        let width = picture.blur_px.map_or_else(|| "not measured".to_owned(), |px| format!("{px:.2} px"));
+        let each =
+            format!("{}, noise {}, quality {}: {width}", picture.blur.name(), picture.noise, picture.quality);
+        match names.last_mut().filter(|(name, _)| *name == picture.name) {
+            Some((_, all)) => all.push(each),
+            None => names.push((&picture.name, vec![each])),
+        }
+    }
+    let told = names.iter().map(|(name, all)| format!("**{name}** ({})", all.join("; ")));
+    if names.is_empty() { "none".to_owned() } else { told.collect::<Vec<_>>().join(", ") }
 }

@@ -1,6 +1,11 @@
 //! Spoils pictures on purpose, by formula: out of focus, moved, grainy, coded with loss.
 
+use fast_image_resize::images::Image as Pixels;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp};
+
+/// Longest side of a picture that is reduced, in pixels.
+const REDUCED_PX_MAX: f64 = 1600.0;
 
 /// What is done to a picture before it is judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,13 +45,22 @@ pub struct Grey {
 impl Grey {
     /// The luma of a JPEG.
     pub fn read(jpeg: &[u8]) -> turbojpeg::Result<Self> {
-        let mut handle = Decompressor::new()?;
-        let header = handle.read_header(jpeg)?;
-        let (width, height) = (header.width, header.height);
-        let mut pixels = vec![0u8; width * height];
-        let image = Image { pixels: &mut pixels[..], width, pitch: width, height, format: PixelFormat::GRAY };
-        handle.decompress(jpeg, image)?;
+        let (width, height, pixels) = luma(jpeg)?;
         Ok(Self { width, height, levels: pixels.into_iter().map(f32::from).collect() })
+    }
+
+    /// The luma of a JPEG at half its size, or at 1600 pixels where that is less: sharp to the pixel wherever it was in
+    /// focus, however soft its lens, its interpolated colours or an enlargement had made it.
+    pub fn reduced(jpeg: &[u8]) -> Result<Self, Box<dyn std::error::Error>> {
+        let (width, height, pixels) = luma(jpeg)?;
+        let by = (REDUCED_PX_MAX / width.max(height) as f64).min(0.5);
+        let side = |px: usize| (px as f64 * by).round() as u32;
+        let full = Pixels::from_vec_u8(u32::try_from(width)?, u32::try_from(height)?, pixels, PixelType::U8)?;
+        let mut small = Pixels::new(side(width), side(height), PixelType::U8);
+        let lanczos = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+        Resizer::new().resize(&full, &mut small, &lanczos)?;
+        let (width, height) = (small.width() as usize, small.height() as usize);
+        Ok(Self { width, height, levels: small.into_vec().into_iter().map(f32::from).collect() })
     }
 
     /// Blurs, adds noise of a standard deviation in levels of each colour, and codes with a quality.
@@ -120,6 +134,17 @@ impl Grey {
         }
         sums
     }
+}
+
+/// Width, height and luma of a JPEG.
+fn luma(jpeg: &[u8]) -> turbojpeg::Result<(usize, usize, Vec<u8>)> {
+    let mut handle = Decompressor::new()?;
+    let header = handle.read_header(jpeg)?;
+    let (width, height) = (header.width, header.height);
+    let mut pixels = vec![0u8; width * height];
+    let image = Image { pixels: &mut pixels[..], width, pitch: width, height, format: PixelFormat::GRAY };
+    handle.decompress(jpeg, image)?;
+    Ok((width, height, pixels))
 }
 
 fn add_shifted(out: &mut [f32], row: &[f32], across: isize, weight: f32) {
