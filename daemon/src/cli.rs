@@ -142,7 +142,7 @@ pub struct Demo {
     /// Port of the panel on this machine; 0 for any free one.
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// What stands on the simulated table: vase, car, chrome or toy.
+    /// What stands on the simulated table: vase, car, chrome, toy, carton, plush, shoe or bottle.
     #[arg(long)]
     object: Option<String>,
     /// Recipe by name.

@@ -115,29 +115,35 @@ const CORRUPT: Rule = always_told("qc.corrupt", Nature::Transient);
 const TOO_LARGE: Rule = always_told("qc.too-large", Nature::Systematic);
 const FORMAT: Rule = always_told("qc.format", Nature::Systematic);
 
-/// Every rule there is.
+/// Every rule there is, in the order in which findings are told: what spoils other measurements comes before them, for a
+/// picture without light has no edges, and grain hides blur.
 pub const RULES: [Rule; 20] = [
-    SHARPNESS,
-    MOTION,
+    CORRUPT,
+    TOO_LARGE,
+    FORMAT,
+    SIZE,
+    DUPLICATE,
     CLIPPED,
     DARK,
-    NOISE,
     LIGHT_DRIFT,
     COLOUR_DRIFT,
     BANDING,
-    DUPLICATE,
+    NOISE,
+    SHARPNESS,
+    MOTION,
     NOT_MOVED,
+    NEAR_DUPLICATE,
     TWICE,
     LOOP,
     FRAMING,
     DIRT,
     DEAD_PIXELS,
-    NEAR_DUPLICATE,
-    SIZE,
-    CORRUPT,
-    TOO_LARGE,
-    FORMAT,
 ];
+
+/// Puts findings of several checks in the order of [`RULES`].
+pub fn in_order(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| RULES.iter().position(|rule| rule.id == finding.rule));
+}
 
 const fn gate(id: &'static str, nature: Nature) -> Rule {
     Rule { id, nature, policy: Policy::Block, also: &[Policy::Warn, Policy::Off] }
@@ -218,7 +224,7 @@ impl Default for Limits {
     /// simulated booth.
     fn default() -> Self {
         Self {
-            blur_px_max: 0.9,
+            blur_px_max: 0.8,
             sharpness_half_min: 0.0,
             clipped_high_max: 0.05,
             clipped_low_max: 0.25,
@@ -338,7 +344,6 @@ pub(crate) fn judge(
     noise_levels: f64,
     limits: &Limits,
 ) -> Vec<Finding> {
-    // What spoils other measurements comes first: a picture without light has no edges, and grain hides blur.
     let mut findings: Vec<Finding> = exposure::judge(exposure, limits).collect();
     findings.extend(noise::judge(noise_levels, limits));
     findings.extend(sharpness::judge(sharpness, limits));

@@ -12,7 +12,7 @@ use crate::pyramid::Sums;
 
 /// Width of a perfectly sharp edge in samples of its own plane: fitted to edges of the simulated booth.
 const EDGE_PX: f64 = 0.6;
-/// Part of the tiles that blur in a direction is read from: those with most detail in it.
+/// Part of the tiles that blur in a direction is read from: those with most fine detail in it.
 const DETAILED: f64 = 0.15;
 /// Tiles that blur is read from, at least.
 const TILES_MIN: usize = 4;
@@ -105,7 +105,8 @@ impl Tiles {
     }
 
     /// Blur of the tiles that `counts` says count; `None` where there is no tile at all. Each direction is read from
-    /// the tiles with most detail in it: print that runs one way says nothing of blur along its lines, its margins do.
+    /// the tiles with most fine detail in it: print that runs one way says nothing of blur along its lines, its margins
+    /// do, and what lies before or behind the focus has no say.
     pub fn blur(&self, counts: impl Fn(usize) -> bool) -> Option<Blur> {
         let mut counted: Vec<&Tile> =
             self.tiles.iter().enumerate().filter(|&(k, _)| counts(k)).map(|(_, tile)| tile).collect();
@@ -114,7 +115,7 @@ impl Tiles {
         }
         let most = ((counted.len() as f64 * DETAILED).round() as usize).max(TILES_MIN).min(counted.len());
         let directions = [0, 1, 2, 3].map(|direction| {
-            let detail = |tile: &Tile| tile.detail(1, direction);
+            let detail = |tile: &Tile| tile.detail(0, direction);
             counted.select_nth_unstable_by(most - 1, |a, b| detail(b).total_cmp(&detail(a)));
             let [half, quarter, eighth] =
                 [0, 1, 2].map(|plane| counted[..most].iter().map(|tile| tile.detail(plane, direction)).sum());

@@ -80,8 +80,8 @@ fn is_blurred(record: &Record) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_camera_that_went_soft_is_told_by_calibrated_limits_though_it_keeps_those_of_the_recipe() {
-    let soft = "defocus_px = 0.4";
-    let bench = station(soft, "", data(12, ""));
+    let soft = "defocus_px = 0.8";
+    let bench = station(soft, "", data(12, "[qc]\nblur_px_max = 1.5"));
     let (state, doc, records) = shot(&bench).await;
     assert_eq!((state, records.iter().any(is_blurred)), (SessionState::Review, false));
     assert!(doc.calibrated.is_empty());
@@ -89,8 +89,10 @@ async fn a_camera_that_went_soft_is_told_by_calibrated_limits_though_it_keeps_th
 
     let bench = station(soft, "", calibrated("", "", data).await);
     let (state, doc, records) = shot(&bench).await;
-    let blurred = records.iter().filter(|record| is_blurred(record)).count();
-    assert!(blurred >= 10, "{blurred} of 12 flagged, {state:?}");
+    for r in &records {
+        eprintln!("LAB {} {}", doc.limits("main").blur_px_max, r.meta["qc"]["sharpness"]);
+    }
+    assert!(!records.is_empty() && records.iter().all(is_blurred), "{state:?}");
     let in_force = doc.limits("main");
     assert!(in_force.blur_px_max < doc.recipe.qc.blur_px_max, "{in_force:?}");
     assert_eq!(in_force.subject_part_min, doc.recipe.qc.subject_part_min, "everything else is the recipe's");

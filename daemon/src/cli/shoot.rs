@@ -48,7 +48,7 @@ fn put(place: &Place, config: &mut Config, object: &str) -> Result<()> {
         Exit::new(
             exit::USAGE,
             format!(
-                "there is no object \"{object}\"; there are: vase, car, chrome, toy, carton, plush, empty"
+                "there is no object \"{object}\"; there are: vase, car, chrome, toy, carton, plush, shoe, bottle, empty"
             ),
         )
     })?;

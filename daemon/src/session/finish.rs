@@ -109,6 +109,7 @@ impl Session {
         let known = known_as(place, &picture.camera, &label);
         let limits = self.doc.limits(&picture.camera);
         picture.findings.extend(self.seen.judge(&known, &picture.examined, &limits));
+        qc::in_order(&mut picture.findings);
         picture
     }
 

@@ -262,7 +262,7 @@ mod tests {
         doc.calibrated.insert("main".to_owned(), in_force);
         let read = SessionDoc::read(&doc.document()).unwrap();
         assert_eq!(read, doc);
-        assert_eq!((read.limits("main").blur_px_max, read.limits("top").blur_px_max), (0.6, 0.9));
+        assert_eq!((read.limits("main").blur_px_max, read.limits("top").blur_px_max), (0.6, 0.8));
     }
 
     fn example() -> SessionDoc {

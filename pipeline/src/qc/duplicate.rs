@@ -36,7 +36,7 @@ impl Seen {
             return exact(&same.label, limits).into_iter().collect();
         }
         let Some(picture) = &examined.picture else { return Vec::new() };
-        let still_max = still::levels_max(picture.noise_levels, limits);
+        let still_max = still::levels_max(picture, limits);
         let is_still = |before: &Cells| {
             before.is_like(&picture.cells) && still::change(&picture.cells, before).largest <= still_max
         };

@@ -8,6 +8,7 @@
 
 use super::{Finding, Limits, NOT_MOVED, TWICE, rounded_up};
 use crate::cells::{Cells, median};
+use crate::examiner::Picture;
 
 /// Steps that must be known before one can be called unusual.
 const STEPS_MIN: usize = 6;
@@ -41,15 +42,19 @@ pub(super) fn change(cells: &Cells, before: &Cells) -> Change {
     Change { largest, mean: sum / cells.luma().len().max(1) as f64, gain }
 }
 
-/// Cells of two frames of one view differ by at most so many grey levels, where their noise is `noise_levels`.
-pub(super) fn levels_max(noise_levels: f64, limits: &Limits) -> f64 {
-    // Six deviations of what is left of the noise in a cell of some five pixels a side.
-    limits.still_levels_max.max(6.0 * noise_levels / 5.0)
+/// Cells of a picture and those of another of the same view differ by at most so many grey levels.
+pub(super) fn levels_max(picture: &Picture, limits: &Limits) -> f64 {
+    // The largest of some 17 000 differences of two cells is 6 deviations of one; a third more for what is not white.
+    const DEVIATIONS: f64 = 8.0;
+    // Coding with loss hides noise from the measurement and makes differences of its own.
+    const NOISE_LEVELS_MIN: f64 = 2.0;
+    let side_px = f64::from(picture.width) / picture.cells.size().0.max(1) as f64;
+    limits.still_levels_max.max(DEVIATIONS * picture.noise_levels.max(NOISE_LEVELS_MIN) / side_px.max(1.0))
 }
 
 /// The finding for a frame that looks like `other`, taken one step before.
-pub(super) fn not_moved(change: Change, noise_levels: f64, other: &str, limits: &Limits) -> Option<Finding> {
-    let limit = levels_max(noise_levels, limits);
+pub(super) fn not_moved(change: Change, picture: &Picture, other: &str, limits: &Limits) -> Option<Finding> {
+    let limit = levels_max(picture, limits);
     if limits.symmetric || change.largest > limit {
         return None;
     }

@@ -70,16 +70,26 @@ fn blur_in_all_directions_is_focus_and_in_one_direction_is_motion() {
         picture.sharpness.blur_across_px = Some(across);
         judge(&picture, &Limits::default())
     };
-    assert_eq!(blurred(0.9, 0.2), []);
+    assert_eq!(blurred(0.8, 0.2), []);
     let focus = blurred(2.01, 1.8).remove(0);
     assert_eq!(
         (focus.rule.as_str(), focus.nature, focus.unit.as_str()),
         ("qc.sharpness", Nature::Systematic, "px")
     );
-    assert!(focus.message.contains("over 2.1 pixels, at most 0.9"), "{}", focus.message);
+    assert!(focus.message.contains("over 2.1 pixels, at most 0.8"), "{}", focus.message);
     let motion = blurred(2.01, 0.7).remove(0);
     assert_eq!((motion.rule.as_str(), motion.nature), ("qc.motion", Nature::Transient));
     assert!(motion.message.contains("in one direction"), "{}", motion.message);
+}
+
+#[test]
+fn what_spoils_other_measurements_is_told_first() {
+    let finding = |rule: &Rule| Limits::default().finding(rule, (0.0, 0.0, ""), String::new());
+    let mut findings: Vec<Finding> =
+        [&DIRT, &MOTION, &NOISE, &LIGHT_DRIFT, &CORRUPT].into_iter().filter_map(finding).collect();
+    in_order(&mut findings);
+    let rules: Vec<&str> = findings.iter().map(|finding| finding.rule.as_str()).collect();
+    assert_eq!(rules, ["qc.corrupt", "qc.light-drift", "qc.noise", "qc.motion", "qc.dirt"]);
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn every_impossible_limit_is_named_with_its_key() {
         "mean_min = 200 is not below mean_max = 100",
         "policy.\"qc.corrupt\" = \"off\": can only be block or warn",
         "policy.\"qc.near-duplicate\" = \"block\": can only be warn or off",
-        "policy.\"qc.sharp\": there is no such rule; there are qc.sharpness,",
+        "policy.\"qc.sharp\": there is no such rule; there are qc.corrupt,",
     ];
     assert_eq!(problems.len(), named.len(), "{problems:#?}");
     for name in named {

@@ -148,7 +148,7 @@ impl View {
         let before = self.before(place.shot, 1).filter(|before| table && before.is_like(cells));
         if let Some(changed) = before.map(|before| change(cells, before)) {
             let other = format!("frame {}", place.shot);
-            findings.extend(still::not_moved(changed, picture.noise_levels, &other, limits));
+            findings.extend(still::not_moved(changed, picture, &other, limits));
             let steps = self.steps_to(place.shot, cells, changed);
             findings.extend(steps.and_then(|steps| still::twice(steps, &self.growths, limits)));
         }

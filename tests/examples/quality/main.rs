@@ -34,8 +34,6 @@ const BLURS: [Blur; 9] = [
 ];
 /// Noise that is added to each colour, in grey levels, and quality of the coder.
 const CODINGS: [(f64, i32); 4] = [(1.5, 92), (1.5, 80), (4.0, 92), (4.0, 80)];
-/// Objects on which the limit was chosen; the other two were not looked at.
-const CHOSEN_ON: [&str; 4] = ["vase", "car", "chrome", "toy"];
 /// Views of each object, and sizes.
 const VIEWS: u32 = 8;
 const SIZES: [(i64, i64); 2] = [(1152, 864), (2000, 1500)];
@@ -103,7 +101,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         judged.extend(judge(&sources)?);
     }
     let turns = if asked.wants("turns") {
-        Some((runtime.block_on(turns::good(100)), runtime.block_on(turns::faults())))
+        let good = runtime.block_on(async {
+            vec![turns::good(&turns::CHOSEN_ON, 100).await, turns::good(&turns::UNSEEN, 100).await]
+        });
+        Some((good, runtime.block_on(turns::faults())))
     } else {
         None
     };
@@ -131,22 +132,22 @@ fn read_photographs(folder: &Path) -> Result<Vec<Source>, Box<dyn std::error::Er
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     paths.sort();
     let mut sources = Vec::new();
-    for (k, path) in paths.iter().enumerate() {
+    for path in paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (chosen_on, jpeg) = (k % 2 == 0, std::fs::read(path)?);
-        sources.push(Source { kind: "photographs", chosen_on, name, jpeg, reduced: false });
+        let jpeg = std::fs::read(path)?;
+        sources.push(Source { kind: "photographs", chosen_on: true, name, jpeg, reduced: false });
     }
     Ok(sources)
 }
 
 async fn render() -> Result<Vec<Source>, Box<dyn std::error::Error>> {
     let mut sources = Vec::new();
-    for object in turns::OBJECTS {
+    for object in turns::CHOSEN_ON.into_iter().chain(turns::UNSEEN) {
         for size in SIZES {
             for view in 0..VIEWS {
                 let jpeg = picture(object, size, 360.0 * f64::from(view) / f64::from(VIEWS) + 7.0).await?;
                 let name = format!("{object} {} {view}", size.0);
-                let chosen_on = CHOSEN_ON.contains(&object);
+                let chosen_on = turns::CHOSEN_ON.contains(&object);
                 sources.push(Source { kind: "rendered", chosen_on, name, jpeg, reduced: false });
             }
         }

@@ -6,14 +6,14 @@ use turnstage_pipeline::qc::Limits;
 
 use crate::Judged;
 use crate::spoil::Blur;
-use crate::turns::{Named, OBJECTS};
+use crate::turns::{Good, Named};
 use crate::unseen;
 
 /// Whether a picture is one of a set.
 type Belongs = dyn Fn(&&Judged) -> bool;
 
-/// Frames of good turns, those of them with a finding, and what named each fault.
-type Turns = ((u32, Vec<String>), Vec<Named>);
+/// Good turns, and what named each fault.
+type Turns = (Vec<Good>, Vec<Named>);
 
 /// Everything that was looked at, as Markdown; `missing` are photographs that could not be fetched.
 pub(crate) fn write(
@@ -44,8 +44,8 @@ pub(crate) fn write(
         writeln!(page, "\n### Photographs, unseen")?;
         by_kind(&mut page, &unseen, limit)?;
     }
-    if let Some(((frames, false_alarms), named)) = turns {
-        good(&mut page, *frames, false_alarms)?;
+    if let Some((turns, named)) = turns {
+        good(&mut page, turns)?;
         confusion(&mut page, named)?;
     }
     Ok(page)
@@ -86,11 +86,10 @@ fn blur_table(page: &mut String, judged: &[Judged], limit: f64) -> std::fmt::Res
         "| pictures | sharp | blurred | AUC, blur in px | AUC, Laplacian variance at half size | at full size | blurred ones found | sharp ones flagged |\n\
          |---|---|---|---|---|---|---|---|"
     )?;
-    let sets: [(&str, &Belongs); 6] = [
-        ("photographs, one half", &|p| p.source == "photographs" && p.chosen_on),
-        ("photographs, the other half", &|p| p.source == "photographs" && !p.chosen_on),
+    let sets: [(&str, &Belongs); 5] = [
+        ("photographs, limit chosen on", &|p| p.source == "photographs"),
         ("rendered, limit chosen on", &|p| p.source == "rendered" && p.chosen_on),
-        ("rendered, objects seen after", &|p| p.source == "rendered" && !p.chosen_on),
+        ("rendered, unseen objects", &|p| p.source == "rendered" && !p.chosen_on),
         ("all of these", &|p| p.source != unseen::KIND),
         (unseen::KIND, &|p| p.source == unseen::KIND),
     ];
@@ -147,23 +146,25 @@ fn by_kind(page: &mut String, judged: &[&Judged], limit: f64) -> std::fmt::Resul
     writeln!(page, "\nBlurred ones that were missed: {}.", listed(missed))
 }
 
-fn good(page: &mut String, frames: u32, false_alarms: &[String]) -> std::fmt::Result {
-    writeln!(
-        page,
-        "\n## False alarms\n\n{frames} frames of good turns of {} objects ({}), every check on: {} with a finding{}{}",
-        OBJECTS.len(),
-        OBJECTS.join(", "),
-        false_alarms.len(),
-        if false_alarms.is_empty() { "." } else { ": " },
-        false_alarms.join("; ")
-    )
+fn good(page: &mut String, turns: &[Good]) -> std::fmt::Result {
+    writeln!(page, "\n## False alarms\n\nFrames of good turns, every check on:\n")?;
+    for Good { objects, frames, false_alarms } in turns {
+        writeln!(
+            page,
+            "- {frames} frames of {}: {} with a finding{}{}",
+            objects.join(", "),
+            false_alarms.len(),
+            if false_alarms.is_empty() { "." } else { ": " },
+            false_alarms.join("; ")
+        )?;
+    }
+    Ok(())
 }
 
 fn confusion(page: &mut String, named: &[Named]) -> std::fmt::Result {
     writeln!(
         page,
-        "\n## Which check names which fault\n\nOnce for each of {} objects.\n\n| fault | should be named by | named first by | followed by |\n|---|---|---|---|",
-        OBJECTS.len()
+        "\n## Which check names which fault\n\nOnce for each object, those of the good turns.\n\n| fault | should be named by | named first by | followed by | named by another |\n|---|---|---|---|---|"
     )?;
     let counts = |counts: &std::collections::BTreeMap<String, u32>| {
         let each: Vec<String> = counts.iter().map(|(rule, times)| format!("`{rule}` {times}")).collect();
@@ -176,11 +177,12 @@ fn confusion(page: &mut String, named: &[Named]) -> std::fmt::Result {
         all += of;
         writeln!(
             page,
-            "| {} | `{}` | {} | {} |",
+            "| {} | `{}` | {} | {} | {} |",
             fault.fault,
             fault.rule,
             counts(&fault.first),
-            counts(&fault.followers)
+            counts(&fault.followers),
+            fault.wrong.join(", ")
         )?;
     }
     writeln!(page, "\n{right} of {all} were named first by the right check.")
