@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod cloud;
 pub mod delivering;
+pub mod turns;
 pub mod web;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
 mod drift;
+mod faults;
 mod formats;
 mod halt;
 mod import_to_the_cloud;

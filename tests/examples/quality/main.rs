@@ -8,7 +8,6 @@
 
 mod page;
 mod spoil;
-mod turns;
 mod unseen;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use turnstage_drivers::frame::FrameData;
 use turnstage_drivers::sim::{Booth, BoothOptions};
 use turnstage_drivers::{DeviceOptions, Surroundings};
 use turnstage_pipeline::{Examiner, InputLimits, qc};
+use turnstage_tests::turns;
 
 const BLURS: [Blur; 9] = [
     Blur::None,
@@ -104,7 +104,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let good = runtime.block_on(async {
             vec![turns::good(&turns::CHOSEN_ON, 100).await, turns::good(&turns::UNSEEN, 100).await]
         });
-        Some((good, runtime.block_on(turns::faults())))
+        let objects = [&turns::CHOSEN_ON[..], &turns::UNSEEN[..]].concat();
+        Some((good, runtime.block_on(turns::faults(&objects))))
     } else {
         None
     };

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use turnstage_pipeline::qc::Limits;
+use turnstage_tests::turns::{Good, Named};
 
 use crate::Judged;
 use crate::spoil::Blur;
-use crate::turns::{Good, Named};
+
 use crate::unseen;
 
 /// Whether a picture is one of a set.

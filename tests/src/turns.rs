@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Bench;
 use tempfile::TempDir;
-use turnstage_tests::Bench;
 
 /// What stands on the platter: objects that were looked at when checks and limits were chosen.
 pub const CHOSEN_ON: [&str; 6] = ["vase", "car", "chrome", "toy", "carton", "plush"];
@@ -212,8 +212,8 @@ impl Named {
     }
 }
 
-/// Every fault on every object.
-pub async fn faults() -> Vec<Named> {
+/// Every fault on each of some objects.
+pub async fn faults(objects: &[&str]) -> Vec<Named> {
     let mut named: Vec<Named> = Vec::new();
     for setup in SETUPS {
         let each = setup.cases.iter().map(|case| Named {
@@ -225,7 +225,7 @@ pub async fn faults() -> Vec<Named> {
         });
         let start = named.len();
         named.extend(each);
-        for object in CHOSEN_ON.into_iter().chain(UNSEEN) {
+        for object in objects {
             let turn = shoot(&rig(object, setup.booth, setup.camera), FRAMES).await;
             for (case, named) in setup.cases.iter().zip(&mut named[start..]) {
                 count(case, object, &turn, named);
