@@ -26,7 +26,6 @@ use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::{ExposeRequest, Exposed};
 use turnstage_drivers::{Angle, CameraError, Position};
-use turnstage_pipeline::phash_from_hex;
 use turnstage_pipeline::qc::{self, Finding, Nature, Verdict};
 
 pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Timing};
@@ -282,8 +281,7 @@ impl Session {
             payload,
         };
         self.plan.skip(&slot);
-        let phash = record.meta["phash"].as_str().and_then(phash_from_hex);
-        self.seen.recall(&label(slot.0, &slot.1), *record.sha256.as_bytes(), phash);
+        self.seen.recall(&label(slot.0, &slot.1), *record.sha256.as_bytes());
         let used = take.take.saturating_sub(1);
         if take.is_flagged() && used < self.doc.recipe.retakes && self.doc.state != SessionState::Review {
             self.plan.put_back(slot.clone(), self.doc.recipe.retakes - used);

@@ -101,7 +101,7 @@ pub struct Picture {
     pub noise_levels: f64,
     /// One for each of [`SIDES_PX`], smallest first.
     pub thumbnails: Vec<Thumbnail>,
-    /// The picture as 32 x 32 grey cells, to tell whether something moved.
+    /// The picture as 32 x 32 grey cells, to find the angle at which it was taken.
     #[serde(skip)]
     pub signature: Signature,
     /// What other frames of the camera are compared by.

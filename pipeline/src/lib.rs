@@ -29,7 +29,7 @@ pub use examiner::{
     Developed, Examined, Examiner, ExaminerError, Expected, InputLimits, Judged, Picture, Undeveloped,
 };
 pub use metadata::ExifSummary;
-pub use phash::{Signature, phash_distance_bits, phash_from_hex, phash_to_hex};
+pub use phash::{Signature, phash_distance_bits, phash_to_hex};
 pub use privacy::CaptureClass;
 pub use qc::{Exposure, Finding, Nature, Sharpness, Verdict};
 pub use thumbnail::{SIDES_PX, Thumbnail};

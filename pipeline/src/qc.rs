@@ -183,7 +183,8 @@ pub struct Limits {
     pub colour_drift_levels_max: f64,
     /// Deepest stripes of flickering light as a part of the light, 0 to 1.
     pub banding_max: f64,
-    /// Cells of two frames at one angle differ by at most so many grey levels, 0 to 255.
+    /// Cells of two frames at one angle differ by at most so many grey levels, 0 to 255; by more where a small or noisy
+    /// picture has more noise in a cell.
     pub still_levels_max: f64,
     /// A closing frame may differ from the first by this part of what one step changes, 0 to 10.
     pub closing_part_max: f64,
@@ -191,7 +192,7 @@ pub struct Limits {
     pub subject_part_min: f64,
     /// The subject's middle is at most this part of a side away from the picture's, 0 to 1.
     pub off_centre_max: f64,
-    /// A spot that takes at most this part of the light is no dirt, 0 to 1.
+    /// A spot that takes at most this part of the light is no dirt, 0 to 0.35, above which nothing is.
     pub dirt_part_max: f64,
     /// Spots of dirt that are allowed.
     pub dirt_spots_max: u32,
@@ -267,7 +268,7 @@ impl Limits {
             ("closing_part_max", self.closing_part_max, 10.0),
             ("subject_part_min", self.subject_part_min, 1.0),
             ("off_centre_max", self.off_centre_max, 1.0),
-            ("dirt_part_max", self.dirt_part_max, 1.0),
+            ("dirt_part_max", self.dirt_part_max, dirt::PART_MAX),
             ("near_duplicate_bits_max", f64::from(self.near_duplicate_bits_max), 64.0),
         ];
         for (key, value, max) in ranges {
@@ -292,7 +293,9 @@ impl Limits {
 
     /// Whether any check needs the picture tile by tile.
     pub(crate) fn needs_tiles(&self) -> bool {
-        [SHARPNESS, MOTION, NOISE, DEAD_PIXELS, NOT_MOVED].iter().any(|rule| !self.is_off(rule))
+        [SHARPNESS, MOTION, NOISE, DEAD_PIXELS, NOT_MOVED, NEAR_DUPLICATE]
+            .iter()
+            .any(|rule| !self.is_off(rule))
     }
 
     /// A finding of `rule` about `(value, limit, unit)`, or nothing where the recipe switched the rule off.

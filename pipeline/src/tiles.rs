@@ -104,7 +104,7 @@ impl Tiles {
         (mean.max(0.0) / (20.0 - 5.0 * EDGE_FULL_TO_HALF)).sqrt()
     }
 
-    /// Blur of the tiles that `counts` says count; `None` where there is no tile at all. Each direction is read from
+    /// Blur of the tiles that `counts` says count; `None` where nothing in them has an edge. Each direction is read from
     /// the tiles with most fine detail in it: print that runs one way says nothing of blur along its lines, its margins
     /// do, and what lies before or behind the focus has no say.
     pub fn blur(&self, counts: impl Fn(usize) -> bool) -> Option<Blur> {
@@ -122,8 +122,8 @@ impl Tiles {
             (width_px(half, quarter, 2.0).max(width_px(half, eighth, 4.0)), eighth)
         });
         let most_coarse = directions.iter().fold(0.0f64, |most, &(_, coarse)| most.max(coarse));
-        let widths =
-            directions.map(|(px, coarse)| (coarse >= DIRECTION_PART_MIN * most_coarse).then_some(px));
+        let widths = directions
+            .map(|(px, coarse)| (coarse > 0.0 && coarse >= DIRECTION_PART_MIN * most_coarse).then_some(px));
         let (widest, widest_px) = widths
             .into_iter()
             .enumerate()

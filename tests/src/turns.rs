@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Bench;
 use tempfile::TempDir;
+
+use crate::Bench;
 
 /// What stands on the platter: objects that were looked at when checks and limits were chosen.
 pub const CHOSEN_ON: [&str; 6] = ["vase", "car", "chrome", "toy", "carton", "plush"];

@@ -89,9 +89,6 @@ async fn a_camera_that_went_soft_is_told_by_calibrated_limits_though_it_keeps_th
 
     let bench = station(soft, "", calibrated("", "", data).await);
     let (state, doc, records) = shot(&bench).await;
-    for r in &records {
-        eprintln!("LAB {} {}", doc.limits("main").blur_px_max, r.meta["qc"]["sharpness"]);
-    }
     assert!(!records.is_empty() && records.iter().all(is_blurred), "{state:?}");
     let in_force = doc.limits("main");
     assert!(in_force.blur_px_max < doc.recipe.qc.blur_px_max, "{in_force:?}");

@@ -1,4 +1,4 @@
-//! Each fault that the simulated booth can make is named first by the check that is meant for it, and a good turn by none.
+//! Each fault of a picture or of a step is named first by the check that is meant for it, and a good turn by none.
 //!
 //! One object of the study of quality control, which shoots them all (`./dev study`).
 

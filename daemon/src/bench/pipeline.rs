@@ -256,6 +256,7 @@ mod tests {
         let row = taken(&entrants[2], &entrants, &rounds, Kind::Webcam);
         assert!(row.note.contains("cv2"), "{row:?}");
     }
+
     #[test]
     fn only_pictures_of_12_megapixels_have_limits() {
         let keys = [own::CORE, own::POLICY, own::VERDICT, own::RGB, own::PLANES, OPENCV_USUAL, OPENCV_TUNED];

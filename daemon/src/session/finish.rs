@@ -231,7 +231,7 @@ impl Session {
             );
             // Others are not measured by a frame that is not good itself.
             match is_flagged(&picture) {
-                true => self.seen.recall(&label, picture.examined.sha256, None),
+                true => self.seen.recall(&label, picture.examined.sha256),
                 false => self.seen.remember(
                     &known_as(place, &picture.camera, &label),
                     &picture.examined,

@@ -22,7 +22,7 @@ const FRAMES_MIN: u32 = 6;
 /// Distance in cells at which the surroundings of a cell are looked at.
 const RING: usize = 4;
 /// What takes more of the light than this is a thing in the scene: dust is too far out of focus.
-const PART_MAX: f64 = 0.35;
+pub(super) const PART_MAX: f64 = 0.35;
 /// Smooth ground: the lightest and the darkest of the surroundings differ by this part of their light at most.
 const SMOOTH_PART_MAX: f64 = 0.05;
 /// Surroundings darker than this say little about a part of their light, in grey levels.

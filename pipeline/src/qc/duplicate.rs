@@ -7,67 +7,58 @@
 
 use super::{DUPLICATE, Finding, Limits, NEAR_DUPLICATE, still};
 use crate::cells::Cells;
-use crate::examiner::Examined;
+use crate::examiner::Picture;
 use crate::phash::phash_distance_bits;
 
-/// The frames of one session so far, as far as duplicates need them: some 25 kB a frame.
+/// The bytes of the frames of one session so far, by their hashes.
 ///
 /// Use one for all cameras of a session; labels name frames as a person would ("12", "12 left").
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
-    frames: Vec<Known>,
-}
-
-#[derive(Debug, Clone)]
-struct Known {
-    label: String,
-    sha256: [u8; 32],
-    phash: Option<u64>,
-    /// Not stored, so unknown of frames from before a restart: these give no hint.
-    cells: Option<Cells>,
+pub(super) struct Seen {
+    frames: Vec<(String, [u8; 32])>,
 }
 
 impl Seen {
-    /// At most one finding: the exact duplicate among the frames remembered under other labels, else the
-    /// nearest near duplicate. Does not remember `examined`.
-    pub fn check(&self, label: &str, examined: &Examined, limits: &Limits) -> Vec<Finding> {
-        let others = || self.frames.iter().filter(|known| known.label != label);
-        if let Some(same) = others().find(|known| known.sha256 == examined.sha256) {
-            return exact(&same.label, limits).into_iter().collect();
-        }
-        let Some(picture) = &examined.picture else { return Vec::new() };
-        let still_max = still::levels_max(picture, limits);
-        let is_still = |before: &Cells| {
-            before.is_like(&picture.cells) && still::change(&picture.cells, before).largest <= still_max
-        };
-        let nearest = others()
-            .filter_map(|known| Some((phash_distance_bits(known.phash?, picture.phash), known)))
-            .filter(|(bits, known)| {
-                *bits <= limits.near_duplicate_bits_max && known.cells.as_ref().is_some_and(is_still)
-            })
-            .map(|(bits, known)| (bits, known.label.as_str()))
-            .min_by_key(|&(bits, _)| bits);
-        nearest.and_then(|(bits, other)| near(other, bits, limits)).into_iter().collect()
+    /// The finding for the bytes of a frame that was remembered under another label. Does not remember them.
+    pub fn check(&self, label: &str, sha256: [u8; 32], limits: &Limits) -> Option<Finding> {
+        let (other, _) = self.frames.iter().find(|(other, known)| other != label && *known == sha256)?;
+        exact(other, limits)
     }
 
     /// Remembers a frame; a frame remembered under the same label before is forgotten.
-    pub fn remember(&mut self, label: &str, examined: &Examined) {
-        self.recall(label, examined.sha256, examined.picture.as_ref().map(|picture| picture.phash));
-        if let Some(known) = self.frames.last_mut() {
-            known.cells = examined.picture.as_ref().map(|picture| picture.cells.clone());
-        }
+    pub fn remember(&mut self, label: &str, sha256: [u8; 32]) {
+        self.frames.retain(|(known, _)| known != label);
+        self.frames.push((label.to_owned(), sha256));
     }
+}
 
-    /// Remembers a frame by what was stored about it, for example after a restart in the middle of a session.
-    pub fn recall(&mut self, label: &str, sha256: [u8; 32], phash: Option<u64>) {
-        self.forget(label);
-        self.frames.push(Known { label: label.to_owned(), sha256, phash, cells: None });
-    }
+/// A frame of the same camera, as far as another can look like it.
+pub(super) struct Other<'a> {
+    pub label: &'a str,
+    pub phash: u64,
+    pub cells: &'a Cells,
+}
 
-    /// Forgets a frame that no longer counts.
-    pub fn forget(&mut self, label: &str) {
-        self.frames.retain(|known| known.label != label);
+/// The finding for a picture that looks like one of `others`: the one whose hash is nearest, if no cell has changed.
+pub(super) fn near<'a>(
+    picture: &Picture,
+    others: impl Iterator<Item = Other<'a>>,
+    limits: &Limits,
+) -> Option<Finding> {
+    if limits.symmetric || limits.is_off(&NEAR_DUPLICATE) {
+        return None;
     }
+    let mut alike: Vec<(u32, Other<'a>)> = others
+        .map(|other| (phash_distance_bits(other.phash, picture.phash), other))
+        .filter(|(bits, _)| *bits <= limits.near_duplicate_bits_max)
+        .collect();
+    alike.sort_by_key(|(bits, _)| *bits);
+    let most = still::levels_max(picture, limits);
+    let is_still = |other: &Other<'_>| {
+        other.cells.is_like(&picture.cells) && still::change(&picture.cells, other.cells).largest <= most
+    };
+    let (bits, other) = alike.iter().find(|(_, other)| is_still(other))?;
+    mention(other.label, *bits, limits)
 }
 
 fn exact(other: &str, limits: &Limits) -> Option<Finding> {
@@ -78,11 +69,8 @@ fn exact(other: &str, limits: &Limits) -> Option<Finding> {
     )
 }
 
-fn near(other: &str, bits: u32, limits: &Limits) -> Option<Finding> {
+fn mention(other: &str, bits: u32, limits: &Limits) -> Option<Finding> {
     let limit = limits.near_duplicate_bits_max;
-    if limits.symmetric {
-        return None;
-    }
     limits.finding(
         &NEAR_DUPLICATE,
         (f64::from(bits), f64::from(limit), "bits"),

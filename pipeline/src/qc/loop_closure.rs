@@ -4,16 +4,17 @@
 //! here, because the object then looks as it does some degrees earlier or later. What a step changes is known from
 //! the turn itself; a closing frame that differs by a good part of one step did not come home.
 
-use super::still::Change;
+use super::still::{Change, levels_max};
 use super::{Finding, LOOP, Limits, rounded_up};
 use crate::cells::median;
+use crate::examiner::Picture;
 
 /// The finding for a closing frame that differs from the first by `change`; `steps` are the mean changes of single
-/// steps.
-pub(super) fn judge(change: Change, steps: &[f64], limits: &Limits) -> Option<Finding> {
+/// steps. Of an object that looks the same from all sides nothing can be told.
+pub(super) fn judge(picture: &Picture, change: Change, steps: &[f64], limits: &Limits) -> Option<Finding> {
     let step = median(steps.to_vec(), 1)?;
     let (part, limit) = (change.mean / step.max(1e-9), limits.closing_part_max);
-    if change.largest <= limits.still_levels_max || part <= limit {
+    if limits.symmetric || change.largest <= levels_max(picture, limits) || part <= limit {
         return None;
     }
     let message = format!(

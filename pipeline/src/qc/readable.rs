@@ -1,6 +1,6 @@
 //! Frames that cannot be read, or not wholly: what is said about them.
 
-use super::{CORRUPT, FORMAT, Finding, Limits, TOO_LARGE};
+use super::{CORRUPT, FORMAT, Finding, Limits, TOO_LARGE, rounded_up};
 use crate::decode::Unreadable;
 
 /// The finding for a frame without planes.
@@ -23,8 +23,9 @@ pub(crate) fn unreadable(why: &Unreadable, limits: &Limits) -> Option<Finding> {
                 (needed, max, "MB"),
                 format!(
                     "Frame is too large: it is a JPEG in several scans (progressive), and decoding it takes \
-                     {needed:.1} MB of memory; at most {max:.1} are taken. Set the camera to JPEG that is not \
-                     progressive, or to a smaller picture size."
+                     {:.1} MB of memory; at most {max:.1} are taken. Set the camera to JPEG that is not progressive, \
+                     or to a smaller picture size.",
+                    rounded_up(needed)
                 ),
             )
         }
@@ -48,7 +49,7 @@ pub(crate) fn damaged(words: &str, limits: &Limits) -> Option<Finding> {
 
 fn too_large(value: u64, max: u64, unit: &'static str, limits: &Limits) -> Option<Finding> {
     let (value, max) = (value as f64 / 1e6, max as f64 / 1e6);
-    let shown = (value * 10.0).ceil() / 10.0;
+    let shown = rounded_up(value);
     limits.finding(
         &TOO_LARGE,
         (value, max, unit),

@@ -97,7 +97,7 @@ pub(super) fn twice(steps: Steps, growths: &[f64], limits: &Limits) -> Option<Fi
     let Steps { last, former, .. } = steps;
     let message = format!(
         "The table may have turned twice as far: the picture changed by {:.1} grey levels, the step before changed it \
-         by {former:.1}, and it differs from the frame before that no more than from the last. Look at the frame; if \
+         by {former:.1}, and it differs hardly more from the frame before that. Look at the frame; if \
          the angle is wrong, reference the table and retake.",
         rounded_up(last)
     );

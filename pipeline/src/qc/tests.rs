@@ -1,6 +1,6 @@
 use turnstage_drivers::Angle;
 
-use super::duplicate::Seen;
+use super::duplicate::{Other, Seen, near};
 use super::*;
 use crate::cells::Cells;
 use crate::metadata::ExifSummary;
@@ -197,17 +197,14 @@ fn frame(byte: u8, phash: u64) -> Examined {
     }
 }
 
-const FAR: u64 = 0xffff_0000_ffff_0000;
-
 #[test]
 fn the_same_bytes_again_are_a_fault_of_the_rig() {
     let mut seen = Seen::default();
     let limits = Limits { symmetric: true, ..Limits::default() };
-    seen.remember("11", &frame(1, 0));
-    seen.remember("12", &frame(2, FAR));
-    assert_eq!(seen.check("13", &frame(3, 0), &limits), []);
-    let findings = seen.check("13", &frame(2, FAR), &limits);
-    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    seen.remember("11", [1; 32]);
+    seen.remember("12", [2; 32]);
+    assert_eq!(seen.check("13", [3; 32], &limits), None);
+    let finding = seen.check("13", [2; 32], &limits).unwrap();
     assert_eq!(
         (finding.rule.as_str(), finding.verdict, finding.nature),
         ("qc.duplicate", Verdict::Block, Nature::Transient)
@@ -219,34 +216,34 @@ fn the_same_bytes_again_are_a_fault_of_the_rig() {
 }
 
 #[test]
-fn a_frame_is_not_its_own_duplicate_and_a_forgotten_one_is_nobodys() {
+fn a_frame_is_not_its_own_duplicate_and_one_that_was_retaken_is_nobodys() {
     let mut seen = Seen::default();
     let limits = Limits::default();
-    seen.remember("12", &frame(2, 0));
-    assert_eq!(seen.check("12", &frame(2, 0), &limits), [], "examined again after a restart");
-    seen.remember("12", &frame(4, FAR));
-    assert_eq!(seen.check("13", &frame(2, 0), &limits), [], "12 was retaken");
-    seen.forget("12");
-    assert_eq!(seen.check("13", &frame(4, FAR), &limits), []);
-    seen.recall("1", [4; 32], None);
-    assert_eq!(seen.check("13", &frame(4, FAR), &limits).len(), 1);
+    seen.remember("12", [2; 32]);
+    assert_eq!(seen.check("12", [2; 32], &limits), None, "examined again after a restart");
+    seen.remember("12", [4; 32]);
+    assert_eq!(seen.check("13", [2; 32], &limits), None, "12 was retaken");
+    assert!(seen.check("13", [4; 32], &limits).is_some());
 }
 
 #[test]
 fn a_frame_that_looks_like_another_is_mentioned_and_the_nearest_is_named() {
-    let mut seen = Seen::default();
+    let picture = |phash| frame(1, phash).picture.unwrap();
+    let (still, changed) = (picture(0).cells, with_square(6).picture.unwrap().cells);
+    let other = |label, phash, cells| Other { label, phash, cells };
+    let others = || [other("1", 0b11, &still), other("2", 0b1, &still), other("3", 0, &changed)];
     let limits = Limits::default();
-    seen.remember("1", &frame(1, 0b11));
-    seen.remember("2", &frame(2, 0b1));
-    seen.recall("3", [3; 32], None);
-    let findings = seen.check("4", &frame(4, 0), &limits);
-    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    let finding = near(&picture(0), others().into_iter(), &limits).unwrap();
     assert_eq!((finding.rule.as_str(), finding.verdict), ("qc.near-duplicate", Verdict::Warn));
     assert_eq!((finding.value, finding.limit), (1.0, 2.0));
     assert!(finding.message.contains("looks like 2: 1 of 64"), "{}", finding.message);
-    assert_eq!(seen.check("4", &frame(4, 0b111_0000_0000), &limits), [], "four bits and more");
+    assert_eq!(near(&picture(0b111_0000_0000), others().into_iter(), &limits), None, "four bits and more");
+    let (square, larger) = (with_square(6).picture.unwrap(), with_square(20).picture.unwrap());
+    let same_hash = [other("1", square.phash, &larger.cells)];
+    assert_eq!(near(&square, same_hash.into_iter(), &limits), None, "its cells have changed");
     let bottle = Limits { symmetric: true, ..limits };
-    assert_eq!(seen.check("4", &frame(4, 0), &bottle), [], "a bottle looks the same from all sides");
+    let alike = near(&picture(0), others().into_iter(), &bottle);
+    assert_eq!(alike, None, "a bottle looks the same from all sides");
 }
 
 /// A grey picture of 60 x 40 cells with a bright square of so many cells in its middle.

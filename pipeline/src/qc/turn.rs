@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use turnstage_drivers::Angle;
 
 use super::dirt::Stays;
-use super::duplicate::Seen;
+use super::duplicate::{self, Other, Seen};
 use super::still::{Change, Steps, change};
 use super::{Finding, Limits, banding, drift, framing, loop_closure, still};
 use crate::cells::{Cells, Subject};
 use crate::examiner::{Examined, Picture};
 
-/// Frames of a camera whose cells are kept beside the first one: a whole turn of most recipes, at 25 kB each.
+/// Frames of a camera that are kept beside the first one: a whole turn of most recipes, at 25 kB each.
 const KEPT_MAX: usize = 80;
 /// A cell that changed by more than this between two frames, beyond the noise, has turned.
 const TURNED_LEVELS_MIN: f64 = 6.0;
@@ -54,8 +54,8 @@ struct View {
     latest: Option<Subject>,
     /// Shot and cells of the first accepted frame.
     first: Option<(u32, Cells)>,
-    /// Cells by shot.
-    kept: BTreeMap<u32, Cells>,
+    /// The latest frames by shot.
+    kept: BTreeMap<u32, Kept>,
     /// How often each cell changed by a step.
     turned: Vec<u16>,
     /// Mean changes by one step, in the order of the frames.
@@ -63,6 +63,15 @@ struct View {
     /// How much more two steps change than the second of them.
     growths: Vec<f64>,
     stays: Stays,
+}
+
+/// One frame, as others are compared with it.
+#[derive(Debug, Clone)]
+struct Kept {
+    label: String,
+    angle: Angle,
+    phash: u64,
+    cells: Cells,
 }
 
 impl Turn {
@@ -85,48 +94,50 @@ impl Turn {
 
     /// Findings that need the other frames. `picture` is of `place`; it is not remembered.
     pub fn judge(&self, place: &Place<'_>, examined: &Examined, limits: &Limits) -> Vec<Finding> {
-        let copies = self.seen.check(place.label, examined, limits);
-        let (Some(picture), Some(view)) = (&examined.picture, self.views.get(place.camera)) else {
-            return copies;
-        };
-        // A copy of another frame says nothing about table or light, nor does one that is half there.
-        let has = |findings: &[Finding], rule: super::Rule| findings.iter().any(|f| f.rule == rule.id);
-        let says_nothing = has(&copies, super::DUPLICATE) || has(&examined.findings, super::CORRUPT);
-        if says_nothing || place.angle.is_none() {
-            return copies;
+        if let Some(copy) = self.seen.check(place.label, examined.sha256, limits) {
+            // A copy of another frame says nothing about table or light.
+            return vec![copy];
         }
-        let mut findings = view.judge(place, picture, limits);
-        findings.extend(copies);
-        findings
+        let view = self.views.get(place.camera);
+        match (whole(examined), place.angle, view) {
+            (Some(picture), Some(angle), Some(view)) => view.judge(place, angle, picture, limits),
+            _ => Vec::new(),
+        }
     }
 
     /// What a closing frame at 360 degrees says about the turn, against the first frame of its camera.
     pub fn judge_closing(&self, camera: &str, examined: &Examined, limits: &Limits) -> Option<Finding> {
         let view = self.views.get(camera)?;
-        let (picture, (_, first)) = (examined.picture.as_ref()?, view.first.as_ref()?);
+        let (picture, (_, first)) = (whole(examined)?, view.first.as_ref()?);
         if !first.is_like(&picture.cells) {
             return None;
         }
-        loop_closure::judge(change(&picture.cells, first), &view.steps, limits)
+        loop_closure::judge(picture, change(&picture.cells, first), &view.steps, limits)
     }
 
     /// Remembers an accepted frame; what was remembered of the same place before is replaced.
     pub fn remember(&mut self, place: &Place<'_>, examined: &Examined, limits: &Limits) {
-        self.seen.remember(place.label, examined);
-        if let (Some(picture), Some(angle)) = (&examined.picture, place.angle) {
+        self.seen.remember(place.label, examined.sha256);
+        if let (Some(picture), Some(angle)) = (whole(examined), place.angle) {
             let view = self.views.entry(place.camera.to_owned()).or_default();
-            view.add(place.shot, angle, picture, limits);
+            view.add(place, angle, picture, limits);
         }
     }
 
-    /// Remembers a frame by what was stored about it, for example after a restart in the middle of a session.
-    pub fn recall(&mut self, label: &str, sha256: [u8; 32], phash: Option<u64>) {
-        self.seen.recall(label, sha256, phash);
+    /// Remembers the bytes of a frame that is not measured by, or was stored before a restart.
+    pub fn recall(&mut self, label: &str, sha256: [u8; 32]) {
+        self.seen.remember(label, sha256);
     }
 }
 
+/// The picture, unless half of it is missing: then it says nothing about light or table.
+fn whole(examined: &Examined) -> Option<&Picture> {
+    let is_damaged = examined.findings.iter().any(|finding| finding.rule == super::CORRUPT.id);
+    examined.picture.as_ref().filter(|_| !is_damaged)
+}
+
 impl View {
-    fn judge(&self, place: &Place<'_>, picture: &Picture, limits: &Limits) -> Vec<Finding> {
+    fn judge(&self, place: &Place<'_>, angle: Angle, picture: &Picture, limits: &Limits) -> Vec<Finding> {
         let cells = &picture.cells;
         let Some((_, first)) = self.first.as_ref().filter(|(_, first)| first.is_like(cells)) else {
             // A plate says from the first frame on where the subject is.
@@ -144,14 +155,18 @@ impl View {
         }
         findings.extend(flicker);
         // Under another light everything has changed, and the table has no part in it.
-        let table = findings.is_empty() && wants(&[super::NOT_MOVED, super::TWICE]);
-        let before = self.before(place.shot, 1).filter(|before| table && before.is_like(cells));
-        if let Some(changed) = before.map(|before| change(cells, before)) {
-            let other = format!("frame {}", place.shot);
-            findings.extend(still::not_moved(changed, picture, &other, limits));
-            let steps = self.steps_to(place.shot, cells, changed);
-            findings.extend(steps.and_then(|steps| still::twice(steps, &self.growths, limits)));
+        let table = match findings.is_empty() {
+            true => self.table(place.shot, angle, picture, limits),
+            false => Vec::new(),
+        };
+        // A table that stood still is not hinted at a second time.
+        if table.iter().all(|finding| finding.rule != super::NOT_MOVED.id) {
+            let others = self.kept.iter().filter(|(shot, _)| **shot != place.shot);
+            let others =
+                others.map(|(_, Kept { label, phash, cells, .. })| Other { label, phash: *phash, cells });
+            findings.extend(duplicate::near(picture, others, limits));
         }
+        findings.extend(table);
         if wants(&[super::FRAMING]) {
             findings.extend(self.subject_in(cells).and_then(|subject| framing::judge(&subject, limits)));
         }
@@ -163,9 +178,21 @@ impl View {
         findings
     }
 
-    /// Cells of the shot `steps` before `shot`.
-    fn before(&self, shot: u32, steps: u32) -> Option<&Cells> {
-        self.kept.get(&shot.checked_sub(steps)?)
+    /// Findings about the step to `shot`.
+    fn table(&self, shot: u32, angle: Angle, picture: &Picture, limits: &Limits) -> Vec<Finding> {
+        let cells = &picture.cells;
+        let off = limits.is_off(&super::NOT_MOVED) && limits.is_off(&super::TWICE);
+        let Some(before) = self.before(shot, 1, cells).filter(|_| !off) else { return Vec::new() };
+        let changed = change(cells, &before.cells);
+        let stood = still::not_moved(changed, picture, &before.label, limits);
+        let steps = self.steps_to(shot, angle, cells, changed);
+        let twice = steps.and_then(|steps| still::twice(steps, &self.growths, limits));
+        stood.into_iter().chain(twice).collect()
+    }
+
+    /// The shot `steps` before `shot`, if it can be compared with these cells.
+    fn before(&self, shot: u32, steps: u32, cells: &Cells) -> Option<&Kept> {
+        self.kept.get(&shot.checked_sub(steps)?).filter(|before| before.cells.is_like(cells))
     }
 
     fn is_still(&self, k: usize) -> bool {
@@ -193,8 +220,8 @@ impl View {
         }
     }
 
-    fn add(&mut self, shot: u32, angle: Angle, picture: &Picture, limits: &Limits) {
-        let cells = &picture.cells;
+    fn add(&mut self, place: &Place<'_>, angle: Angle, picture: &Picture, limits: &Limits) {
+        let (shot, cells) = (place.shot, &picture.cells);
         self.latest = self.plate_for(cells).and_then(|plate| against(plate, cells));
         if self.first.as_ref().is_none_or(|(known, first)| *known == shot || !first.is_like(cells)) {
             self.first = Some((shot, cells.clone()));
@@ -202,34 +229,40 @@ impl View {
         self.turned.resize(cells.luma().len(), 0);
         // A retake replaces a frame that was counted already.
         if !self.kept.contains_key(&shot) {
-            let before = self.before(shot, 1).filter(|before| before.is_like(cells)).cloned();
-            if let Some(before) = before {
-                self.add_step(shot, cells, &before);
-            }
+            self.add_step(shot, angle, cells);
             if !limits.is_off(&super::DIRT) || !limits.is_off(&super::DEAD_PIXELS) {
                 self.stays.add((cells, &picture.points), angle, limits.dirt_part_max);
             }
         }
-        self.kept.insert(shot, cells.clone());
+        let label = place.label.to_owned();
+        self.kept.insert(shot, Kept { label, angle, phash: picture.phash, cells: cells.clone() });
         if self.kept.len() > KEPT_MAX {
             self.kept.pop_first();
         }
     }
 
-    fn add_step(&mut self, shot: u32, cells: &Cells, before: &Cells) {
-        let changed = change(cells, before);
-        self.growths.extend(self.steps_to(shot, cells, changed).map(|steps| steps.growth()));
+    fn add_step(&mut self, shot: u32, angle: Angle, cells: &Cells) {
+        let Some(before) = self.before(shot, 1, cells) else { return };
+        let changed = change(cells, &before.cells);
+        let turned: Vec<bool> =
+            cells.differences(&before.cells, changed.gain).map(|level| level > TURNED_LEVELS_MIN).collect();
+        let growth = self.steps_to(shot, angle, cells, changed).map(|steps| steps.growth());
+        self.growths.extend(growth);
         self.steps.push(changed.mean);
-        for (times, level) in self.turned.iter_mut().zip(cells.differences(before, changed.gain)) {
-            *times = times.saturating_add(u16::from(level > TURNED_LEVELS_MIN));
+        for (times, turned) in self.turned.iter_mut().zip(turned) {
+            *times = times.saturating_add(u16::from(turned));
         }
     }
 
-    /// The last two steps to `shot`, which changed by `last` since the shot before.
-    fn steps_to(&self, shot: u32, cells: &Cells, last: Change) -> Option<Steps> {
-        let (before, two) = (self.before(shot, 1)?, self.before(shot, 2).filter(|two| two.is_like(cells))?);
-        let [former, both] = [before, cells].map(|to| change(to, two).mean);
-        Some(Steps { last: last.mean, former, both })
+    /// The last two steps to `shot`, which changed by `last` since the shot before; `None` where they were not meant to
+    /// be equally far, as where one row of a recipe ends and another begins.
+    fn steps_to(&self, shot: u32, angle: Angle, cells: &Cells, last: Change) -> Option<Steps> {
+        const EQUAL_DEG: f64 = 0.1;
+        let (before, two) = (self.before(shot, 1, cells)?, self.before(shot, 2, cells)?);
+        let (step, former_step) = (angle.distance(before.angle), before.angle.distance(two.angle));
+        let [former, both] = [&before.cells, cells].map(|to| change(to, &two.cells).mean);
+        let equal = (step - former_step).abs() < EQUAL_DEG;
+        equal.then_some(Steps { last: last.mean, former, both })
     }
 }
 

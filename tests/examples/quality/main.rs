@@ -2,7 +2,7 @@
 //!
 //! `quality PHOTOGRAPHS [PAGE] [--only unseen|blur|turns]`: PHOTOGRAPHS is a folder with `buddha/*.jpg`; the page goes to
 //! PAGE or to the screen. Three parts: blur told from sharpness, on photographs and on rendered frames that are spoilt by
-//! formula; false alarms on good turns; and which check names each fault that the simulated booth can make. Pictures on
+//! formula; false alarms on good turns; and which check names each fault of a picture or of a step. Pictures on
 //! which the limit was chosen are kept apart from those it is judged on; `unseen` are the photographs that nobody had
 //! measured before. Everything follows from seeds, so a run can be repeated.
 

@@ -7,7 +7,6 @@ use turnstage_tests::turns::{Good, Named};
 
 use crate::Judged;
 use crate::spoil::Blur;
-
 use crate::unseen;
 
 /// Whether a picture is one of a set.
