@@ -1,10 +1,12 @@
 //! Things that the tests of this crate share.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::json;
 
 use crate::queue::{Facts, Key, RECORD_SCHEMA, Record, State};
@@ -102,26 +104,24 @@ pub fn skip(name: &str, reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} must run here: {reason}");
 }
 
-/// A small file system of its own, gone when dropped.
+/// A small file system of its own, gone when dropped. Mounted by system calls, here and in what tests do with it: a
+/// program that is forked for it would hold open the files of the tests beside it until it runs, so that what they delete
+/// would still take room.
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     pub fn mount(dir: &Path, size: &str) -> Result<Self, String> {
         std::fs::create_dir_all(dir).unwrap();
-        let size = format!("size={size}");
-        let mount =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir).output();
-        match mount {
-            Ok(mount) if mount.status.success() => Ok(Self(dir.to_owned())),
-            Ok(mount) => Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned()),
-            Err(error) => Err(error.to_string()),
+        let size = CString::new(format!("size={size}")).unwrap();
+        match rustix::mount::mount("tmpfs", dir, "tmpfs", MountFlags::empty(), size.as_c_str()) {
+            Ok(()) => Ok(Self(dir.to_owned())),
+            Err(error) => Err(format!("cannot mount a file system of its own: {error}")),
         }
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let unmounted = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "cannot unmount {}", self.0.display());
+        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).unwrap();
     }
 }

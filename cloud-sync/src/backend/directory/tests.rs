@@ -5,6 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use rustix::fs::Mode;
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::Value;
 
 use super::*;
@@ -209,8 +211,7 @@ async fn what_stands_in_the_way_is_a_conflict_and_not_a_hang() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(session(root.path()).join("folder.jpg")).unwrap();
     let pipe = session(root.path()).join("pipe.jpg");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).unwrap();
     for name in ["folder.jpg", "pipe.jpg"] {
         let outcome = backend(root.path()).deliver(&delivery(name, b"picture")).await;
         assert_eq!(rule(outcome), ("never", "destination-conflict"), "{name}");
@@ -336,8 +337,7 @@ impl Read for PullsTheStick {
         self.pieces += 1;
         if self.pieces == 2 {
             // The file system lives on while the file is open, as a pulled stick's does in memory.
-            let pulled = std::process::Command::new("umount").arg("-l").arg(&self.mount).status()?;
-            assert!(pulled.success());
+            rustix::mount::unmount(&self.mount, UnmountFlags::DETACH)?;
         }
         piece.fill(1);
         Ok(if self.pieces > 3 { 0 } else { piece.len() })
@@ -400,9 +400,7 @@ async fn a_write_protected_stick_says_so() {
         Ok(disk) => disk,
         Err(reason) => return skip(name, &reason),
     };
-    let remounted =
-        std::process::Command::new("mount").args(["-o", "remount,ro"]).arg(&disk.0).status().unwrap();
-    assert!(remounted.success());
+    rustix::mount::mount_remount(&disk.0, MountFlags::RDONLY, "").unwrap();
     let outcome = backend(&disk.0).deliver(&delivery("a.jpg", b"picture")).await;
     assert_eq!(rule(outcome), ("later", "destination-read-only"));
 }
