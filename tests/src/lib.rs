@@ -39,10 +39,8 @@ pub fn photos(test: &str) -> Option<PathBuf> {
     }
 }
 
-/// A rig that is quick: small pictures, a fast table, nothing rings. `more` is added to the text.
-pub fn quick_rig(more: &str) -> String {
-    format!(
-        r#"
+/// What every station of the tests has beside its rig: small reserves, a panel on any port, and a folder to deliver to.
+const STATION: &str = r#"
 [storage]
 free_bytes_soft = 2_000_000
 free_bytes_hard = 1_000_000
@@ -55,7 +53,13 @@ listen = "127.0.0.1:0"
 backend = "directory"
 root = "delivered"
 create = true
+"#;
 
+/// A rig that is quick: small pictures, a fast table, nothing rings. `more` is added to the text.
+pub fn quick_rig(more: &str) -> String {
+    format!(
+        r#"
+{STATION}
 [rig.turntable]
 driver = "sim"
 speed_deg_s = 3600.0

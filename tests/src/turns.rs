@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tempfile::TempDir;
 
-use crate::Bench;
+use crate::{Bench, STATION};
 
 /// What stands on the platter: objects that were looked at when checks and limits were chosen.
 pub const CHOSEN_ON: [&str; 6] = ["vase", "car", "chrome", "toy", "carton", "plush"];
@@ -109,19 +109,7 @@ pub type Turn = BTreeMap<u32, Vec<String>>;
 fn rig(object: &str, booth: &str, camera: &str) -> String {
     format!(
         r#"
-[storage]
-free_bytes_soft = 2_000_000
-free_bytes_hard = 1_000_000
-frame_bytes = 200_000
-
-[panel]
-listen = "127.0.0.1:0"
-
-[destinations.local]
-backend = "directory"
-root = "delivered"
-create = true
-
+{STATION}
 [booth]
 object = "{object}"
 {booth}
