@@ -77,7 +77,7 @@ fn round_of(key: &str, jpeg: Vec<u8>) -> Result<Round, Unmeasured> {
         _ => {
             let known = checks().into_iter().find(|(name, ..)| *name == key);
             let (_, _, limits) = known.ok_or_else(|| Unmeasured(format!("there is no candidate {key}")))?;
-            let mut turn = Turn::new(examiner()?, jpeg, limits);
+            let mut turn = Turn::new(examiner()?, jpeg, limits)?;
             Box::new(move || turn.round())
         }
     })
@@ -100,10 +100,12 @@ impl Turn {
     const COMMENT: [u8; 8] = [0xff, 0xfe, 0, 6, 0, 0, 0, 0];
     const START: usize = 2;
 
-    fn new(examiner: Examiner, mut jpeg: Vec<u8>, limits: qc::Limits) -> Self {
-        let start = Self::START.min(jpeg.len());
-        jpeg.splice(start..start, Self::COMMENT);
-        Self { examiner, turn: qc::Turn::default(), limits, jpeg, has_begun: false }
+    fn new(examiner: Examiner, mut jpeg: Vec<u8>, limits: qc::Limits) -> Result<Self, Unmeasured> {
+        if jpeg.len() < Self::START {
+            return Err(Unmeasured("the picture's file is empty".to_owned()));
+        }
+        jpeg.splice(Self::START..Self::START, Self::COMMENT);
+        Ok(Self { examiner, turn: qc::Turn::default(), limits, jpeg, has_begun: false })
     }
 
     /// The frames before, unless they are there already, and the one that is measured.
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_turn_begins_once_and_every_frame_of_it_is_another_file() {
         let examiner = Examiner::new(InputLimits::default()).unwrap();
-        let mut turn = Turn::new(examiner, picture(320, 240), without_checks());
+        let mut turn = Turn::new(examiner, picture(320, 240), without_checks()).unwrap();
         let mut files = std::collections::HashSet::new();
         for shot in 0..=BEFORE {
             turn.examine(shot).unwrap();

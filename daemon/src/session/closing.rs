@@ -41,9 +41,9 @@ impl Session {
             if judged.examined.findings.iter().any(|finding| finding.verdict == Verdict::Block) {
                 continue;
             }
+            let Some(said) = self.seen.judge_closing(&name, &judged.examined, &limits) else { continue };
             compared += 1;
-            let finding = self.seen.judge_closing(&name, &judged.examined, &limits);
-            findings.extend(finding.map(|finding| (name, finding)));
+            findings.extend(said.into_iter().map(|finding| (name.clone(), finding)));
         }
         self.tell_closing(stage.spool, &findings, compared).await;
         let block = findings.into_iter().find(|(_, finding)| finding.verdict == Verdict::Block);

@@ -2,9 +2,10 @@
 //! grows.
 //!
 //! A size is written in four bytes, and the decoder makes room for it before it has seen a single block: 2.6 kB could
-//! make it take 870 MB. Two bounds stand against that. A whole picture has some bits for each of its blocks, which Huffman
-//! coding cannot save (arithmetic coding can: its planes are bounded by the limit of pixels alone). And a picture in several scans, whose coefficients are all kept until the last one is in, takes no
-//! more memory than the largest picture in one scan.
+//! make it take 870 MB. Two bounds stand against that. A whole picture has some bits for each of its blocks, which
+//! Huffman coding cannot save (arithmetic coding can: its planes are bounded by the limit of pixels alone). And a
+//! picture in several scans, whose coefficients are all kept until the last one is in, takes no more memory than the
+//! largest picture in one scan.
 
 use turbojpeg::{DecompressHeader, Subsamp};
 

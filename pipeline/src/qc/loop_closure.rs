@@ -10,11 +10,11 @@ use crate::cells::median;
 use crate::examiner::Picture;
 
 /// The finding for a closing frame that differs from the first by `change`; `steps` are the mean changes of single
-/// steps. Of an object that looks the same from all sides nothing can be told.
+/// steps.
 pub(super) fn judge(picture: &Picture, change: Change, steps: &[f64], limits: &Limits) -> Option<Finding> {
     let step = median(steps.to_vec(), 1)?;
     let (part, limit) = (change.mean / step.max(1e-9), limits.closing_part_max);
-    if limits.symmetric || change.largest <= levels_max(picture, limits) || part <= limit {
+    if change.largest <= levels_max(picture, limits) || part <= limit {
         return None;
     }
     let message = format!(

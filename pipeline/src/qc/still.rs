@@ -14,10 +14,11 @@ use crate::examiner::Picture;
 const STEPS_MIN: usize = 6;
 /// Two steps must change so much more than one, or they cannot be told apart.
 const GROWTH_MIN: f64 = 1.1;
-/// A step twice as far changes so much more than the one before. On turns of the simulated booth: 1.12 to 1.63.
+/// A step twice as far changes so much more than the one before. On turns of the simulated booth 1.12 to 1.63 times as
+/// much; what grows less is left to the closing frame, because steps of a carton grow so by themselves.
 const STEP_GROWTH_MIN: f64 = 1.2;
 /// After a step twice as far, the growth to the picture of two steps before is this part of the usual one. On turns of
-/// the simulated booth 0.72 to 0.87; where the step before changed as much less by itself, 0.86 and more.
+/// the simulated booth 0.72 to 0.77 of the objects whose step grew enough; other steps that grew as much have 0.85 and more.
 const GROWTH_PART_MAX: f64 = 0.82;
 
 /// How much a picture changed against another.
@@ -97,8 +98,8 @@ pub(super) fn twice(steps: Steps, growths: &[f64], limits: &Limits) -> Option<Fi
     let Steps { last, former, .. } = steps;
     let message = format!(
         "The table may have turned twice as far: the picture changed by {:.1} grey levels, the step before changed it \
-         by {former:.1}, and it differs hardly more from the frame before that. Look at the frame; if \
-         the angle is wrong, reference the table and retake.",
+         by {former:.1}, and it differs hardly more from the frame before that. Look at the frame; if the angle is wrong, \
+         reference the table and retake.",
         rounded_up(last)
     );
     limits.finding(&TWICE, (last, former, "grey levels"), message)

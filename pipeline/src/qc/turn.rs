@@ -105,14 +105,17 @@ impl Turn {
         }
     }
 
-    /// What a closing frame at 360 degrees says about the turn, against the first frame of its camera.
-    pub fn judge_closing(&self, camera: &str, examined: &Examined, limits: &Limits) -> Option<Finding> {
+    /// What a closing frame at 360 degrees says about the turn, against the first frame of its camera. `None` where they
+    /// cannot be compared: one of them is missing or damaged, no step is known, or the object looks the same from all
+    /// sides.
+    pub fn judge_closing(&self, camera: &str, examined: &Examined, limits: &Limits) -> Option<Vec<Finding>> {
         let view = self.views.get(camera)?;
         let (picture, (_, first)) = (whole(examined)?, view.first.as_ref()?);
-        if !first.is_like(&picture.cells) {
+        if limits.symmetric || view.steps.is_empty() || !first.is_like(&picture.cells) {
             return None;
         }
-        loop_closure::judge(picture, change(&picture.cells, first), &view.steps, limits)
+        let changed = change(&picture.cells, first);
+        Some(loop_closure::judge(picture, changed, &view.steps, limits).into_iter().collect())
     }
 
     /// Remembers an accepted frame; what was remembered of the same place before is replaced.
