@@ -304,7 +304,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Calibrate { what } => calibrate::perform(&place, what).await,
         Verb::Cameras { what } => cameras::perform(&place, what).await,
         Verb::Check { json } => check::check(&place, json).await,
-        Verb::Devices { json } => check::devices(json),
+        Verb::Devices { json } => check::devices(json).await,
         Verb::Import(options) => shoot::import(&place, options).await,
         Verb::Inspect { files, json } => inspect::inspect(&place, &files, json),
         Verb::Capture(options) => shoot::capture(&place, options).await,

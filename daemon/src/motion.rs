@@ -162,7 +162,7 @@ impl MotionTask {
 
     /// Opens the table, stops it and tells its model; for a technician, while no task owns it.
     pub async fn probe(options: &DeviceOptions, around: &Surroundings) -> Result<String, TurntableError> {
-        let mut table = turntable::open(options, around)?;
+        let mut table = turntable::open(options, around).await?;
         table.stop().await?;
         Ok(table.info().model.clone())
     }
@@ -199,7 +199,7 @@ impl MotionTask {
 
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        match turntable::open(options, &self.around) {
+        match turntable::open(options, &self.around).await {
             Ok(mut table) => match table.stop().await {
                 Ok(_) => {
                     let info = table.info().clone();
@@ -354,6 +354,13 @@ fn refused(rule: &str, reason: &str) -> MoveEnd {
 fn failed(error: &TurntableError) -> MoveEnd {
     let (rule, advice) = match error {
         TurntableError::Config { .. } => ("motion-config", "Correct the configuration."),
+        TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself."),
+        TurntableError::WrongDevice { .. } => {
+            ("motion-wrong-device", "Nothing was moved. Plug the right table in, or correct [rig.turntable].")
+        }
+        TurntableError::Fault { .. } => {
+            ("motion-fault", "Look at the table and its controller, then find zero.")
+        }
         TurntableError::LinkLost { .. } => (
             "motion-link-lost",
             "It may still turn to the end of this move: keep clear. Check its cable, then continue.",
@@ -406,7 +413,7 @@ mod tests {
 
     fn table(keys: &str) -> (MotionTask, Mover, turnstage_drivers::sim::Booth) {
         let booth = turnstage_drivers::sim::Booth::new(Default::default()).unwrap();
-        let around = Surroundings { booth: Some(booth.clone()) };
+        let around = Surroundings { booth: Some(booth.clone()), ..Surroundings::default() };
         let options = toml::from_str(&format!("driver = \"sim\"\n{keys}")).unwrap();
         let (task, mover) = MotionTask::new(Some(options), around, 5.0, Duration::from_secs(1));
         (task, mover, booth)

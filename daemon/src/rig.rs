@@ -127,7 +127,7 @@ impl RigCamera {
     }
 
     async fn try_open(&mut self, around: &Surroundings, input: &InputLimits) -> Result<(), CameraError> {
-        let mut camera = camera::open(&self.name, &self.config.device, around)?;
+        let mut camera = camera::open(&self.name, &self.config.device, around).await?;
         camera.warm_up(WARM_UP).await?;
         if self.examiner.is_none() {
             let examiner = Examiner::new(*input).map_err(|e| CameraError::Unsupported {
@@ -163,6 +163,7 @@ fn layered(base: &Settings, over: &Settings) -> Settings {
         exposure_us: over.exposure_us.or(base.exposure_us),
         gain: over.gain.or(base.gain),
         wb_kelvin: over.wb_kelvin.or(base.wb_kelvin),
+        focus: over.focus.or(base.focus),
         size: over.size.or(base.size),
         quality: over.quality.or(base.quality),
     }
@@ -181,5 +182,5 @@ pub fn is_simulated(config: &Config) -> bool {
 pub fn surroundings(config: &Config) -> Result<Surroundings, String> {
     let simulated = devices(config).any(|device| device.driver == "sim");
     let booth = simulated.then(|| sim::Booth::new(config.booth.clone())).transpose()?;
-    Ok(Surroundings { booth })
+    Ok(Surroundings { booth, ..Surroundings::default() })
 }

@@ -24,7 +24,7 @@ use turnstage_cloud_sync::backend::Payload;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Sha256, Spool};
-use turnstage_drivers::camera::{ExposeRequest, Exposed};
+use turnstage_drivers::camera::{ExposeRequest, Exposed, Variant};
 use turnstage_drivers::{Angle, CameraError, Position};
 use turnstage_pipeline::qc::{self, Finding, Nature, Verdict};
 
@@ -417,7 +417,8 @@ fn wrong_angle(asked: Angle, at: Angle) -> Outcome {
 /// Exposes every camera together, `burst` times each; returns at the end of the last exposure.
 async fn expose(rig: &mut Rig, place: Place, reached: Option<Angle>, names: &[String], burst: u32) -> Shot {
     let not_before = Instant::now();
-    let request = ExposeRequest { not_before, deadline: not_before + SHOT_LIMIT };
+    let request =
+        ExposeRequest { not_before, deadline: not_before + SHOT_LIMIT, variant: Variant::default() };
     let each =
         rig.cameras.iter_mut().filter(|camera| names.contains(&camera.name)).map(|camera| async move {
             let mut results = Vec::new();

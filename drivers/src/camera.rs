@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::frame::{Exposure, Frame, FrameSet};
 use crate::turntable::unknown;
-use crate::{DeviceOptions, Listing, Surroundings};
+use crate::{DeviceOptions, Later, Listing, Surroundings};
 
 /// What a recipe asks of a camera; `None` leaves the camera's own choice.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub gain: Option<f64>,
     /// White balance in kelvin.
     pub wb_kelvin: Option<f64>,
+    /// Focus as a share of the lens' way, 0 = far, 1 = near.
+    pub focus: Option<f64>,
     /// Width and height in pixels.
     pub size: Option<(u32, u32)>,
     /// JPEG quality, 1 to 100, where the camera lets one choose.
@@ -50,6 +52,26 @@ pub struct ExposeRequest {
     pub not_before: Instant,
     /// Give up at this moment.
     pub deadline: Instant,
+    /// What is different from the locked settings for this exposure alone.
+    pub variant: Variant,
+}
+
+/// What one exposure of a bracket or focus stack does otherwise than the locked settings say.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Variant {
+    /// Exposure values more (lighter) or less than locked: the shutter time is 2^ev times as long.
+    #[serde(default)]
+    pub ev: f64,
+    /// Focus instead of the locked one, as a share of the lens' way, 0 = far, 1 = near.
+    #[serde(default)]
+    pub focus: Option<f64>,
+}
+
+impl Variant {
+    /// The locked settings as they are.
+    pub fn is_plain(&self) -> bool {
+        self.ev == 0.0 && self.focus.is_none()
+    }
 }
 
 /// An exposure that has ended and whose bytes are still in the camera.
@@ -76,8 +98,27 @@ pub struct CameraInfo {
     pub model: String,
     /// Largest picture, width and height in pixels.
     pub size_max: (u32, u32),
+    /// Version of its own software, if it tells.
+    pub firmware: Option<String>,
+    /// What it can do beside taking a picture.
+    pub can: Abilities,
+    /// Somebody has put this driver with such a camera through the conformance suite.
+    pub tried: bool,
     /// Pictures it can still give, for cameras that run out (a folder); `None` for the others.
     pub remaining: Option<usize>,
+}
+
+/// What a camera can do beside taking a picture as it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Abilities {
+    /// Another shutter time for each exposure ([`Variant::ev`]).
+    pub bracket: bool,
+    /// Another focus for each exposure ([`Variant::focus`]).
+    pub focus: bool,
+    /// Distances beside colour.
+    pub depth: bool,
+    /// A maker's raw file beside each JPEG.
+    pub raw: bool,
 }
 
 /// A camera as the station sees it. Every method ends by the deadline it was given.
@@ -145,6 +186,32 @@ pub enum CameraError {
         /// The udev rule or group that is missing.
         hint: String,
     },
+    /// Another program holds it: end that program.
+    #[error("camera {id}: in use by {holder}")]
+    Busy {
+        /// Which camera.
+        id: String,
+        /// The program and its process number, or what the system said.
+        holder: String,
+    },
+    /// A library that this camera needs is not on this machine, or is another one than is needed.
+    #[error("camera {id}: {library} cannot be used: {why}")]
+    LibraryMissing {
+        /// Which camera.
+        id: String,
+        /// Which library.
+        library: String,
+        /// What was tried and what would be right.
+        why: String,
+    },
+    /// The camera asks for a person: battery, card, lens cap, heat.
+    #[error("camera {id}: {what}")]
+    Attention {
+        /// Which camera.
+        id: String,
+        /// What is wrong and what to do.
+        what: String,
+    },
     /// Nothing in time: try once more, then reopen.
     #[error("camera {id}: no picture within {waited:?}")]
     Timeout {
@@ -205,9 +272,9 @@ pub struct Driver {
     /// Whether its own keys can be used, without touching the device.
     pub check: fn(&DeviceOptions) -> Result<(), String>,
     /// Opens one camera, known to the rig as `name`, with its own keys.
-    pub open: fn(&str, &DeviceOptions, &Surroundings) -> Opened,
-    /// Cameras that could be opened now.
-    pub list: fn() -> Vec<Listing>,
+    pub open: for<'a> fn(&'a str, &'a DeviceOptions, &'a Surroundings) -> Later<'a, Opened>,
+    /// Cameras that could be opened now. Disturbs nothing.
+    pub list: fn() -> Later<'static, Vec<Listing>>,
 }
 
 /// Every camera driver of this build. Add yours here.
@@ -219,13 +286,9 @@ pub fn check(options: &DeviceOptions) -> Result<(), String> {
 }
 
 /// Opens a configured camera, known to the rig as `name`.
-pub fn open(
-    name: &str,
-    options: &DeviceOptions,
-    around: &Surroundings,
-) -> Result<Box<dyn Camera>, CameraError> {
+pub async fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> Opened {
     match find(options) {
-        Ok(driver) => (driver.open)(name, options, around),
+        Ok(driver) => (driver.open)(name, options, around).await,
         Err(what) => Err(CameraError::Unsupported { id: name.to_owned(), what }),
     }
 }

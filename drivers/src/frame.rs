@@ -8,6 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::optics::Intrinsics;
+
 /// An angle of the platter in degrees, always in `[0, 360)`, counted counter-clockwise seen from above.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
 #[serde(from = "f64", into = "f64")]
@@ -160,6 +162,9 @@ pub struct Exposure {
     pub gain: Option<f64>,
     /// White balance in kelvin.
     pub wb_kelvin: Option<f64>,
+    /// Focus as a share of the lens' way, 0 = far, 1 = near.
+    #[serde(default)]
+    pub focus: Option<f64>,
 }
 
 /// One picture of one camera.
@@ -177,6 +182,10 @@ pub struct Frame {
     pub time: FrameTime,
     /// Settings in force.
     pub exposure: Exposure,
+    /// The lens that it was taken through, where the camera knows it. Of depth: the lens that it is aligned to.
+    pub intrinsics: Option<Intrinsics>,
+    /// Metres of one step of [`PixelFormat::Z16`].
+    pub depth_unit_m: Option<f64>,
     /// Name the picture already had, if it came from a file.
     pub file_name: Option<String>,
     /// Whatever else the driver can tell, as text.
@@ -186,7 +195,7 @@ pub struct Frame {
 /// What one camera gives for one shot.
 #[derive(Debug, Clone)]
 pub struct FrameSet {
-    /// One frame a stream, colour first.
+    /// The picture that is judged first; then what belongs to it: depth, a raw file.
     pub frames: Vec<Frame>,
     /// Largest difference of exposure start between the frames.
     pub max_skew: Duration,

@@ -5,20 +5,28 @@
 
 pub mod camera;
 pub mod frame;
+pub mod holder;
 pub mod link;
+pub mod optics;
 pub mod sim;
+pub mod tried;
 pub mod turntable;
 
 pub use camera::{Camera, CameraError};
 pub use frame::{Angle, Frame, FrameSet};
 pub use turntable::{Moved, Position, Turntable, TurntableError};
 
-use serde::Deserialize;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a driver does and that takes a while.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One configured device: the driver's name and the keys that only this driver knows.
 ///
 /// Unknown keys are the driver's to refuse, because only it knows them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceOptions {
     /// A name from [`turntable::DRIVERS`] or [`camera::DRIVERS`].
     pub driver: String,
@@ -40,15 +48,19 @@ impl DeviceOptions {
     }
 }
 
-/// What devices of one station share when they are opened: today only the simulated booth.
+/// What devices of one station share when they are opened.
 #[derive(Clone, Default)]
 pub struct Surroundings {
     /// The booth that every device with `driver = "sim"` of this station stands in.
     pub booth: Option<sim::Booth>,
+    /// The person beside the table, whom `driver = "manual"` asks to turn it.
+    pub hand: turntable::Hand,
+    /// Where a camera last saw the platter stand, for `driver = "external"`.
+    pub sightings: turntable::Sightings,
 }
 
 /// One line of `turnstage devices`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Listing {
     /// Driver that would open it.
     pub driver: &'static str,
@@ -56,6 +68,27 @@ pub struct Listing {
     pub id: String,
     /// Model or what a person would call it.
     pub label: String,
-    /// Why it cannot be opened, with what to do about it (for example the udev rule), if so.
+    /// Version of its own software, where it can be told without disturbing the device.
+    pub firmware: Option<String>,
+    /// Why it cannot be opened, with what to do about it (for example the udev rule, or who holds it), if so.
     pub problem: Option<String>,
+    /// Somebody has put this driver with such a device through the conformance suite: see [`tried`].
+    pub tried: bool,
+    /// Its section of a configuration, for `turnstage setup`; `None` where a person must know more.
+    pub options: Option<DeviceOptions>,
+}
+
+impl Listing {
+    /// A device that is there and can be opened with nothing but its driver's name.
+    pub fn of(driver: &'static str, id: &str, label: &str) -> Self {
+        Self {
+            driver,
+            id: id.to_owned(),
+            label: label.to_owned(),
+            firmware: None,
+            problem: None,
+            tried: tried::is_tried(driver, label),
+            options: Some(DeviceOptions::new(driver)),
+        }
+    }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::frame::Angle;
-use crate::{DeviceOptions, Listing, Surroundings};
+use crate::{DeviceOptions, Later, Listing, Surroundings};
 
 /// Degrees a second; positive turns counter-clockwise seen from above.
 pub type DegPerS = f64;
@@ -45,6 +47,8 @@ pub enum Source {
     Encoder,
     /// Zero is where the table stood when a person said so.
     Declared,
+    /// A camera saw the marks on the rim.
+    Seen,
 }
 
 /// Where the platter stands, as far as is known.
@@ -104,6 +108,108 @@ pub struct TurntableInfo {
     pub acceleration: f64,
     /// No single move may take longer than this.
     pub move_limit: Duration,
+    /// Version of its own software, if it tells.
+    pub firmware: Option<String>,
+    /// Lowest and highest tilt in degrees, of tables that tilt. 0 is level.
+    pub tilt: Option<(f64, f64)>,
+    /// The table halts by itself when the link falls silent. Without that it is never asked for more than
+    /// `unattended_deg_max` in one command, and never to rotate without end.
+    pub dead_man: bool,
+    /// Somebody has put this driver with such a table through the conformance suite.
+    pub tried: bool,
+}
+
+/// Where a turning platter was at a moment: reported by the table, or read from the marks on its rim.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sighting {
+    /// When it was there.
+    pub at: Instant,
+    /// Where it was, counted on beyond 360 and below 0 within one sweep.
+    pub deg: f64,
+    /// It was there within this many degrees.
+    pub error_deg: f64,
+}
+
+/// The latest sighting by a camera, shared between the station, which looks, and a table that it does not control.
+#[derive(Debug, Clone)]
+pub struct Sightings(watch::Sender<Option<Sighting>>);
+
+impl Default for Sightings {
+    fn default() -> Self {
+        Self(watch::channel(None).0)
+    }
+}
+
+impl Sightings {
+    /// Tells where the platter was seen.
+    pub fn tell(&self, sighting: Sighting) {
+        self.0.send_replace(Some(sighting));
+    }
+
+    /// To be told of sightings.
+    pub fn watch(&self) -> watch::Receiver<Option<Sighting>> {
+        self.0.subscribe()
+    }
+}
+
+/// What a person beside a manual table is asked, and the answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Asked {
+    /// Counted from 1; an answer names it, so that a late answer to an earlier question moves nothing.
+    pub number: u64,
+    /// Turn to this angle.
+    pub angle: Angle,
+    /// It stands there.
+    pub answered: bool,
+}
+
+/// The person beside a manual table: a table asks, a pedal, panel or program answers.
+#[derive(Debug, Clone)]
+pub struct Hand(watch::Sender<Option<Asked>>);
+
+impl Default for Hand {
+    fn default() -> Self {
+        Self(watch::channel(None).0)
+    }
+}
+
+impl Hand {
+    /// What is asked now, if anything is; to be told of changes, wait on it.
+    pub fn watch(&self) -> watch::Receiver<Option<Asked>> {
+        self.0.subscribe()
+    }
+
+    /// Says that the platter stands where it was asked for; `false` if nothing is asked, or another number.
+    pub fn answer(&self, number: u64) -> bool {
+        self.0.send_if_modified(|asked| match asked {
+            Some(asked) if asked.number == number && !asked.answered => {
+                asked.answered = true;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Asks for an angle; what was asked before is withdrawn. Returns the question's number.
+    pub fn ask(&self, angle: Angle) -> u64 {
+        let mut number = 0;
+        self.0.send_modify(|asked| {
+            number = asked.map_or(0, |asked| asked.number) + 1;
+            *asked = Some(Asked { number, angle, answered: false });
+        });
+        number
+    }
+
+    /// Withdraws what is asked.
+    pub fn withdraw(&self) {
+        self.0.send_if_modified(|asked| match asked {
+            Some(asked) if !asked.answered => {
+                asked.answered = true;
+                true
+            }
+            _ => false,
+        });
+    }
 }
 
 /// A motorised platter. Dropping a future of this trait leaves the motor running: call [`Turntable::stop`].
@@ -120,6 +226,33 @@ pub trait Turntable: Send {
 
     /// Turns on and on until stopped, at `speed` degrees a second.
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError>;
+
+    /// Turns by `degrees` at `speed` (positive, degrees a second), at constant speed but for its ends, and returns when
+    /// it stands. Where it is on the way goes to `seen` as often as the table tells. For continuous shooting; a table
+    /// that cannot say refuses.
+    async fn sweep(
+        &mut self,
+        degrees: f64,
+        speed: DegPerS,
+        seen: &watch::Sender<Option<Sighting>>,
+    ) -> Result<Moved, TurntableError> {
+        let _ = (degrees, speed, seen);
+        let reason = "this table cannot turn at a speed that is asked for; use motion = \"stop_and_shoot\"";
+        Ok(Moved::Refused { rule: "motion-no-sweep", reason: reason.to_owned() })
+    }
+
+    /// Tilts the platter to `degrees` and returns when it stands; `Done` repeats the angle of the turn.
+    async fn tilt_to(&mut self, degrees: f64) -> Result<Moved, TurntableError> {
+        let _ = degrees;
+        let reason = "this table does not tilt; use rows without tilt_deg";
+        Ok(Moved::Refused { rule: "motion-no-tilt", reason: reason.to_owned() })
+    }
+
+    /// Asked each second while nothing is under way: answers heartbeats that the protocol has, and notices that the link
+    /// is lost or that the controller started anew. During a motion the driver does this itself. Moves nothing.
+    async fn heartbeat(&mut self) -> Result<(), TurntableError> {
+        Ok(())
+    }
 
     /// Halts as fast as the table can. Always allowed; the first command after connecting, the last on exit.
     async fn stop(&mut self) -> Result<Moved, TurntableError>;
@@ -140,6 +273,36 @@ pub enum TurntableError {
         /// Driver's name.
         driver: String,
         /// What is wrong and what would be right.
+        what: String,
+    },
+    /// Not there, not for us, or held by another program: wait for it, tell the technician.
+    #[error("turntable {id}: {why} ({hint})")]
+    Unavailable {
+        /// Which table, by the name a person would look for.
+        id: String,
+        /// What was found.
+        why: String,
+        /// What to do: the cable, the udev rule, the program that holds it.
+        hint: String,
+    },
+    /// Something answers, but not the table that is configured: nothing is moved.
+    #[error("turntable {id}: {found} answers, {wanted} was expected")]
+    WrongDevice {
+        /// Which table.
+        id: String,
+        /// What it said.
+        found: String,
+        /// What was configured.
+        wanted: String,
+    },
+    /// The table locks itself up, or reports a fault: a person must look.
+    #[error("turntable {id}: {what} while trying to {tried}")]
+    Fault {
+        /// Which table.
+        id: String,
+        /// What was tried.
+        tried: String,
+        /// What it reports, in words.
         what: String,
     },
     /// The link is gone. The table may still be turning; reopen, then stop first.
@@ -183,10 +346,11 @@ pub struct Driver {
     pub about: &'static str,
     /// Whether its own keys can be used, without touching the device.
     pub check: fn(&DeviceOptions) -> Result<(), String>,
-    /// Opens one table with its own keys.
-    pub open: fn(&DeviceOptions, &Surroundings) -> Opened,
-    /// Tables that could be opened now.
-    pub list: fn() -> Vec<Listing>,
+    /// Opens one table with its own keys. Nothing has moved and a stop was sent when it returns; what answers is the
+    /// kind of table that was configured.
+    pub open: for<'a> fn(&'a DeviceOptions, &'a Surroundings) -> Later<'a, Opened>,
+    /// Tables that could be opened now. Moves and disturbs nothing.
+    pub list: fn() -> Later<'static, Vec<Listing>>,
 }
 
 /// Every turntable driver of this build. Add yours here.
@@ -198,9 +362,9 @@ pub fn check(options: &DeviceOptions) -> Result<(), String> {
 }
 
 /// Opens a configured table.
-pub fn open(options: &DeviceOptions, around: &Surroundings) -> Result<Box<dyn Turntable>, TurntableError> {
+pub async fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
     match find(options) {
-        Ok(driver) => (driver.open)(options, around),
+        Ok(driver) => (driver.open)(options, around).await,
         Err(what) => Err(TurntableError::Config { driver: options.driver.clone(), what }),
     }
 }

@@ -49,15 +49,16 @@ impl Bench {
     /// Puts every device through its suite. An error is a device that could not be opened.
     pub async fn run(&self) -> Result<Vec<Report>, String> {
         let booth = self.booth.clone().map(Booth::new).transpose()?;
-        let around = Surroundings { booth };
+        let around = Surroundings { booth, ..Surroundings::default() };
         let mut reports = Vec::new();
         if let Some(options) = &self.turntable {
-            let table = turnstage_drivers::turntable::open(options, &around).map_err(|e| e.to_string())?;
+            let table =
+                turnstage_drivers::turntable::open(options, &around).await.map_err(|e| e.to_string())?;
             reports.push(turntable::conform(table).await);
         }
         for (name, options) in &self.cameras {
             let camera =
-                turnstage_drivers::camera::open(name, options, &around).map_err(|e| e.to_string())?;
+                turnstage_drivers::camera::open(name, options, &around).await.map_err(|e| e.to_string())?;
             reports.push(camera::conform(camera).await);
         }
         Ok(reports)

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use turnstage_drivers::camera::{ExposeRequest, Exposed, Settings};
+use turnstage_drivers::camera::{ExposeRequest, Exposed, Settings, Variant};
 use turnstage_drivers::frame::{Codec, FrameData};
 use turnstage_drivers::{Camera, CameraError, FrameSet};
 
@@ -53,7 +53,13 @@ impl Suite {
 
     async fn expose(&mut self, wait: Duration) -> Result<Exposed, CameraError> {
         let not_before = Instant::now() + wait;
-        self.camera.expose(&ExposeRequest { not_before, deadline: not_before + PATIENCE }).await
+        self.camera
+            .expose(&ExposeRequest {
+                not_before,
+                deadline: not_before + PATIENCE,
+                variant: Variant::default(),
+            })
+            .await
     }
 
     async fn exposes_after_its_moment(&mut self) {
@@ -114,7 +120,8 @@ impl Suite {
         let begun = Instant::now();
         let deadline = begun + Duration::from_millis(100);
         let not_before = begun + Duration::from_millis(400);
-        let result = self.camera.expose(&ExposeRequest { not_before, deadline }).await;
+        let result =
+            self.camera.expose(&ExposeRequest { not_before, deadline, variant: Variant::default() }).await;
         let late = Instant::now().saturating_duration_since(deadline);
         match result {
             Err(error @ CameraError::Exhausted { .. }) => self.no_exposure(NAME, error),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use turnstage_drivers::camera::{Applied, CameraInfo, ExposeRequest, Exposed, Settings};
+use turnstage_drivers::camera::{Applied, CameraInfo, ExposeRequest, Exposed, Settings, Variant};
 use turnstage_drivers::frame::{Frame, FrameData};
 use turnstage_drivers::sim::{Booth, BoothOptions, Fault};
 use turnstage_drivers::turntable::{Reference, Source, Target, TurntableInfo};
@@ -16,17 +16,18 @@ use turnstage_drivers::{
 use turnstage_hw_tests::{Outcome, camera, turntable};
 
 fn booth(faults: Vec<Fault>) -> Surroundings {
-    Surroundings { booth: Some(Booth::new(BoothOptions { faults, ..BoothOptions::default() }).unwrap()) }
+    let booth = Booth::new(BoothOptions { faults, ..BoothOptions::default() }).unwrap();
+    Surroundings { booth: Some(booth), ..Surroundings::default() }
 }
 
-fn table(faults: Vec<Fault>) -> Box<dyn Turntable> {
-    turnstage_drivers::turntable::open(&DeviceOptions::new("sim"), &booth(faults)).unwrap()
+async fn table(faults: Vec<Fault>) -> Box<dyn Turntable> {
+    turnstage_drivers::turntable::open(&DeviceOptions::new("sim"), &booth(faults)).await.unwrap()
 }
 
-fn lens(keys: &str) -> Box<dyn Camera> {
+async fn lens(keys: &str) -> Box<dyn Camera> {
     let options: DeviceOptions =
         toml::from_str(&format!("driver = \"sim\"\nsize = [64, 64]\n{keys}")).unwrap();
-    turnstage_drivers::camera::open("main", &options, &booth(Vec::new())).unwrap()
+    turnstage_drivers::camera::open("main", &options, &booth(Vec::new())).await.unwrap()
 }
 
 /// A table that takes "heard" for "done" and believes in itself whatever happens.
@@ -61,7 +62,7 @@ impl Turntable for Hasty {
 
 #[tokio::test(start_paused = true)]
 async fn a_table_that_only_says_yes_is_found_out() {
-    let report = turntable::conform(Box::new(Hasty(table(Vec::new()), Angle::new(0.0)))).await;
+    let report = turntable::conform(Box::new(Hasty(table(Vec::new()).await, Angle::new(0.0)))).await;
     assert_eq!(
         report.broken(),
         [
@@ -80,14 +81,14 @@ async fn a_table_that_only_says_yes_is_found_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_blocked_table_reaches_nothing_and_the_suite_comes_to_its_end() {
-    let report = turntable::conform(table(vec![Fault::Jam { at_deg: 60.0 }])).await;
+    let report = turntable::conform(table(vec![Fault::Jam { at_deg: 60.0 }]).await).await;
     assert!(!report.broken().is_empty(), "{report}");
     assert!(!report.broken().contains(&"can be stopped at the end"), "{report}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_table_does_not_hold_the_suite() {
-    let report = turntable::conform(table(vec![Fault::Stall { nth_move: 2 }])).await;
+    let report = turntable::conform(table(vec![Fault::Stall { nth_move: 2 }]).await).await;
     assert!(report.broken().contains(&"reaches its targets by both ways round"), "{report}");
 }
 
@@ -104,8 +105,14 @@ impl Camera for Eager {
     }
     async fn expose(&mut self, request: &ExposeRequest) -> Result<Exposed, CameraError> {
         let now = tokio::time::Instant::now();
-        let exposed =
-            self.0.expose(&ExposeRequest { not_before: now, deadline: now + Duration::from_secs(9) }).await?;
+        let exposed = self
+            .0
+            .expose(&ExposeRequest {
+                not_before: now,
+                deadline: now + Duration::from_secs(9),
+                variant: Variant::default(),
+            })
+            .await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(Exposed { deadline: request.deadline, ..exposed })
     }
@@ -131,7 +138,7 @@ impl Camera for Eager {
 
 #[tokio::test(start_paused = true)]
 async fn a_camera_that_cannot_wait_is_found_out() {
-    let report = camera::conform(Box::new(Eager(lens(""), None))).await;
+    let report = camera::conform(Box::new(Eager(lens("").await, None))).await;
     assert_eq!(
         report.broken(),
         [
@@ -151,10 +158,14 @@ async fn a_camera_that_cannot_wait_is_found_out() {
 #[tokio::test]
 async fn a_folder_of_pictures_is_a_camera_that_runs_out() {
     let folder = tempfile::tempdir().unwrap();
-    let mut source = lens("");
+    let mut source = lens("").await;
     for k in 0..3 {
         let now = tokio::time::Instant::now();
-        let request = ExposeRequest { not_before: now, deadline: now + Duration::from_secs(9) };
+        let request = ExposeRequest {
+            not_before: now,
+            deadline: now + Duration::from_secs(9),
+            variant: Variant::default(),
+        };
         let exposed = source.expose(&request).await.unwrap();
         let FrameData::Encoded { bytes, .. } = source.fetch(exposed).await.unwrap().frames.remove(0).data
         else {
@@ -164,7 +175,7 @@ async fn a_folder_of_pictures_is_a_camera_that_runs_out() {
     }
     let mut options = DeviceOptions::new("replay");
     options.keys.insert("folder".to_owned(), folder.path().display().to_string().into());
-    let replay = turnstage_drivers::camera::open("main", &options, &Surroundings::default()).unwrap();
+    let replay = turnstage_drivers::camera::open("main", &options, &Surroundings::default()).await.unwrap();
     let report = camera::conform(replay).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
     let skipped: Vec<&str> = report

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
-use turnstage_drivers::camera::{self, Camera, ExposeRequest};
+use turnstage_drivers::camera::{self, Camera, ExposeRequest, Variant};
 use turnstage_drivers::frame::FrameData;
 use turnstage_drivers::sim::Booth;
 use turnstage_drivers::{DeviceOptions, Surroundings};
@@ -75,11 +75,11 @@ pub async fn of_the_booth(size: (u32, u32)) -> Result<Bytes, Unmeasured> {
 }
 
 async fn rendered(size: (u32, u32), noise: f64) -> Result<Bytes, Unmeasured> {
-    shoot(&mut *camera(size, noise, &[])?).await
+    shoot(&mut *camera(size, noise, &[]).await?).await
 }
 
 /// The simulated camera in a booth of its own, with further keys of its configuration.
-pub fn camera(
+pub async fn camera(
     (width, height): (u32, u32),
     noise: f64,
     more: &[(&str, toml::Value)],
@@ -90,15 +90,15 @@ pub fn camera(
     options.keys.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     let tried = "make a picture";
     let booth = Booth::new(Default::default()).map_err(Unmeasured::at(tried))?;
-    let around = Surroundings { booth: Some(booth) };
-    camera::open("bench", &options, &around).map_err(Unmeasured::at(tried))
+    let around = Surroundings { booth: Some(booth), ..Surroundings::default() };
+    camera::open("bench", &options, &around).await.map_err(Unmeasured::at(tried))
 }
 
 /// One frame of a camera as JPEG.
 pub async fn shoot(camera: &mut dyn Camera) -> Result<Bytes, Unmeasured> {
     let tried = "make a picture";
     let now = Instant::now();
-    let request = ExposeRequest { not_before: now, deadline: now + LIMIT };
+    let request = ExposeRequest { not_before: now, deadline: now + LIMIT, variant: Variant::default() };
     let exposed = camera.expose(&request).await.map_err(Unmeasured::at(tried))?;
     let set = camera.fetch(exposed).await.map_err(Unmeasured::at(tried))?;
     match set.frames.into_iter().next().map(|frame| frame.data) {

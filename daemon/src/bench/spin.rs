@@ -124,7 +124,7 @@ async fn simulated_frame_cpu_s() -> Result<f64, Unmeasured> {
         ("transfer_ms", toml::Value::Float(0.0)),
         ("latency_ms", toml::Value::Float(0.0)),
     ];
-    let mut camera = picture::camera(SIZE, NOISE, &cached)?;
+    let mut camera = picture::camera(SIZE, NOISE, &cached).await?;
     picture::shoot(&mut *camera).await?;
     let begun = Meter::Cpu.now();
     for _ in 0..FRAMES {

@@ -113,10 +113,11 @@ pub(super) fn line(what: &str, code: u8, result: Result<String, String>) -> Line
 }
 
 /// Drivers and what they find.
-pub fn devices(json: bool) -> Result<u8> {
+pub async fn devices(json: bool) -> Result<u8> {
     let tables = turntable::DRIVERS.iter().map(|d| ("turntable", d.name, d.about, (d.list)()));
     let cameras = camera::DRIVERS.iter().map(|d| ("camera", d.name, d.about, (d.list)()));
     for (kind, name, about, found) in tables.chain(cameras) {
+        let found = found.await;
         if json {
             println!(
                 "{}",

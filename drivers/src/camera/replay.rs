@@ -16,7 +16,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings};
+use super::{
+    Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
+};
 use crate::frame::{Codec, Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
 use crate::{DeviceOptions, Surroundings};
 
@@ -25,8 +27,8 @@ pub const DRIVER: Driver = Driver {
     name: NAME,
     about: "a folder of JPEG files, one for each exposure",
     check,
-    open,
-    list: Vec::new,
+    open: |name, options, around| Box::pin(async move { open(name, options, around) }),
+    list: || Box::pin(async { Vec::new() }),
 };
 
 const NAME: &str = "replay";
@@ -279,6 +281,8 @@ impl Camera for Replay {
                 source: TimeSource::Arrival,
             },
             exposure: Exposure::default(),
+            intrinsics: None,
+            depth_unit_m: None,
             file_name: Some(file_name),
             meta: BTreeMap::new(),
         };
@@ -292,7 +296,16 @@ impl Camera for Replay {
     fn info(&self) -> CameraInfo {
         let remaining = (!self.keys.again).then(|| self.pictures.len().saturating_sub(self.exposures));
         let model = "folder of pictures".to_owned();
-        CameraInfo { driver: NAME, id: self.id.clone(), model, size_max: self.size, remaining }
+        CameraInfo {
+            driver: NAME,
+            id: self.id.clone(),
+            model,
+            size_max: self.size,
+            firmware: None,
+            can: Abilities::default(),
+            tried: true,
+            remaining,
+        }
     }
 }
 

@@ -16,7 +16,10 @@ use tokio::time::Instant;
 
 use keys::{Keys, SIZE_MAX, checked_size, within};
 
-use super::{Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings};
+use super::{
+    Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
+    Variant,
+};
 use crate::frame::{Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
 use crate::sim::coding::{self, Coding};
 use crate::sim::develop::{Develop, LAMPS_KELVIN};
@@ -26,13 +29,27 @@ use crate::sim::{Booth, CameraFault, Counted, mixed};
 use crate::{DeviceOptions, Listing, Surroundings};
 
 /// `driver = "sim"`.
-pub const DRIVER: Driver =
-    Driver { name: NAME, about: "simulated camera that looks at the simulated table", check, open, list };
+pub const DRIVER: Driver = Driver {
+    name: NAME,
+    about: "simulated camera that looks at the simulated table",
+    check,
+    open: |name, options, around| Box::pin(async move { open(name, options, around) }),
+    list: || Box::pin(async { vec![Listing::of(NAME, NAME, MODEL)] }),
+};
 
 const NAME: &str = "sim";
 const MODEL: &str = "simulated camera";
 /// Settings that give a well exposed, neutral picture.
-const NOMINAL: Exposure = Exposure { exposure_us: Some(8000.0), gain: Some(1.0), wb_kelvin: Some(5000.0) };
+const NOMINAL: Exposure = Exposure {
+    exposure_us: Some(8000.0),
+    gain: Some(1.0),
+    wb_kelvin: Some(5000.0),
+    focus: Some(SHARP_FOCUS),
+};
+/// Focus at which the object is sharp.
+const SHARP_FOCUS: f64 = 0.5;
+/// Blur at the far end of the focus as a share of the picture's width.
+const UNFOCUSED_SHARE: f64 = 0.02;
 /// A wet lens spreads a point over about half a percent of the picture, whatever its size.
 const WET_SHARE: f64 = 0.005;
 /// Way of a shaken camera as a share of the picture's width.
@@ -81,10 +98,6 @@ fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> Opened {
     }))
 }
 
-fn list() -> Vec<Listing> {
-    vec![Listing { driver: NAME, id: NAME.to_owned(), label: MODEL.to_owned(), problem: None }]
-}
-
 struct SimCamera {
     name: String,
     seed: u64,
@@ -121,15 +134,29 @@ impl SimCamera {
         self.booth.camera_is_there(&self.name, self.session).map_err(gone)
     }
 
-    fn exposure_time(&self) -> Duration {
-        Duration::from_secs_f64(self.exposure.exposure_us.unwrap_or_default() / 1e6)
+    /// The locked settings with what one exposure does otherwise.
+    fn varied(&self, variant: &Variant) -> Result<Exposure, CameraError> {
+        let exposure_us = self.exposure.exposure_us.map(|us| us * variant.ev.exp2());
+        let focus = variant.focus.or(self.exposure.focus);
+        within("ev: the exposure time in microseconds", exposure_us.unwrap_or(8000.0), 10.0, 30e6)
+            .and_then(|_| within("focus", focus.unwrap_or(SHARP_FOCUS), 0.0, 1.0))
+            .map_err(|what| self.unsupported(what))?;
+        Ok(Exposure { exposure_us, focus, ..self.exposure })
     }
 
     /// What the sensor saw and how it is made into a picture.
-    fn shot(&self, mut angles: Vec<f64>, counted: &Counted, size: (u32, u32)) -> Result<Shot, CameraError> {
+    fn shot(
+        &self,
+        mut angles: Vec<f64>,
+        counted: &Counted,
+        size: (u32, u32),
+        exposure: &Exposure,
+    ) -> Result<Shot, CameraError> {
         let has = |fault| counted.faults.contains(&fault);
-        let gain = self.exposure.gain.unwrap_or(1.0);
-        let light = self.exposure.exposure_us.unwrap_or(8000.0) / 8000.0 * gain;
+        let gain = exposure.gain.unwrap_or(1.0);
+        let light = exposure.exposure_us.unwrap_or(8000.0) / 8000.0 * gain;
+        let beside = (exposure.focus.unwrap_or(SHARP_FOCUS) - SHARP_FOCUS).abs() / SHARP_FOCUS;
+        let unfocused_px = beside * UNFOCUSED_SHARE * f64::from(size.0);
         let mut seed = self.seed ^ mixed(counted.number);
         if self.keys.cache_frames {
             angles.iter_mut().for_each(|deg| *deg = (deg.rem_euclid(360.0) * 1000.0).round() / 1000.0);
@@ -144,9 +171,9 @@ impl SimCamera {
             size,
             develop: Develop {
                 light: light * lit(&counted.faults),
-                wb_kelvin: self.exposure.wb_kelvin.unwrap_or(5000.0),
+                wb_kelvin: exposure.wb_kelvin.unwrap_or(5000.0),
                 lamps_kelvin: if has(CameraFault::ColourCast) { CAST_KELVIN } else { LAMPS_KELVIN },
-                blur_px: self.keys.defocus_px + wet_px,
+                blur_px: self.keys.defocus_px + wet_px + unfocused_px,
                 noise: if has(CameraFault::Noisy) { noise.hypot(NOISY_LEVELS) } else { noise },
                 seed,
                 flaws: self.flaws(&counted.faults, seed, size.0),
@@ -181,6 +208,8 @@ impl SimCamera {
                 source: TimeSource::Simulated,
             },
             exposure,
+            intrinsics: None,
+            depth_unit_m: None,
             file_name: None,
             meta: BTreeMap::new(),
         }
@@ -234,6 +263,7 @@ impl Camera for SimCamera {
             gain: limited("gain", settings.gain, 0.25, 64.0)?.or(self.exposure.gain),
             wb_kelvin: limited("wb_kelvin", settings.wb_kelvin, 2000.0, 12_000.0)?
                 .or(self.exposure.wb_kelvin),
+            focus: limited("focus", settings.focus, 0.0, 1.0)?.or(self.exposure.focus),
         };
         limited("quality", settings.quality.map(f64::from), 1.0, 100.0)?;
         let size =
@@ -257,9 +287,10 @@ impl Camera for SimCamera {
                 self.unsupported(format!("{BUFFER_MAX} exposures wait to be fetched; fetch one first"))
             );
         }
+        let exposure = self.varied(&request.variant)?;
         let latency = Duration::from_secs_f64(self.keys.latency_ms / 1000.0);
         let start = begun.max(request.not_before) + latency;
-        let end = start + self.exposure_time();
+        let end = start + Duration::from_secs_f64(exposure.exposure_us.unwrap_or_default() / 1e6);
         if end > request.deadline {
             tokio::time::sleep_until(request.deadline).await;
             return Err(self.timeout(begun));
@@ -272,9 +303,9 @@ impl Camera for SimCamera {
         tokio::time::sleep_until(end).await;
         self.there()?;
         let angles = self.studio.moments(|count| self.booth.angles_between(start, end, count), self.size.0);
-        let shot = self.shot(angles, &counted, self.size)?;
+        let shot = self.shot(angles, &counted, self.size, &exposure)?;
         self.tickets += 1;
-        self.waiting.insert(self.tickets, Waiting { counted, shot, exposure: self.exposure });
+        self.waiting.insert(self.tickets, Waiting { counted, shot, exposure });
         Ok(Exposed { ticket: self.tickets, start, end, deadline: request.deadline })
     }
 
@@ -303,7 +334,8 @@ impl Camera for SimCamera {
         let width = w.min(PREVIEW_WIDTH);
         let size = (width, (width * h / w).max(2) & !1);
         let glance = self.booth.glance(&self.name);
-        let mut shot = self.shot(self.booth.angles_between(now, now, 1), &glance, size)?;
+        let angles = self.booth.angles_between(now, now, 1);
+        let mut shot = self.shot(angles, &glance, size, &self.exposure)?;
         shot.coding = Coding::plain(self.quality);
         let picture = self.render(shot).await?;
         let exposed = Exposed { ticket: 0, start: now, end: now, deadline: now };
@@ -316,6 +348,9 @@ impl Camera for SimCamera {
             id: self.name.clone(),
             model: MODEL.to_owned(),
             size_max: SIZE_MAX,
+            firmware: None,
+            can: Abilities { bracket: true, focus: true, ..Abilities::default() },
+            tried: true,
             remaining: None,
         }
     }

@@ -19,10 +19,16 @@ use crate::sim::{Booth, Command};
 use crate::{DeviceOptions, Listing, Surroundings};
 
 /// `driver = "sim"`.
-pub const DRIVER: Driver =
-    Driver { name: NAME, about: "simulated table, with backlash, ringing and faults", check, open, list };
+pub const DRIVER: Driver = Driver {
+    name: NAME,
+    about: "simulated table, with backlash, ringing and faults",
+    check,
+    open: |options, around| Box::pin(async move { open(options, around) }),
+    list: || Box::pin(async { vec![Listing::of(NAME, NAME, MODEL)] }),
+};
 
 const NAME: &str = "sim";
+const MODEL: &str = "simulated turntable";
 /// A target nearer than this is where the table stands: a full turn for a rounding error helps nobody.
 const RESOLUTION_DEG: f64 = 1e-3;
 
@@ -97,26 +103,21 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
     Ok(Box::new(SimTable { booth, session, info, zero: None, position: Position::Unknown, unseen: false }))
 }
 
-fn list() -> Vec<Listing> {
-    vec![Listing {
-        driver: NAME,
-        id: NAME.to_owned(),
-        label: "simulated turntable".to_owned(),
-        problem: None,
-    }]
-}
-
 fn info(keys: &Keys) -> TurntableInfo {
     // The longest drive is the one to the home switch: a turn, back, and slowly on to it; then half as much again.
     let turn_s = 360.0 / keys.speed_deg_s + 4.0 * keys.speed_deg_s / keys.acceleration_deg_s2;
     TurntableInfo {
         driver: NAME,
         id: NAME.to_owned(),
-        model: "simulated turntable".to_owned(),
+        model: MODEL.to_owned(),
         home: keys.home,
         speed_max: keys.speed_deg_s,
         acceleration: keys.acceleration_deg_s2,
         move_limit: Duration::from_secs_f64((1.5 * turn_s + 80.0 / keys.speed_deg_s + 5.0).ceil()),
+        firmware: None,
+        tilt: None,
+        dead_man: true,
+        tried: true,
     }
 }
 

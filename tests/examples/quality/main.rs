@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use spoil::{Blur, Grey};
 use tokio::time::{Duration, Instant};
-use turnstage_drivers::camera::{self, ExposeRequest};
+use turnstage_drivers::camera::{self, ExposeRequest, Variant};
 use turnstage_drivers::frame::FrameData;
 use turnstage_drivers::sim::{Booth, BoothOptions};
 use turnstage_drivers::{DeviceOptions, Surroundings};
@@ -163,17 +163,22 @@ async fn picture(
     azimuth_deg: f64,
 ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let booth: BoothOptions = toml::from_str(&format!("object = \"{object}\"\nseed = 5\n"))?;
-    let around = Surroundings { booth: Some(Booth::new(booth)?) };
+    let around = Surroundings { booth: Some(Booth::new(booth)?), ..Surroundings::default() };
     let mut options = DeviceOptions::new("sim");
     options.keys.insert("size".to_owned(), toml::Value::from(vec![size.0, size.1]));
     for (key, value) in [("noise", 0.0), ("azimuth_deg", azimuth_deg)] {
         options.keys.insert(key.to_owned(), toml::Value::Float(value));
     }
     options.keys.insert("quality".to_owned(), toml::Value::Integer(98));
-    let mut camera = camera::open("study", &options, &around)?;
+    let mut camera = camera::open("study", &options, &around).await?;
     let now = Instant::now();
-    let exposed =
-        camera.expose(&ExposeRequest { not_before: now, deadline: now + Duration::from_secs(600) }).await?;
+    let exposed = camera
+        .expose(&ExposeRequest {
+            not_before: now,
+            deadline: now + Duration::from_secs(600),
+            variant: Variant::default(),
+        })
+        .await?;
     let set = camera.fetch(exposed).await?;
     match set.frames.into_iter().next().map(|frame| frame.data) {
         Some(FrameData::Encoded { bytes, .. }) => Ok(bytes.to_vec()),

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::camera::Variant;
 
 fn picture(shade: u8) -> Vec<u8> {
     let pixels = vec![shade; 32 * 16 * 3];
@@ -21,7 +22,7 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 fn open_with(folder: &Path, more: &str) -> Opened {
     let text = format!("driver = \"replay\"\nfolder = {:?}\n{more}", folder.display().to_string());
     let options: DeviceOptions = toml::from_str(&text).unwrap();
-    crate::camera::open("main", &options, &Surroundings::default())
+    open("main", &options, &Surroundings::default())
 }
 
 fn refusal(folder: &Path, more: &str) -> String {
@@ -33,7 +34,7 @@ fn refusal(folder: &Path, more: &str) -> String {
 
 fn soon() -> ExposeRequest {
     let now = Instant::now();
-    ExposeRequest { not_before: now, deadline: now + Duration::from_secs(10) }
+    ExposeRequest { not_before: now, deadline: now + Duration::from_secs(10), variant: Variant::default() }
 }
 
 async fn next(camera: &mut dyn Camera) -> (String, Bytes) {
@@ -79,11 +80,15 @@ async fn an_exposure_waits_for_its_moment() {
     let mut camera = open_with(folder.path(), "").unwrap();
     let not_before = Instant::now() + Duration::from_secs(2);
     let deadline = not_before - Duration::from_secs(1);
-    let error = camera.expose(&ExposeRequest { not_before, deadline }).await.unwrap_err();
+    let error = camera
+        .expose(&ExposeRequest { not_before, deadline, variant: Variant::default() })
+        .await
+        .unwrap_err();
     assert!(matches!(error, CameraError::Timeout { .. }));
     assert_eq!(camera.info().remaining, Some(1), "a picture is not spent on a missed moment");
     let deadline = not_before + Duration::from_secs(1);
-    let exposed = camera.expose(&ExposeRequest { not_before, deadline }).await.unwrap();
+    let exposed =
+        camera.expose(&ExposeRequest { not_before, deadline, variant: Variant::default() }).await.unwrap();
     assert!(exposed.start >= not_before && Instant::now() >= not_before);
     assert!(camera.fetch(Exposed { ticket: 1, ..exposed }).await.is_err(), "it was never made");
 }

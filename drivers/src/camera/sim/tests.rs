@@ -24,15 +24,19 @@ fn options(keys: &str) -> DeviceOptions {
 }
 
 fn try_open(booth: &Booth, keys: &str) -> Opened {
-    crate::camera::open("main", &options(keys), &Surroundings { booth: Some(booth.clone()) })
+    open("main", &options(keys), &Surroundings { booth: Some(booth.clone()), ..Surroundings::default() })
 }
 
 async fn rig(booth: BoothOptions, table: &str, camera: &str) -> Rig {
     const STIFF: &str = "start_deg = 0.0\nbacklash_deg = 0.0\nvibration_deg = 0.0\neccentricity_deg = 0.0\n";
     let booth = Booth::new(booth).unwrap();
     let table = if table.is_empty() { STIFF } else { table };
-    let mut table =
-        crate::turntable::open(&options(table), &Surroundings { booth: Some(booth.clone()) }).unwrap();
+    let mut table = crate::turntable::open(
+        &options(table),
+        &Surroundings { booth: Some(booth.clone()), ..Surroundings::default() },
+    )
+    .await
+    .unwrap();
     table.reference(Reference::At(Angle::default())).await.unwrap();
     let camera = try_open(&booth, camera).unwrap();
     Rig { booth, table, camera }
@@ -48,7 +52,7 @@ async fn with_faults(faults: &[Fault]) -> Rig {
 
 fn within(time: Duration) -> ExposeRequest {
     let now = Instant::now();
-    ExposeRequest { not_before: now, deadline: now + time }
+    ExposeRequest { not_before: now, deadline: now + time, variant: Variant::default() }
 }
 
 fn soon() -> ExposeRequest {
@@ -130,7 +134,11 @@ impl Picture {
 async fn an_exposure_waits_for_its_moment_and_returns_at_its_end() {
     let mut rig = plain().await;
     let not_before = Instant::now() + Duration::from_secs(3);
-    let request = ExposeRequest { not_before, deadline: not_before + Duration::from_secs(5) };
+    let request = ExposeRequest {
+        not_before,
+        deadline: not_before + Duration::from_secs(5),
+        variant: Variant::default(),
+    };
     let exposed = rig.camera.expose(&request).await.unwrap();
     assert_eq!(exposed.start, not_before + Duration::from_millis(30), "shutter latency");
     assert_eq!(exposed.end, exposed.start + Duration::from_millis(8));
@@ -192,9 +200,11 @@ async fn settings_are_read_back_and_last_until_the_camera_is_opened_again() {
         size: Some((320, 240)),
         quality: Some(60),
         wb_kelvin: None,
+        focus: Some(0.5),
     };
     let applied = rig.camera.apply(&asked).await.unwrap();
-    let want = Exposure { exposure_us: Some(4000.0), gain: Some(2.0), wb_kelvin: Some(5000.0) };
+    let want =
+        Exposure { exposure_us: Some(4000.0), gain: Some(2.0), wb_kelvin: Some(5000.0), focus: Some(0.5) };
     assert_eq!(applied, Applied { requested: asked, exposure: want, size: (320, 240) });
     let exposed = rig.camera.expose(&soon()).await.unwrap();
     assert_eq!(exposed.end - exposed.start, Duration::from_millis(4));

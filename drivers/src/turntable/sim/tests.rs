@@ -10,7 +10,7 @@ fn booth(faults: &[Fault]) -> Booth {
 
 fn try_open(booth: &Booth, keys: &str) -> Opened {
     let options: DeviceOptions = toml::from_str(&format!("driver = \"sim\"\n{keys}")).unwrap();
-    crate::turntable::open(&options, &Surroundings { booth: Some(booth.clone()) })
+    open(&options, &Surroundings { booth: Some(booth.clone()), ..Surroundings::default() })
 }
 
 fn table(booth: &Booth) -> Box<dyn Turntable> {
@@ -284,6 +284,6 @@ fn wrong_keys_are_named() {
         assert!(error.to_string().contains(says), "{keys}: {error}");
     }
     let options = DeviceOptions::new("sim");
-    let Err(error) = crate::turntable::open(&options, &Surroundings::default()) else { panic!("no booth") };
+    let Err(error) = open(&options, &Surroundings::default()) else { panic!("no booth") };
     assert!(error.to_string().contains("no simulated booth"), "{error}");
 }

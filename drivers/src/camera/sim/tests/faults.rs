@@ -91,8 +91,8 @@ async fn a_camera_pulled_out_during_the_transfer_gives_nothing() {
 async fn faults_belong_to_one_camera_and_can_be_cleared_and_added() {
     let mut rig = with_faults(&[fault(1, CameraFault::CorruptJpeg)]).await;
     rig.booth.clear_faults();
-    let around = Surroundings { booth: Some(rig.booth.clone()) };
-    let mut other = crate::camera::open("side", &options(SMALL), &around).unwrap();
+    let around = Surroundings { booth: Some(rig.booth.clone()), ..Surroundings::default() };
+    let mut other = crate::camera::open("side", &options(SMALL), &around).await.unwrap();
     rig.booth.inject(fault(1, CameraFault::Stall));
     let exposed = other.expose(&soon()).await.unwrap();
     assert!(other.fetch(exposed).await.is_ok());
