@@ -68,17 +68,19 @@ pub struct Visitor {
     pub role: Role,
     /// They signed in; otherwise they sit at this machine.
     pub signed_in: bool,
+    /// They use the rig's own display, or its own command line.
+    pub at_rig: bool,
 }
 
 impl Visitor {
     /// Somebody at this machine, on a station without accounts.
     pub fn local() -> Self {
-        Self { actor: Actor("panel:local".to_owned()), role: Role::Admin, signed_in: false }
+        Self { actor: Actor("panel:local".to_owned()), role: Role::Admin, signed_in: false, at_rig: true }
     }
 
     /// Somebody whom the guard did not look at: may nothing that has a line.
     pub fn nobody() -> Self {
-        Self { actor: Actor("nobody".to_owned()), role: Role::Operator, signed_in: false }
+        Self { actor: Actor("nobody".to_owned()), role: Role::Operator, signed_in: false, at_rig: false }
     }
 
     /// The name to show: empty where nobody signed in.
@@ -88,7 +90,7 @@ impl Visitor {
 
     /// The person at the command line.
     pub fn cli(actor: Actor) -> Self {
-        Self { actor, role: Role::Admin, signed_in: false }
+        Self { actor, role: Role::Admin, signed_in: false, at_rig: false }
     }
 }
 
@@ -212,6 +214,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/calibrations/plate", CARE),
     post("/api/v1/calibrations/forget", CARE),
     post("/api/v1/commands/reset-camera", CARE),
+    // Whoever does not stand at the rig needs the code on its display.
+    post("/api/v1/commands/arm", BOOTH),
+    post("/api/v1/commands/disarm", ALL),
+    post("/api/v1/commands/answer", BOOTH),
 ];
 
 /// The line of an endpoint.

@@ -10,15 +10,29 @@ use crate::command::{Act, Actor, Refusal};
 
 /// A command that is about to be obeyed.
 pub fn accepted(id: &str, actor: &Actor, act: &Act, session: Option<&str>) -> NewEvent {
-    entry("command.accepted", actor, session, json!({ "command": id, "name": act.name(), "asked": act }))
+    entry(
+        "command.accepted",
+        actor,
+        session,
+        json!({ "command": id, "name": act.name(), "asked": asked(act) }),
+    )
 }
 
 /// A command that a rule refused.
 pub fn refused(id: &str, actor: &Actor, act: &Act, session: Option<&str>, refusal: &Refusal) -> NewEvent {
     let data = json!({
-        "command": id, "name": act.name(), "asked": act, "rule": refusal.rule, "reason": refusal.reason,
+        "command": id, "name": act.name(), "asked": asked(act), "rule": refusal.rule, "reason": refusal.reason,
     });
     entry("command.refused", actor, session, data)
+}
+
+/// What was asked, without what proves a presence.
+fn asked(act: &Act) -> serde_json::Value {
+    let mut asked = json!(act);
+    if let (Act::Arm { .. }, Some(fields)) = (act, asked.as_object_mut()) {
+        fields.remove("code");
+    }
+    asked
 }
 
 /// Something that the station did by itself or for `actor`.

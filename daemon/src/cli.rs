@@ -7,11 +7,13 @@ mod calibrate;
 mod cameras;
 mod check;
 mod desk;
+mod devices;
 mod inspect;
 mod line;
 mod people;
 mod queue;
 mod report;
+mod selftest;
 mod service;
 mod sessions;
 mod shoot;
@@ -22,6 +24,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench;
+use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
 use crate::systemd;
@@ -98,6 +101,24 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Writes a configuration for the devices that are found.
+    Setup(devices::Setup),
+    /// Shoots four frames around the table and a closing one, and says what works; nothing is delivered.
+    Selftest {
+        /// You stand at the rig, see that nobody is on the table, and let it turn.
+        #[arg(long)]
+        armed: bool,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lets the table of the running station turn: you stand at the rig and nobody is on the table.
+    Arm {
+        /// The code on the rig's own display: its panel, opened on the rig itself.
+        code: String,
+    },
+    /// Lets the table turn no more until it is armed again.
+    Disarm,
     /// Takes a folder of photographs as a session: judged, kept and delivered like any other.
     Import(Import),
     /// Judges pictures without storing anything.
@@ -181,6 +202,9 @@ pub struct Capture {
     /// Release the session when every frame passed, and deliver it.
     #[arg(long)]
     release: bool,
+    /// You stand at the rig, see that nobody is on the table, and let it turn.
+    #[arg(long)]
+    armed: bool,
     /// Print events and the summary as JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -304,7 +328,11 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Calibrate { what } => calibrate::perform(&place, what).await,
         Verb::Cameras { what } => cameras::perform(&place, what).await,
         Verb::Check { json } => check::check(&place, json).await,
-        Verb::Devices { json } => check::devices(json).await,
+        Verb::Devices { json } => devices::list(json).await,
+        Verb::Setup(options) => devices::setup(options).await,
+        Verb::Selftest { armed, json } => selftest::perform(&place, armed, json).await,
+        Verb::Arm { code } => service::ask(&place, Act::Arm { code: Some(code) }).await,
+        Verb::Disarm => service::ask(&place, Act::Disarm).await,
         Verb::Import(options) => shoot::import(&place, options).await,
         Verb::Inspect { files, json } => inspect::inspect(&place, &files, json),
         Verb::Capture(options) => shoot::capture(&place, options).await,

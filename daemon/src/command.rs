@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
+use crate::arming::Arming;
 use crate::motion::Mover;
 
 /// Who asks: `cli:root`, `operator:ana`, `pedal`.
@@ -133,6 +134,19 @@ pub enum Act {
         /// Name in the rig.
         camera: String,
     },
+    /// Allow motion of a real table: the act of a person at the rig, by an input, its own display, or the code on it.
+    Arm {
+        /// What the rig's display shows, from whoever is not known to stand before it. The audit log leaves it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// Allow motion no more.
+    Disarm,
+    /// A manual table stands where it was asked for.
+    Answer {
+        /// Number of the question; the one asked now if absent.
+        number: Option<u64>,
+    },
     /// Are you alive? Answered by the task itself; never logged.
     Ping,
 }
@@ -156,6 +170,9 @@ impl Act {
             Self::Plate { .. } => "plate",
             Self::ForgetCalibration { .. } => "forget-calibration",
             Self::ResetCamera { .. } => "reset-camera",
+            Self::Arm { .. } => "arm",
+            Self::Disarm => "disarm",
+            Self::Answer { .. } => "answer",
             Self::Ping => "ping",
         }
     }
@@ -230,6 +247,11 @@ impl Commands {
     pub fn channel(mover: Mover) -> (Self, mpsc::Receiver<Command>) {
         let (queue, receiver) = mpsc::channel(WAITING_MAX);
         (Self { queue, mover }, receiver)
+    }
+
+    /// Whether the table may turn, and who lets it.
+    pub fn arming(&self) -> &Arming {
+        self.mover.arming()
     }
 
     /// Asks and waits for the answer.

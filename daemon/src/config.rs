@@ -24,8 +24,8 @@ use crate::status::StationName;
 mod sections;
 
 pub use sections::{
-    CameraConfig, Destination, LogConfig, MetadataRule, MotionConfig, PanelConfig, RecipesConfig, RigConfig,
-    Station, Storage, UploaderConfig,
+    CameraConfig, CaptureConfig, Destination, LogConfig, MetadataRule, MotionConfig, PanelConfig,
+    RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
 };
 
 /// The reference of every key.
@@ -49,6 +49,8 @@ pub struct Config {
     pub storage: Storage,
     pub input: InputLimits,
     pub motion: MotionConfig,
+    /// How sessions are shot.
+    pub capture: CaptureConfig,
     pub recipes: RecipesConfig,
     pub rig: RigConfig,
     pub booth: BoothOptions,
@@ -170,6 +172,24 @@ impl Config {
         demand(self.input.pixels_max > 0, "input.pixels_max", "must be above 0");
         demand((0.0..=90.0).contains(&self.motion.approach_deg), "motion.approach_deg", "must be 0 to 90");
         demand((0.1..=3600.0).contains(&self.motion.reopen_s), "motion.reopen_s", "must be 0.1 to 3600");
+        let motion = &self.motion;
+        demand((1.0..=60.0).contains(&motion.arm_minutes), "motion.arm_minutes", "must be 1 to 60");
+        demand((1.0..=60.0).contains(&motion.announce_s), "motion.announce_s", "must be 1 to 60");
+        demand(
+            (5.0..=720.0).contains(&motion.unattended_deg_max),
+            "motion.unattended_deg_max",
+            "must be 5 to 720",
+        );
+        demand((-360.0..=360.0).contains(&motion.zero_deg), "motion.zero_deg", "must be -360 to 360");
+        demand((-90.0..=90.0).contains(&motion.tilt_zero_deg), "motion.tilt_zero_deg", "must be -90 to 90");
+        demand(
+            matches!(motion.limits_deg.as_slice(), [] | [_, _])
+                && motion.limits_deg.windows(2).all(|pair| pair[0] <= 0.0 && pair[1] >= 0.0),
+            "motion.limits_deg",
+            "must be empty, or two numbers around 0, for example [-10.0, 370.0]",
+        );
+        let wait_s = self.capture.camera_wait_s;
+        demand((0.0..=3600.0).contains(&wait_s), "capture.camera_wait_s", "must be 0 to 3600");
         let uploader = &self.uploader;
         demand((1..=1000).contains(&uploader.attempts_max), "uploader.attempts_max", "must be 1 to 1000");
         demand((1..=16).contains(&uploader.parallel), "uploader.parallel", "must be 1 to 16");

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+pub mod arming;
 pub mod audit;
 pub mod bench;
 pub mod calibration;

@@ -1,180 +1,121 @@
 //! The motion task: the only place that moves a motor.
 //!
 //! Moves come in by a bounded channel, one at a time. Stop is a latched state, not a message: it halts the table at
-//! once, whatever waits in the channel, and everything is refused until a person releases it. A lost link is opened
-//! again, and the first command after opening is a stop.
+//! once, whatever waits in the channel, and everything is refused until a person releases it. A real table turns only
+//! while it is armed, its first motion is announced, and one that would turn on without its link is never asked for
+//! more than a bounded way. A lost link is opened again, and the first command after opening is a stop.
+
+mod mover;
+mod way;
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use turnstage_drivers::turntable::{self, Direction, Reference, Target, TurntableInfo};
+use turnstage_drivers::turntable::mounted::{Mount, Mounted};
+use turnstage_drivers::turntable::{self, Sighting, TurntableInfo};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 
-/// What may be asked of the table.
+use crate::arming::{Armed, Arming};
+use mover::{Request, failed, refused};
+
+pub use mover::{Motion, Move, MoveEnd, Mover};
+
+/// How a table is driven.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Move {
-    /// Find zero.
-    Reference(Reference),
-    /// Stand at this angle, approached forward.
-    To(Angle),
-}
-
-/// How it ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MoveEnd {
-    /// The table says that it stands there.
-    Arrived {
-        /// Its own belief.
-        at: Angle,
-        /// Motor time.
-        took: Duration,
-    },
-    /// Not begun.
-    Refused {
-        /// Stable rule id.
-        rule: String,
-        /// Plain sentence with what to do.
-        reason: String,
-    },
-    /// A person pressed stop.
-    Stopped,
-    /// The table failed: the position is unknown.
-    Failed {
-        /// Stable rule id.
-        rule: &'static str,
-        /// Plain sentence with what to do.
-        reason: String,
-    },
-}
-
-/// The state now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Motion {
-    /// The rig has a table.
-    pub present: bool,
-    /// Where it stands, as far as is known.
-    pub position: Position,
-    /// It is under way to this angle, or to its zero.
-    pub moving: bool,
-    /// Stop is latched.
-    pub stopped: bool,
-    /// Why it cannot be used, if so.
-    pub fault: Option<String>,
-    /// What table it is.
-    pub info: Option<TurntableInfo>,
-    /// When the task last looked up from its work.
-    pub alive: Instant,
-}
-
-struct Request {
-    what: Move,
-    end: oneshot::Sender<MoveEnd>,
-}
-
-/// The station's end.
-#[derive(Debug, Clone)]
-pub struct Mover {
-    requests: mpsc::Sender<Request>,
-    stop: watch::Sender<bool>,
-    state: watch::Receiver<Motion>,
-}
-
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.what.fmt(f)
-    }
-}
-
-impl Mover {
-    /// Asks for a move and waits for its end.
-    pub async fn go(&self, what: Move) -> MoveEnd {
-        let gone = || MoveEnd::Failed {
-            rule: "motion-gone",
-            reason: "The motion task has ended. Restart the service.".to_owned(),
-        };
-        let (end, wait) = oneshot::channel();
-        match self.requests.send(Request { what, end }).await {
-            Ok(()) => wait.await.unwrap_or_else(|_| gone()),
-            Err(_) => gone(),
-        }
-    }
-
-    /// Halts the table now and keeps it halted. Does not wait.
-    pub fn stop(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// Allows motion again; the act of a person at the rig.
-    pub fn release(&self) {
-        self.stop.send_replace(false);
-    }
-
-    /// The state now.
-    pub fn state(&self) -> Motion {
-        self.state.borrow().clone()
-    }
-
-    /// To be told of changes.
-    pub fn watch(&self) -> watch::Receiver<Motion> {
-        self.state.clone()
-    }
+pub struct Drive {
+    /// Degrees from which an angle is approached forward.
+    pub approach_deg: f64,
+    /// Until a lost link is tried again; twice as long after each time that it was not there.
+    pub reopen: Duration,
+    /// A motion after a while of standing still is announced so long before.
+    pub announce: Duration,
+    /// Most degrees in one command to a table that would turn on without its link.
+    pub unattended_deg_max: f64,
+    /// How the table is mounted.
+    pub mount: Mount,
 }
 
 /// How the table is opened and driven.
 pub struct MotionTask {
     options: Option<DeviceOptions>,
     around: Surroundings,
-    approach_deg: f64,
-    reopen: Duration,
+    drive: Drive,
+    arming: Arming,
     requests: mpsc::Receiver<Request>,
     stop: watch::Receiver<bool>,
     state: watch::Sender<Motion>,
+    seen: watch::Sender<Option<Sighting>>,
     table: Option<Box<dyn Turntable>>,
+    /// When the last motion ended.
+    stood: Option<Instant>,
+    /// Openings that failed in a row.
+    failures: u32,
 }
 
-/// How often the task shows that it is alive while a move is under way.
-const BEAT: Duration = Duration::from_secs(2);
+/// How often an idle table is asked whether it is still there, and the task shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// Standing still for longer than this, a table surprises whoever came near: the next motion is announced.
+const QUIET: Duration = Duration::from_secs(30);
+/// Longest wait between two tries to open.
+const REOPEN_MAX: Duration = Duration::from_secs(30);
 
 impl MotionTask {
     /// The task, to be run, and the station's end of it.
     pub fn new(
         options: Option<DeviceOptions>,
         around: Surroundings,
-        approach_deg: f64,
-        reopen: Duration,
+        drive: Drive,
+        arming: Arming,
     ) -> (Self, Mover) {
         let (request_sender, requests) = mpsc::channel(4);
         let (stop_sender, stop) = watch::channel(false);
+        let (seen, sightings) = watch::channel(None);
         let (state, state_receiver) = watch::channel(Motion {
             present: options.is_some(),
             position: Position::Unknown,
+            tilt_deg: None,
             moving: false,
+            announced: false,
+            armed: arming.state(),
+            may_turn_deg: None,
             stopped: false,
             fault: None,
             info: None,
             alive: Instant::now(),
         });
-        let mover = Mover { requests: request_sender, stop: stop_sender, state: state_receiver };
-        (Self { options, around, approach_deg, reopen, requests, stop, state, table: None }, mover)
+        let mover = Mover {
+            requests: request_sender,
+            stop: stop_sender,
+            state: state_receiver,
+            sightings,
+            arming: arming.clone(),
+        };
+        let (table, stood, failures) = (None, None, 0);
+        (Self { options, around, drive, arming, requests, stop, state, seen, table, stood, failures }, mover)
     }
 
-    /// Opens the table, stops it and tells its model; for a technician, while no task owns it.
-    pub async fn probe(options: &DeviceOptions, around: &Surroundings) -> Result<String, TurntableError> {
+    /// Opens the table, stops it and tells what it is; for a technician, while no task owns it.
+    pub async fn probe(
+        options: &DeviceOptions,
+        around: &Surroundings,
+    ) -> Result<TurntableInfo, TurntableError> {
         let mut table = turntable::open(options, around).await?;
         table.stop().await?;
-        Ok(table.info().model.clone())
+        Ok(table.info().clone())
     }
 
     /// Serves until `cancel`; the last command is a stop.
     pub async fn run(mut self, cancel: CancellationToken) {
-        self.reopen().await;
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut again = tokio::time::interval(self.reopen);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut arming = self.arming.watch();
+        // Before anything is asked: a table that is there is found by the first request.
+        cancel.run_until_cancelled(self.reopen()).await;
+        let mut again = Instant::now() + self.patience();
         loop {
+            let armed_until = self.arming.until();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -182,12 +123,19 @@ impl MotionTask {
                     Ok(()) => self.latch().await,
                     Err(_) => break,
                 },
+                Ok(()) = arming.changed() => self.publish(|_| {}),
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => break,
                 },
-                _ = again.tick(), if self.options.is_some() && self.table.is_none() => self.reopen().await,
-                _ = beat.tick() => self.publish(|_| {}),
+                () = tokio::time::sleep_until(again), if self.options.is_some() && self.table.is_none() => {
+                    cancel.run_until_cancelled(self.reopen()).await;
+                    again = Instant::now() + self.patience();
+                }
+                () = tokio::time::sleep_until(armed_until.unwrap_or(again)), if armed_until.is_some() => {
+                    self.arming.disarm();
+                }
+                _ = beat.tick() => self.beat().await,
             }
         }
         if let Some(table) = self.table.as_mut()
@@ -197,22 +145,62 @@ impl MotionTask {
         }
     }
 
+    fn patience(&self) -> Duration {
+        self.drive.reopen.saturating_mul(1 << self.failures.min(16)).min(REOPEN_MAX.max(self.drive.reopen))
+    }
+
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        match turntable::open(options, &self.around).await {
-            Ok(mut table) => match table.stop().await {
-                Ok(_) => {
-                    let info = table.info().clone();
-                    self.table = Some(table);
-                    self.publish(|state| {
-                        state.fault = None;
-                        state.info = Some(info);
-                    });
-                }
-                Err(e) => self.publish(|state| state.fault = Some(e.to_string())),
-            },
-            Err(e) => self.publish(|state| state.fault = Some(e.to_string())),
+        let opening = open(options, &self.around, self.drive.mount);
+        tokio::pin!(opening);
+        let mut beat = tokio::time::interval(BEAT);
+        let opened = loop {
+            tokio::select! {
+                biased;
+                opened = &mut opening => break opened,
+                _ = beat.tick() => alive(&self.state),
+            }
+        };
+        match opened {
+            Ok(table) => {
+                let info = table.info().clone();
+                self.table = Some(table);
+                self.failures = 0;
+                self.publish(|state| {
+                    state.fault = None;
+                    state.may_turn_deg = None;
+                    state.info = Some(info);
+                });
+            }
+            Err(e) => {
+                self.failures = self.failures.saturating_add(1);
+                self.publish(|state| state.fault = Some(e.to_string()));
+            }
         }
+    }
+
+    /// Looks whether an idle table is still there.
+    async fn beat(&mut self) {
+        if let Some(table) = self.table.as_mut()
+            && let Err(e) = table.heartbeat().await
+        {
+            if matches!(e, TurntableError::LinkLost { .. }) {
+                self.lost();
+            }
+            self.publish(|state| state.fault = Some(e.to_string()));
+        }
+        self.publish(|_| {});
+    }
+
+    /// The link is gone: whoever comes next must look at the table first.
+    fn lost(&mut self) {
+        self.table = None;
+        self.arming.disarm();
+        self.publish(|state| {
+            state.info = None;
+            state.position = Position::Unknown;
+            state.tilt_deg = None;
+        });
     }
 
     /// The stop line changed while nothing was under way.
@@ -238,11 +226,41 @@ impl MotionTask {
                 "motion-missing",
                 &format!("The table is not there: {fault}. It is tried again by itself."),
             )
+        } else if let Err(refusal) = self.arming.check() {
+            MoveEnd::Refused { rule: refusal.rule, reason: refusal.reason }
+        } else if !self.announce().await {
+            MoveEnd::Stopped
         } else {
             self.perform(request.what).await
         };
         // The asker may have given up waiting; the end is in the state all the same.
         drop(request.end.send(end));
+    }
+
+    /// Tells whoever stands there that the table is about to turn; `false` when it was stopped meanwhile. A simulated
+    /// table surprises nobody.
+    async fn announce(&mut self) -> bool {
+        let recent = self.stood.is_some_and(|stood| stood.elapsed() < QUIET);
+        if recent || self.arming.state() == Armed::ByItself {
+            return true;
+        }
+        self.publish(|state| state.announced = true);
+        let mut stop = self.stop.clone();
+        let until = Instant::now() + self.drive.announce;
+        let mut beat = tokio::time::interval(BEAT);
+        let goes_on = loop {
+            tokio::select! {
+                biased;
+                stopped = stop.wait_for(|stop| *stop) => {
+                    drop(stopped);
+                    break false;
+                }
+                () = tokio::time::sleep_until(until) => break true,
+                _ = beat.tick() => alive(&self.state),
+            }
+        };
+        self.publish(|state| state.announced = false);
+        goes_on
     }
 
     async fn perform(&mut self, what: Move) -> MoveEnd {
@@ -251,7 +269,8 @@ impl MotionTask {
         };
         self.publish(|state| state.moving = true);
         let began = Instant::now();
-        let outcome = self.carry_out(table.as_mut(), what).await;
+        let mut under_way_deg = 0.0;
+        let outcome = self.carry_out(table.as_mut(), what, &mut under_way_deg).await;
         let mut end = match outcome {
             Some(Ok(Moved::Done(at))) => MoveEnd::Arrived { at, took: began.elapsed() },
             Some(Ok(Moved::Refused { rule, reason })) => refused(rule, &reason),
@@ -260,7 +279,7 @@ impl MotionTask {
                 rule: "motion-outcome-unknown",
                 reason: "It is not known whether the table moved. Clear it, then find zero.".to_owned(),
             },
-            Some(Err(e)) => failed(&e),
+            Some(Err(e)) => failed(&e, under_way_deg),
         };
         let halted = match end {
             MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => Ok(Moved::Done(Angle::default())),
@@ -272,15 +291,26 @@ impl MotionTask {
         let lost = matches!(halted, Err(TurntableError::LinkLost { .. }));
         if let Err(e) = &halted {
             // A stop that did not reach the table is no stop.
-            end = failed(e);
+            end = failed(e, under_way_deg);
         }
-        if !lost {
+        self.stood = Some(Instant::now());
+        if lost {
+            self.lost();
+        } else {
             self.table = Some(table);
+            self.arming.renew();
         }
         self.publish(|state| {
             state.moving = false;
             state.info = (!lost).then_some(info);
             state.position = if lost { Position::Unknown } else { position };
+            state.may_turn_deg = lost.then_some(under_way_deg);
+            state.tilt_deg = match (what, &end) {
+                (Move::Tilt(deg), MoveEnd::Arrived { .. }) => Some(deg),
+                (Move::Tilt(_), _) => None,
+                (_, MoveEnd::Failed { .. }) => None,
+                _ => state.tilt_deg,
+            };
             state.fault = match &end {
                 MoveEnd::Failed { reason, .. } => Some(reason.clone()),
                 _ => None,
@@ -289,29 +319,16 @@ impl MotionTask {
         end
     }
 
-    /// Drives every leg; `None` when the stop line was pulled.
+    /// Drives every leg; `None` when the stop line was pulled. `under_way_deg` is what the last leg asked for.
     async fn carry_out(
         &mut self,
         table: &mut dyn Turntable,
         what: Move,
+        under_way_deg: &mut f64,
     ) -> Option<Result<Moved, TurntableError>> {
         let mut stop = self.stop.clone();
         let state = &self.state;
-        let drive = async {
-            match what {
-                Move::Reference(how) => table.reference(how).await,
-                Move::To(angle) => {
-                    let mut last = Moved::Done(angle);
-                    for leg in legs(table.position(), angle, self.approach_deg) {
-                        last = table.move_to(leg).await?;
-                        if !matches!(last, Moved::Done(_)) {
-                            break;
-                        }
-                    }
-                    Ok(last)
-                }
-            }
-        };
+        let drive = way::drive(table, what, &self.drive, &self.seen, under_way_deg);
         tokio::pin!(drive);
         let mut beat = tokio::time::interval(BEAT);
         loop {
@@ -322,12 +339,7 @@ impl MotionTask {
                     return None;
                 }
                 moved = &mut drive => return Some(moved),
-                _ = beat.tick() => {
-                    state.send_if_modified(|state| {
-                        state.alive = Instant::now();
-                        false
-                    });
-                }
+                _ = beat.tick() => alive(state),
             }
         }
     }
@@ -338,6 +350,7 @@ impl MotionTask {
         self.state.send_if_modified(|state| {
             let before = state.clone();
             state.stopped = stopped;
+            state.armed = self.arming.state();
             state.position = position.unwrap_or(state.position);
             change(state);
             let news = *state != before;
@@ -347,111 +360,26 @@ impl MotionTask {
     }
 }
 
-fn refused(rule: &str, reason: &str) -> MoveEnd {
-    MoveEnd::Refused { rule: rule.to_owned(), reason: reason.to_owned() }
+/// Opens a table and lays its mount over it; the first command is a stop.
+async fn open(
+    options: &DeviceOptions,
+    around: &Surroundings,
+    mount: Mount,
+) -> Result<Box<dyn Turntable>, TurntableError> {
+    let table = turntable::open(options, around).await?;
+    let mut table: Box<dyn Turntable> =
+        if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount)) };
+    table.stop().await?;
+    Ok(table)
 }
 
-fn failed(error: &TurntableError) -> MoveEnd {
-    let (rule, advice) = match error {
-        TurntableError::Config { .. } => ("motion-config", "Correct the configuration."),
-        TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself."),
-        TurntableError::WrongDevice { .. } => {
-            ("motion-wrong-device", "Nothing was moved. Plug the right table in, or correct [rig.turntable].")
-        }
-        TurntableError::Fault { .. } => {
-            ("motion-fault", "Look at the table and its controller, then find zero.")
-        }
-        TurntableError::LinkLost { .. } => (
-            "motion-link-lost",
-            "It may still turn to the end of this move: keep clear. Check its cable, then continue.",
-        ),
-        TurntableError::NoReply { .. } => ("motion-no-reply", "A stop was sent. Check that it stands still."),
-        TurntableError::Jammed { .. } => {
-            ("motion-jammed", "Check that nothing blocks the table, then find zero.")
-        }
-    };
-    MoveEnd::Failed { rule, reason: format!("{error}. {advice}") }
-}
-
-/// The way to `to`, always ending in the forward direction over at least `approach_deg`, so that backlash lies on
-/// the same side for every frame. Short ways ahead go straight; far ones go back past the target first.
-fn legs(from: Position, to: Angle, approach_deg: f64) -> Vec<Target> {
-    let forward = Target { angle: to, direction: Direction::Forward };
-    let Position::Known(from, _) = from else {
-        return vec![forward];
-    };
-    let ahead = from.forward_to(to);
-    let behind = 360.0 - ahead;
-    if ahead == 0.0 {
-        Vec::new()
-    } else if ahead <= behind + 2.0 * approach_deg {
-        vec![forward]
-    } else {
-        let before = Angle::new(to.deg() - approach_deg);
-        vec![Target { angle: before, direction: Direction::Backward }, forward]
-    }
+/// Shows that the task is alive, which is news to nobody.
+fn alive(state: &watch::Sender<Motion>) {
+    state.send_if_modified(|state| {
+        state.alive = Instant::now();
+        false
+    });
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use turnstage_drivers::turntable::Source;
-
-    fn way(from: f64, to: f64) -> Vec<(f64, Direction)> {
-        let from = Position::Known(Angle::new(from), Source::Home);
-        legs(from, Angle::new(to), 5.0).iter().map(|t| (t.angle.deg(), t.direction)).collect()
-    }
-
-    #[test]
-    fn every_way_ends_forward_and_none_goes_the_long_way_round() {
-        assert_eq!(way(0.0, 10.0), [(10.0, Direction::Forward)]);
-        assert_eq!(way(350.0, 0.0), [(0.0, Direction::Forward)]);
-        assert_eq!(way(350.0, 170.0), [(170.0, Direction::Forward)]);
-        assert_eq!(way(100.0, 40.0), [(35.0, Direction::Backward), (40.0, Direction::Forward)]);
-        assert_eq!(way(40.0, 40.0), []);
-    }
-
-    fn table(keys: &str) -> (MotionTask, Mover, turnstage_drivers::sim::Booth) {
-        let booth = turnstage_drivers::sim::Booth::new(Default::default()).unwrap();
-        let around = Surroundings { booth: Some(booth.clone()), ..Surroundings::default() };
-        let options = toml::from_str(&format!("driver = \"sim\"\n{keys}")).unwrap();
-        let (task, mover) = MotionTask::new(Some(options), around, 5.0, Duration::from_secs(1));
-        (task, mover, booth)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stop_halts_the_table_in_mid_move_and_holds_it_until_released() {
-        let (task, mover, booth) = table("speed_deg_s = 10.0");
-        let cancel = CancellationToken::new();
-        let running = tokio::spawn(task.run(cancel.clone()));
-        assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
-
-        let moving = tokio::spawn({
-            let mover = mover.clone();
-            async move { mover.go(Move::To(Angle::new(170.0))).await }
-        });
-        mover.watch().wait_for(|state| state.moving).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        mover.stop();
-        assert_eq!(moving.await.unwrap(), MoveEnd::Stopped);
-        assert!(!booth.is_moving());
-        assert!(matches!(mover.state().position, Position::Estimated(_)));
-
-        let refusal = mover.go(Move::To(Angle::new(10.0))).await;
-        assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-stopped"), "{refusal:?}");
-        mover.release();
-        assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
-        cancel.cancel();
-        running.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unreferenced_table_does_not_go_to_an_angle() {
-        let (task, mover, _booth) = table("");
-        let cancel = CancellationToken::new();
-        let running = tokio::spawn(task.run(cancel.clone()));
-        assert!(matches!(mover.go(Move::To(Angle::new(10.0))).await, MoveEnd::Refused { .. }));
-        cancel.cancel();
-        running.await.unwrap();
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use turnstage_drivers::Angle;
-use turnstage_drivers::camera::Settings;
+use turnstage_drivers::camera::{Settings, Variant};
 use turnstage_pipeline::privacy::CaptureClass;
 use turnstage_pipeline::qc;
 
@@ -60,6 +60,31 @@ pub struct Row {
     /// Angle of the first frame in degrees.
     #[serde(default)]
     pub start_deg: f64,
+    /// Tilt of the platter for this turn in degrees, of tables that tilt; as it stands if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tilt_deg: Option<f64>,
+}
+
+/// How a turn is shot without stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Continuous {
+    /// Speed of the table in degrees a second.
+    pub speed_deg_s: f64,
+    /// The platter may turn so many degrees while a shutter is open; refused where exposure and speed make it more.
+    #[serde(default = "blur_deg_max")]
+    pub blur_deg_max: f64,
+    /// A frame farther than this from its angle, or known less well, is shot again, standing.
+    #[serde(default = "angle_error_deg_max")]
+    pub angle_error_deg_max: f64,
+}
+
+fn blur_deg_max() -> f64 {
+    0.05
+}
+
+fn angle_error_deg_max() -> f64 {
+    0.5
 }
 
 /// How a kind of thing is shot.
@@ -87,6 +112,17 @@ pub struct Recipe {
     /// Exposures of each camera at each place, 1 to 8, of which the best is kept: fewest faults, then sharpest subject.
     #[serde(default = "burst")]
     pub burst: u32,
+    /// Exposures of each camera at each place with other shutter times, in exposure values against the locked one, which
+    /// is 0 and must be among them; each is a frame of its own (HDR).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brackets: Vec<f64>,
+    /// Exposures of each camera at each place with other focus, as shares of the lens' way, 0 = far, 1 = near; each is a
+    /// frame of its own (focus stacking).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub focus_steps: Vec<f64>,
+    /// How to shoot with `motion = "continuous"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuous: Option<Continuous>,
     /// After a turn, take a closing frame at the first angle, compare it with the first frame and throw it away.
     #[serde(default)]
     pub closing: bool,
@@ -134,12 +170,31 @@ fn durable() -> CaptureClass {
 pub struct Place {
     /// From 0, over all rows.
     pub shot: u32,
+    /// The turn that it belongs to, from 0.
+    pub row: u32,
     /// `None` without a table.
     pub angle: Option<Angle>,
+    /// `None` leaves the platter's tilt as it is.
+    pub tilt_deg: Option<f64>,
+    /// What this exposure does otherwise than the locked settings say.
+    pub variant: Variant,
+    /// This frame stands for its angle: it is compared with those of other angles, and judged by everything.
+    pub leads: bool,
+}
+
+impl Place {
+    /// An exposure as the settings are locked.
+    pub fn plain(shot: u32, angle: Option<Angle>) -> Self {
+        Self { shot, row: 0, angle, tilt_deg: None, variant: Variant::default(), leads: true }
+    }
 }
 
 /// Exposures of a burst: as many as wait in the smallest camera buffer that is known.
 const BURST_MAX: u32 = 8;
+/// Brackets of more add nothing that a merge could use.
+const BRACKETS_MAX: usize = 9;
+/// Steps of focus at one place.
+const FOCUS_STEPS_MAX: usize = 64;
 
 /// Frames that one session may have: a turn each 0.1 degrees, or a large folder.
 pub const FRAMES_MAX: u32 = 20_000;
@@ -156,7 +211,8 @@ impl Recipe {
 
     fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let frames: u64 = self.rows.iter().map(|row| u64::from(row.frames)).sum();
+        let variants = self.variants().len() as u64;
+        let frames: u64 = self.rows.iter().map(|row| u64::from(row.frames) * variants).sum();
         if self.rows.iter().any(|row| row.frames == 0) || !(1..=u64::from(FRAMES_MAX)).contains(&frames) {
             found.push(format!(
                 "rows: {frames} frames; each row needs at least 1, all rows 1 to {FRAMES_MAX}"
@@ -171,6 +227,11 @@ impl Recipe {
         if !(1..=BURST_MAX).contains(&self.burst) {
             found.push(format!("burst: {} exposures; must be 1 to {BURST_MAX}", self.burst));
         }
+        found.extend(self.impossible_variants());
+        found.extend(self.impossible_sweep());
+        if self.rows.iter().filter_map(|row| row.tilt_deg).any(|deg| !(-90.0..=90.0).contains(&deg)) {
+            found.push("rows.tilt_deg: must be -90 to 90".to_owned());
+        }
         if self.retakes > 10 {
             found.push(format!("retakes: {} is more than 10", self.retakes));
         }
@@ -178,14 +239,83 @@ impl Recipe {
         found
     }
 
-    /// Every place in the order of the first pass.
+    fn impossible_variants(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let outside = |values: &[f64], low, high| values.iter().any(|value| !(low..=high).contains(value));
+        let twice = |values: &[f64]| (1..values.len()).any(|i| values[..i].contains(&values[i]));
+        if outside(&self.brackets, -6.0, 6.0) || twice(&self.brackets) || self.brackets.len() > BRACKETS_MAX {
+            found.push(format!(
+                "brackets: must be at most {BRACKETS_MAX} different exposure values of -6 to 6"
+            ));
+        }
+        if !self.brackets.is_empty() && !self.brackets.contains(&0.0) {
+            found.push("brackets: 0 must be among them: the frame that is judged".to_owned());
+        }
+        if outside(&self.focus_steps, 0.0, 1.0)
+            || twice(&self.focus_steps)
+            || self.focus_steps.len() > FOCUS_STEPS_MAX
+        {
+            found.push(format!("focus_steps: must be at most {FOCUS_STEPS_MAX} different shares of 0 to 1"));
+        }
+        found
+    }
+
+    fn impossible_sweep(&self) -> Vec<String> {
+        let Some(Continuous { speed_deg_s, blur_deg_max, angle_error_deg_max }) = self.continuous else {
+            let missing = "continuous: motion = \"continuous\" needs it, for example { speed_deg_s = 6.0 }";
+            return (self.motion == Motion::Continuous).then(|| missing.to_owned()).into_iter().collect();
+        };
+        let mut found = Vec::new();
+        if !(0.1..=120.0).contains(&speed_deg_s) {
+            found.push(format!("continuous.speed_deg_s: {speed_deg_s} is not in 0.1 to 120"));
+        }
+        if !(0.001..=5.0).contains(&blur_deg_max) {
+            found.push(format!("continuous.blur_deg_max: {blur_deg_max} is not in 0.001 to 5"));
+        }
+        if !(0.01..=5.0).contains(&angle_error_deg_max) {
+            found.push(format!("continuous.angle_error_deg_max: {angle_error_deg_max} is not in 0.01 to 5"));
+        }
+        if self.motion != Motion::Continuous {
+            found.push("continuous: only for motion = \"continuous\"".to_owned());
+        }
+        if self.burst > 1 || !self.brackets.is_empty() || !self.focus_steps.is_empty() {
+            found.push(
+                "continuous: a turning object is shot once at each angle: no burst, brackets or focus_steps"
+                    .to_owned(),
+            );
+        }
+        found
+    }
+
+    /// What each camera does at each place, the frame that is judged first.
+    fn variants(&self) -> Vec<Variant> {
+        let mut evs = if self.brackets.is_empty() { vec![0.0] } else { self.brackets.clone() };
+        evs.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let focus: Vec<Option<f64>> = match self.focus_steps.as_slice() {
+            [] => vec![None],
+            steps => steps.iter().copied().map(Some).collect(),
+        };
+        focus.iter().flat_map(|focus| evs.iter().map(|ev| Variant { ev: *ev, focus: *focus })).collect()
+    }
+
+    /// Every place in the order of the first pass; what is exposed at one angle comes together.
     pub fn plan(&self) -> Vec<Place> {
         let mut places = Vec::new();
-        for row in &self.rows {
+        let variants = self.variants();
+        for (turn, row) in self.rows.iter().enumerate() {
             for frame in 0..row.frames {
                 let deg = row.start_deg + 360.0 * f64::from(frame) / f64::from(row.frames);
                 let angle = (self.motion != Motion::None).then(|| Angle::new(deg));
-                places.push(Place { shot: places.len() as u32, angle });
+                for (nth, variant) in variants.iter().enumerate() {
+                    places.push(Place {
+                        shot: places.len() as u32,
+                        row: turn as u32,
+                        angle,
+                        tilt_deg: row.tilt_deg.filter(|_| self.motion != Motion::None),
+                        variant: *variant,
+                        leads: nth == 0,
+                    });
+                }
             }
         }
         places
@@ -223,6 +353,7 @@ pub enum RecipeError {
 
 const BUILT_IN: &[(&str, &str)] = &[
     ("import", include_str!("../../config/recipes/import.toml")),
+    ("selftest", include_str!("../../config/recipes/selftest.toml")),
     ("spin36", include_str!("../../config/recipes/spin36.toml")),
     ("stills", include_str!("../../config/recipes/stills.toml")),
     ("vehicle72", include_str!("../../config/recipes/vehicle72.toml")),
@@ -303,7 +434,7 @@ mod tests {
     #[test]
     fn a_plan_spreads_its_frames_evenly_and_counts_over_rows() {
         let mut recipe = Recipes::default().get("spin36").unwrap();
-        recipe.rows.push(Row { frames: 4, start_deg: 45.0 });
+        recipe.rows.push(Row { frames: 4, start_deg: 45.0, tilt_deg: None });
         let plan = recipe.plan();
         assert_eq!(plan.len(), 40);
         assert_eq!(plan[17].angle, Some(Angle::new(170.0)));
@@ -324,6 +455,42 @@ mod tests {
         for key in ["rows", "settle_ms", "retakes"] {
             assert!(problems.iter().any(|p| p.starts_with(key)), "{key} in {problems:?}");
         }
+    }
+
+    #[test]
+    fn brackets_and_focus_steps_are_frames_of_their_own_at_one_angle() {
+        let mut recipe = Recipes::default().get("spin36").unwrap();
+        recipe.brackets = vec![-2.0, 0.0, 2.0];
+        recipe.focus_steps = vec![0.3, 0.6];
+        assert_eq!(recipe.problems(), Vec::<String>::new());
+        let plan = recipe.plan();
+        assert_eq!(plan.len(), 36 * 6);
+        assert!(plan[..6].iter().all(|place| place.angle == Some(Angle::new(0.0))));
+        assert_eq!(plan[0].variant, Variant { ev: 0.0, focus: Some(0.3) });
+        let leading: Vec<u32> = plan[..12].iter().filter(|p| p.leads).map(|p| p.shot).collect();
+        assert_eq!(leading, [0, 6]);
+    }
+
+    #[test]
+    fn what_cannot_be_bracketed_or_swept_is_told_with_its_key() {
+        let problems = |change: &dyn Fn(&mut Recipe)| {
+            let mut recipe = Recipes::default().get("spin36").unwrap();
+            change(&mut recipe);
+            recipe.problems().join("; ")
+        };
+        let sweep = |speed_deg_s| Continuous { speed_deg_s, blur_deg_max: 0.05, angle_error_deg_max: 0.5 };
+        assert!(problems(&|r| r.brackets = vec![-1.0, 1.0]).starts_with("brackets: 0 must"));
+        assert!(problems(&|r| r.brackets = vec![0.0, 9.0]).starts_with("brackets: must be"));
+        assert!(problems(&|r| r.focus_steps = vec![1.5]).starts_with("focus_steps"));
+        assert!(problems(&|r| r.motion = Motion::Continuous).starts_with("continuous: motion"));
+        assert!(problems(&|r| r.continuous = Some(sweep(6.0))).starts_with("continuous: only"));
+        assert!(problems(&|r| r.rows[0].tilt_deg = Some(100.0)).starts_with("rows.tilt_deg"));
+        let both = problems(&|r| {
+            r.motion = Motion::Continuous;
+            r.continuous = Some(sweep(600.0));
+            r.burst = 2;
+        });
+        assert!(both.contains("speed_deg_s") && both.contains("no burst"), "{both}");
     }
 
     #[test]

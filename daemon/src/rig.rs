@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use turnstage_drivers::camera::{self, Applied, Settings};
+use turnstage_drivers::turntable::Hand;
 use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
 use turnstage_pipeline::{Examiner, InputLimits};
 
@@ -26,6 +27,8 @@ pub struct RigCamera {
     pub examiner: Option<Examiner>,
     /// What was read back when the settings were locked.
     pub applied: Option<Applied>,
+    /// What was read back before it went away.
+    pub former: Option<Applied>,
     /// Why it cannot be used.
     pub fault: Option<String>,
 }
@@ -51,6 +54,7 @@ impl Rig {
             camera: None,
             examiner: None,
             applied: None,
+            former: None,
             fault: None,
         });
         Self { cameras: cameras.collect(), around, input: config.input }
@@ -102,6 +106,11 @@ impl Rig {
         Ok(chosen.map(|camera| camera.name.clone()).collect())
     }
 
+    /// The person beside a manual table.
+    pub fn hand(&self) -> &Hand {
+        &self.around.hand
+    }
+
     /// Limits of what is decoded.
     pub fn input(&self) -> InputLimits {
         self.input
@@ -112,6 +121,7 @@ impl Rig {
         let each = self.cameras.iter().map(|camera| CameraStatus {
             name: camera.name.clone(),
             model: camera.camera.as_ref().map(|open| open.info().model).unwrap_or_default(),
+            tried: camera.camera.as_ref().is_none_or(|open| open.info().tried),
             fault: camera.fault.clone(),
         });
         each.collect()
@@ -152,7 +162,7 @@ impl RigCamera {
         self.fault = Some(error.to_string());
         if error.needs_reopen() {
             self.camera = None;
-            self.applied = None;
+            self.former = self.applied.take().or(self.former.take());
         }
     }
 }

@@ -23,6 +23,7 @@ use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
 use crate::api;
+use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
@@ -289,9 +290,10 @@ fn drive(
     tasks: &mut JoinSet<&'static str>,
     cancel: &CancellationToken,
 ) -> Mover {
-    let reopen = Duration::from_secs_f64(config.motion.reopen_s);
     let table = config.rig.turntable.clone();
-    let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.approach_deg, reopen);
+    let by_itself = table.as_ref().is_none_or(|table| table.driver == "sim");
+    let arming = Arming::new(by_itself, Duration::from_secs_f64(60.0 * config.motion.arm_minutes));
+    let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.drive(), arming);
     let token = cancel.clone();
     tasks.spawn(async move {
         motion.run(token).await;

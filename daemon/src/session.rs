@@ -4,28 +4,30 @@
 //! exposure; fetching, verdict and storing of shot n overlap the turn to shot n + 1 and end before its exposure. A
 //! frame is promised to nobody before `spool.put` has returned.
 
+mod absent;
 mod calibrated;
 mod closing;
 mod finish;
 pub mod journal;
+mod kept;
 mod matching;
 pub mod plan;
 pub mod plate;
 mod progress;
+mod shot;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use turnstage_cloud_sync::backend::Payload;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Sha256, Spool};
-use turnstage_drivers::camera::{ExposeRequest, Exposed, Variant};
-use turnstage_drivers::{Angle, CameraError, Position};
+use turnstage_drivers::{Angle, Position};
 use turnstage_pipeline::qc::{self, Finding, Nature, Verdict};
 
 pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Timing};
@@ -33,18 +35,17 @@ pub use journal::{ItemChange, SESSION_SCHEMA, SessionDoc, SessionState, Step, Ti
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Refusal, Which};
-use crate::motion::{Move, MoveEnd, Mover};
+use crate::config::Destination;
+use crate::motion::Mover;
 use crate::recipe::{Place, VerdictTiming};
 use crate::rig::Rig;
 use crate::status::{Fault, Status};
+use absent::UNPLUGGED;
 use matching::Zero;
 use plan::{Plan, Slot};
 use progress::Progress;
+use shot::{Shot, expose, interrupted_by, turn};
 
-/// A whole shot may take no longer than this on top of its exposure.
-const SHOT_LIMIT: Duration = Duration::from_secs(30);
-/// A table that reports another angle than this near to the asked one is not believed.
-const ANGLE_TOLERANCE_DEG: f64 = 0.5;
 /// Failed exposures of one slot before the session asks for a person.
 const FAILURES_MAX: u32 = 3;
 
@@ -60,6 +61,10 @@ pub struct Stage<'a> {
     pub thumbnails: Option<&'a Path>,
     /// Calibrations and clean plates.
     pub shelf: &'a Shelf,
+    /// The configured destinations.
+    pub destinations: &'a BTreeMap<String, Destination>,
+    /// How long a camera that went away is waited for.
+    pub camera_wait: Duration,
     /// For labels.
     pub clock: &'a SystemClock,
     /// `true` = finish the shot at hand, then wait.
@@ -81,7 +86,21 @@ pub struct Take {
     pub sha256: Sha256,
     /// Its bytes, while they are on this station.
     pub payload: Option<Payload>,
+    /// What belongs to it: a depth picture, a raw file.
+    pub beside: Vec<Beside>,
 }
+
+/// A file that belongs to a picture and goes where it goes, if it is wanted there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// What it is: `depth`, `raw`.
+    pub product: String,
+    /// Its record.
+    pub sequence: u64,
+}
+
+/// The product that is judged and shown.
+pub const PICTURE: &str = "original";
 
 impl Take {
     /// A rule blocks it.
@@ -125,14 +144,6 @@ pub struct Session {
     progress: Progress,
 }
 
-/// A shot whose bytes are still in the cameras.
-struct Shot {
-    place: Place,
-    reached: Option<Angle>,
-    /// A burst each, in order.
-    exposures: Vec<(String, Vec<Result<Exposed, CameraError>>)>,
-}
-
 impl Session {
     /// A session with nothing taken, or with what `records` say was taken.
     pub fn new(doc: SessionDoc, records: &[Record], spool: &Spool) -> Self {
@@ -152,8 +163,10 @@ impl Session {
             progress: Progress::default(),
         };
         let since = session.doc.since;
-        for record in records.iter().filter(|r| r.superseded_by.is_none() && r.key.sequence >= since) {
-            session.restore(record, spool.payload(record).ok());
+        let present = || records.iter().filter(|r| r.superseded_by.is_none() && r.key.sequence >= since);
+        for record in present().filter(|record| record.key.product == PICTURE) {
+            let beside = beside(record, present());
+            session.restore(record, spool.payload(record).ok(), beside);
         }
         session
     }
@@ -163,12 +176,30 @@ impl Session {
         let outcome = match self.begin(stage).await {
             Ok(()) => {
                 self.spun_before_s = self.doc.timing.spin_s;
-                self.shoot(stage, Instant::now()).await
+                let began = Instant::now();
+                match self.sweep_turns(stage, began).await {
+                    Ok(()) => self.shoot_all(stage, began).await,
+                    Err(outcome) => outcome,
+                }
             }
             Err(outcome) => outcome,
         };
         self.show(stage, None, None);
         outcome
+    }
+
+    /// Shoots on after a camera that went away has come back.
+    async fn shoot_all(&mut self, stage: &mut Stage<'_>, began: Instant) -> Outcome {
+        loop {
+            match self.shoot(stage, began).await {
+                Outcome::Fault(fault) if fault.rule == UNPLUGGED => {
+                    if let Err(outcome) = self.await_cameras(stage, fault).await {
+                        return outcome;
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     async fn shoot(&mut self, stage: &mut Stage<'_>, began: Instant) -> Outcome {
@@ -234,8 +265,7 @@ impl Session {
                 self.doc.timing.settle_s += turned.settle.as_secs_f64();
                 let burst = self.doc.recipe.burst;
                 let shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
-                let ended = shot.exposures.iter().flat_map(|(_, burst)| burst.iter().flatten());
-                let end = ended.map(|exposed| exposed.end).max().unwrap_or_else(Instant::now);
+                let end = shot.end();
                 self.doc.timing.exposure_s += end.duration_since(turned.stood).as_secs_f64();
                 self.doc.timing.spin_s = self.spun_before_s + end.duration_since(began).as_secs_f64();
                 Ok(shot)
@@ -270,7 +300,7 @@ impl Session {
     }
 
     /// Takes a slot up from its record.
-    fn restore(&mut self, record: &Record, payload: Option<Payload>) {
+    fn restore(&mut self, record: &Record, payload: Option<Payload>, beside: Vec<Beside>) {
         let slot = (record.facts.shot, record.facts.camera.clone());
         let findings = serde_json::from_value(record.meta["qc"]["findings"].clone()).unwrap_or_default();
         let take = Take {
@@ -279,6 +309,7 @@ impl Session {
             findings,
             sha256: record.sha256,
             payload,
+            beside,
         };
         self.plan.skip(&slot);
         self.seen.recall(&label(slot.0, &slot.1), *record.sha256.as_bytes());
@@ -335,7 +366,12 @@ impl Session {
 
     /// Sequences that a release would let go, and what speaks against it.
     pub fn release(&self) -> (Vec<u64>, Option<Refusal>) {
-        let sequences = self.takes.values().map(|take| take.sequence).collect();
+        let belongs = |take: &Take| take.beside.iter().map(|one| one.sequence).collect::<Vec<_>>();
+        let sequences = self
+            .takes
+            .values()
+            .flat_map(|take| std::iter::once(take.sequence).chain(belongs(take)))
+            .collect();
         let (flagged, missing) = (self.flagged_frames(), self.missing_frames());
         let against = (!flagged.is_empty() || !missing.is_empty()).then(|| {
             let told = [("flagged", &flagged), ("missing", &missing)].map(|(what, frames)| {
@@ -382,84 +418,10 @@ impl Session {
     }
 }
 
-/// Where the table stands when a shot is due, and what it took to get there.
-struct Turned {
-    reached: Option<Angle>,
-    motion: Duration,
-    settle: Duration,
-    /// From this moment exposures count.
-    stood: Instant,
-}
-
-async fn turn(mover: &Mover, place: Place, settle: Duration) -> Result<Turned, Outcome> {
-    let (reached, motion) = match place.angle {
-        None => (None, Duration::ZERO),
-        Some(angle) => match mover.go(Move::To(angle)).await {
-            MoveEnd::Arrived { at, took } if at.distance(angle) <= ANGLE_TOLERANCE_DEG => (Some(at), took),
-            MoveEnd::Arrived { at, .. } => return Err(wrong_angle(angle, at)),
-            end => return Err(interrupted_by(end)),
-        },
-    };
-    // The table says "there" before it stops ringing.
-    tokio::time::sleep(settle).await;
-    Ok(Turned { reached, motion, settle, stood: Instant::now() })
-}
-
-fn wrong_angle(asked: Angle, at: Angle) -> Outcome {
-    Outcome::Fault(Fault::new(
-        "motion-wrong-angle",
-        format!("The table was asked to stand at {asked} and says that it stands at {at}"),
-        "A frame would land at a wrong angle. The frames taken so far are safe.",
-        "Check that nothing slips or blocks the table, then continue.",
-    ))
-}
-
-/// Exposes every camera together, `burst` times each; returns at the end of the last exposure.
-async fn expose(rig: &mut Rig, place: Place, reached: Option<Angle>, names: &[String], burst: u32) -> Shot {
-    let not_before = Instant::now();
-    let request =
-        ExposeRequest { not_before, deadline: not_before + SHOT_LIMIT, variant: Variant::default() };
-    let each =
-        rig.cameras.iter_mut().filter(|camera| names.contains(&camera.name)).map(|camera| async move {
-            let mut results = Vec::new();
-            for _ in 0..burst {
-                let result = match camera.camera.as_mut() {
-                    Some(open) => open.expose(&request).await,
-                    None => Err(CameraError::Disconnected { id: camera.name.clone() }),
-                };
-                if let Err(e) = &result {
-                    camera.failed(e);
-                }
-                let failed = result.is_err();
-                results.push(result);
-                if failed {
-                    break;
-                }
-            }
-            (camera.name.clone(), results)
-        });
-    Shot { place, reached, exposures: join_all(each).await }
-}
-
 fn known(position: Position) -> Option<Angle> {
     match position {
         Position::Known(angle, _) | Position::Estimated(angle) => Some(angle),
         Position::Unknown => None,
-    }
-}
-
-fn interrupted_by(end: MoveEnd) -> Outcome {
-    let why = "The frames taken so far are safe. The table will not move by itself.";
-    match end {
-        MoveEnd::Stopped => Outcome::Stopped,
-        MoveEnd::Refused { rule, .. } if rule == "motion-stopped" => Outcome::Stopped,
-        MoveEnd::Arrived { .. } => Outcome::Paused,
-        MoveEnd::Refused { rule, reason } => {
-            Outcome::Fault(Fault::new(&rule, reason, why, "Do that, then continue."))
-        }
-        MoveEnd::Failed { rule, reason } => {
-            Outcome::Fault(Fault::new(rule, reason, why, "Look at the table, then continue."))
-        }
     }
 }
 
@@ -468,6 +430,20 @@ fn numbers(slots: &[Slot]) -> Vec<u32> {
     let mut numbers: Vec<u32> = slots.iter().map(|slot| slot.0 + 1).collect();
     numbers.dedup();
     numbers
+}
+
+/// What belongs to a picture, among records of its session.
+fn beside<'a>(picture: &Record, records: impl Iterator<Item = &'a Record>) -> Vec<Beside> {
+    let facts = &picture.facts;
+    let mut found: Vec<Beside> = records
+        .filter(|one| one.key.product != PICTURE)
+        .filter(|one| {
+            one.facts.camera == facts.camera && one.facts.shot == facts.shot && one.facts.take == facts.take
+        })
+        .map(|one| Beside { product: one.key.product.clone(), sequence: one.key.sequence })
+        .collect();
+    found.dedup();
+    found
 }
 
 /// How a frame is called in sentences about others.

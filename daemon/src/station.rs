@@ -6,10 +6,13 @@
 mod acts;
 mod baseline;
 mod calibrating;
+mod presence;
+mod underway;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -21,7 +24,7 @@ use turnstage_cloud_sync::{Clock, Spool};
 use crate::audit;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
-use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
+use crate::command::{Accepted, Act, Actor, Answer, Command};
 use crate::config::Config;
 use crate::constancy::DOCUMENTS;
 use crate::motion::{Motion, Mover};
@@ -30,6 +33,7 @@ use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Situation, Status, TableStatus};
 use baseline::Baseline;
+use underway::{Underway, while_running};
 
 /// Answers that are remembered, so that a command sent twice is obeyed once.
 const REMEMBERED_MAX: usize = 256;
@@ -205,6 +209,8 @@ impl Station {
         let mover = self.parts.mover.clone();
         let mut motion = mover.watch();
         let spool = self.parts.spool.clone();
+        let hand = self.parts.rig.hand().clone();
+        let mut asked = hand.watch();
         let mut stopper = None;
         let mut ending = false;
         let outcome = {
@@ -215,6 +221,8 @@ impl Station {
                 spool: &self.parts.spool,
                 thumbnails: self.parts.thumbnails.as_deref(),
                 shelf: &self.parts.shelf,
+                destinations: &self.parts.config.destinations,
+                camera_wait: Duration::from_secs_f64(self.parts.config.capture.camera_wait_s),
                 clock: &self.parts.clock,
                 pause: paused,
                 status,
@@ -229,10 +237,8 @@ impl Station {
                         mover.stop();
                         pause.send_replace(true);
                     }
-                    Ok(()) = motion.changed() => {
-                        let table = TableStatus::of(&motion.borrow_and_update());
-                        status.send_modify(|status| status.table = table);
-                    }
+                    Ok(()) = motion.changed() => underway::show_motion(status, &motion.borrow_and_update()),
+                    Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
                     Some(command) = commands.recv() => {
                         // A stop does not wait for the disk: the table first, the audit log after.
                         if command.act == Act::Stop {
@@ -240,7 +246,8 @@ impl Station {
                             pause.send_replace(true);
                             stopper = Some(command.actor.clone());
                         }
-                        while_running(&spool, &pause, &id, &mut self.answers, command).await;
+                        let run = Underway { spool: &spool, pause: &pause, session: &id, hand: &hand, mover: &mover };
+                        while_running(run, &mut self.answers, command).await;
                     }
                 }
             }
@@ -398,7 +405,7 @@ impl Station {
         match fault.rule.as_str() {
             "storage-fault" => Situation::StorageFault,
             SAFE_MODE => Situation::SafeModeClosed,
-            "motion-link-lost" => Situation::TableLost,
+            "motion-link-lost" => Situation::TableLost { deg: self.parts.mover.state().may_turn_deg },
             "motion-outcome-unknown" => Situation::PositionUnknown,
             "camera-unplugged" => {
                 unplugged().map_or_else(told, |camera| Situation::CameraUnplugged { camera, taken, wanted })
@@ -439,41 +446,6 @@ fn missing(rig: &Rig, motion: &Motion) -> Option<Fault> {
         why,
         "Check its cable and power, then start; it is opened again then.",
     ))
-}
-
-/// Answers one command while a session runs.
-async fn while_running(
-    spool: &Spool,
-    pause: &watch::Sender<bool>,
-    session: &str,
-    answers: &mut Answers,
-    command: Command,
-) {
-    let Command { id, actor, act, answer } = command;
-    if let Some(known) = answers.known(&id) {
-        drop(answer.send(known));
-        return;
-    }
-    let given: Answer = match act {
-        Act::Pause => {
-            pause.send_replace(true);
-            Ok(())
-        }
-        Act::Stop | Act::Ping => Ok(()),
-        _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
-    }
-    .map(|()| Accepted { session: Some(session.to_owned()), count: 0 });
-    if act != Act::Ping {
-        let entry = match &given {
-            Ok(_) => audit::accepted(&id, &actor, &act, Some(session)),
-            Err(refusal) => audit::refused(&id, &actor, &act, Some(session), refusal),
-        };
-        if let Err(error) = write(spool, vec![entry]).await {
-            tracing::error!(%error, "a command is not in the audit log");
-        }
-    }
-    answers.remember(id, &actor, &act, &given);
-    drop(answer.send(given));
 }
 
 /// Writes events that tell of no change.

@@ -9,6 +9,7 @@ use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_drivers::Position;
 use utoipa::ToSchema;
 
+use crate::arming::Armed;
 use crate::constancy::Drift;
 use crate::motion::Motion;
 use crate::words::Language;
@@ -56,8 +57,12 @@ pub enum Situation {
     Referencing,
     /// The table compares its place with the frames taken.
     Comparing,
+    /// A real table is about to move.
+    Announced,
     /// Under way to the first place.
     Turning { deg: f64 },
+    /// A manual table: a person is asked to turn it, and to say so.
+    TurnByHand { deg: f64 },
     /// First pass.
     Shooting { frame: u32, total: u32, left_s: Option<f64>, flagged: Option<FlaggedFrame> },
     /// Frame `nth` of those that are taken again.
@@ -82,8 +87,10 @@ pub enum Situation {
     RoomNone { waiting: u64 },
     /// A required camera went away in mid-session.
     CameraUnplugged { camera: String, taken: u32, wanted: u32 },
-    /// The link to the table went away.
-    TableLost,
+    /// A camera went away in mid-session; the session waits for it and goes on by itself.
+    CameraAwaited { camera: String, frame: u32, left_s: u32 },
+    /// The link to the table went away; it may still turn so far.
+    TableLost { deg: Option<f64> },
     /// The table must be referenced.
     PositionUnknown,
     /// A person pressed stop.
@@ -122,6 +129,7 @@ impl Situation {
             S::Starting
             | S::Referencing
             | S::Comparing
+            | S::Announced
             | S::Turning { .. }
             | S::Shooting { .. }
             | S::Retaking { .. } => Kind::Busy,
@@ -130,6 +138,8 @@ impl Situation {
             | S::SignIn { .. }
             | S::RoomShort { .. }
             | S::PositionUnknown
+            | S::TurnByHand { .. }
+            | S::CameraAwaited { .. }
             | S::Interrupted { .. }
             | S::SafeMode
             | S::Drifted { .. }
@@ -138,7 +148,7 @@ impl Situation {
             S::Off
             | S::RoomNone { .. }
             | S::CameraUnplugged { .. }
-            | S::TableLost
+            | S::TableLost { .. }
             | S::StoppedBy { .. }
             | S::Paused { .. }
             | S::StorageFault
@@ -239,6 +249,8 @@ pub struct CameraStatus {
     pub name: String,
     /// Model.
     pub model: String,
+    /// This driver was tried on such a camera by somebody.
+    pub tried: bool,
     /// Why it cannot be used, if so.
     pub fault: Option<String>,
 }
@@ -255,6 +267,14 @@ pub struct TableStatus {
     pub moving: bool,
     /// Stop is latched.
     pub stopped: bool,
+    /// It is about to move.
+    pub announced: bool,
+    /// Whether it may move.
+    pub armed: Armed,
+    /// After its link was lost under way: it may still turn so many degrees.
+    pub may_turn_deg: Option<f64>,
+    /// This driver was tried on such a table by somebody.
+    pub tried: bool,
     /// Why it cannot be used, if so.
     pub fault: Option<String>,
 }
@@ -267,6 +287,10 @@ impl TableStatus {
             position: motion.position,
             moving: motion.moving,
             stopped: motion.stopped,
+            announced: motion.announced,
+            armed: motion.armed,
+            may_turn_deg: motion.may_turn_deg,
+            tried: motion.info.as_ref().is_none_or(|info| info.tried),
             fault: motion.fault.clone(),
         })
     }

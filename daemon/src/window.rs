@@ -19,6 +19,7 @@ use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_cloud_sync::{Clock, Record, Spool};
 
 use crate::access::Visitor;
+use crate::arming::Arming;
 use crate::calibration::Plate;
 use crate::calibration::shelf::Shelf;
 use crate::clock::{self, SystemClock};
@@ -129,6 +130,11 @@ impl Window {
             Some(id) => self.inner.commands.ask_as(id, actor, act).await,
             None => self.inner.commands.ask(actor, act).await,
         }
+    }
+
+    /// Whether the table may turn, and who lets it.
+    pub fn arming(&self) -> &Arming {
+        self.inner.commands.arming()
     }
 
     /// The state now, with what concerns delivery. A spool that does not answer leaves the figures of delivery at 0;

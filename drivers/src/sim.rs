@@ -103,6 +103,13 @@ pub enum Command {
         /// Signed degrees.
         deg: f64,
     },
+    /// Turn by so many degrees at a speed.
+    Sweep {
+        /// Signed degrees.
+        deg: f64,
+        /// Degrees a second, positive.
+        deg_s: f64,
+    },
     /// Turn on and on.
     Rotate {
         /// Signed degrees a second.
@@ -357,9 +364,14 @@ impl Booth {
             Command::Home => table.platter.seek_home(&jams, now),
             Command::Rotate { deg_s } => table.platter.spin(deg_s, &jams, now),
             Command::Stop => table.platter.halt(&jams, now),
-            Command::Move { deg } => {
+            Command::Move { .. } | Command::Sweep { .. } => {
                 table.moves = nth_move;
-                table.platter.travel(deg, lost_deg, &jams, now);
+                let (deg, speed) = match command {
+                    Command::Sweep { deg, deg_s } => (deg, deg_s),
+                    Command::Move { deg } => (deg, f64::INFINITY),
+                    _ => (0.0, f64::INFINITY),
+                };
+                table.platter.travel(deg, speed, lost_deg, &jams, now);
                 if goes_silent {
                     table.platter.fall_silent(now);
                 }

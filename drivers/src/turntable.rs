@@ -3,6 +3,7 @@
 //! The station speaks to a [`Turntable`] through its motion task only. A driver serialises its own commands, knows
 //! its position as [`Position::Known`], `Estimated` or `Unknown`, and says how a move ended as [`Moved`].
 
+pub mod mounted;
 pub mod sim;
 
 use std::time::Duration;

@@ -21,7 +21,10 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Puts a camera through every promise.
 pub async fn conform(camera: Box<dyn Camera>) -> Report {
     let info = camera.info();
-    let mut suite = Suite { report: Report::of(format!("camera {} {}", info.driver, info.id)), camera };
+    let mut suite = Suite {
+        report: Report::of("camera", &info.id, info.driver, &info.model, info.firmware.clone()),
+        camera,
+    };
     suite.applies_settings().await;
     suite.exposes_after_its_moment().await;
     suite.fetches_once().await;

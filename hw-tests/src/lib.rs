@@ -3,11 +3,14 @@
 //! A bench is a file that names a table and cameras ([`mod@bench`]). Each device is put through the promises of its trait
 //! ([`turntable`], [`camera`]), and a [`Report`] names every promise and how it was kept. `benches/sim.toml` runs with
 //! the other tests; a real bench is run by hand, with a person beside it:
-//! `TURNSTAGE_BENCH=my-bench.toml cargo test -p turnstage-hw-tests --test bench -- --nocapture`.
+//! `cargo run -p turnstage-hw-tests -- run my-bench.toml --by NAME --to report.json` prints the report, signed, and
+//! `… -- record report.json` puts what passed on record: the documentation then says "tried on real hardware".
 
 pub mod bench;
 pub mod camera;
+pub mod record;
 mod report;
+pub mod signed;
 pub mod turntable;
 
 pub use report::{Check, Outcome, Report};

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How a check ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The promise was kept.
     Passed,
@@ -14,42 +17,54 @@ pub enum Outcome {
 }
 
 /// One promise of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// The promise, as a short sentence; stable, so that reports can be compared.
-    pub name: &'static str,
+    pub name: String,
     /// How it was kept.
     pub outcome: Outcome,
 }
 
 /// Every promise of one device, in the order they were tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Driver and identity.
+    /// Kind, driver and identity: `turntable grbl /dev/serial/by-id/…`.
     pub device: String,
+    /// Driver's name.
+    pub driver: String,
+    /// Model as the device tells it.
+    pub model: String,
+    /// Version of the device's own software, if it tells.
+    pub firmware: Option<String>,
     /// The checks.
     pub checks: Vec<Check>,
 }
 
 impl Report {
-    pub(crate) fn of(device: String) -> Self {
-        Self { device, checks: Vec::new() }
+    pub(crate) fn of(kind: &str, id: &str, driver: &str, model: &str, firmware: Option<String>) -> Self {
+        Self {
+            device: format!("{kind} {driver} {id}"),
+            driver: driver.to_owned(),
+            model: model.to_owned(),
+            firmware,
+            checks: Vec::new(),
+        }
     }
 
     /// Notes a check: `Ok` if the promise was kept, otherwise what was seen.
     pub(crate) fn check(&mut self, name: &'static str, kept: Result<(), String>) {
         let outcome = kept.map_or_else(Outcome::Failed, |()| Outcome::Passed);
-        self.checks.push(Check { name, outcome });
+        self.checks.push(Check { name: name.to_owned(), outcome });
     }
 
     pub(crate) fn skip(&mut self, name: &'static str, why: &str) {
-        self.checks.push(Check { name, outcome: Outcome::Skipped(why.to_owned()) });
+        self.checks.push(Check { name: name.to_owned(), outcome: Outcome::Skipped(why.to_owned()) });
     }
 
     /// The promises that were broken.
-    pub fn broken(&self) -> Vec<&'static str> {
+    pub fn broken(&self) -> Vec<&str> {
         let failed = self.checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
-        failed.map(|check| check.name).collect()
+        failed.map(|check| check.name.as_str()).collect()
     }
 }
 

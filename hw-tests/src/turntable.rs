@@ -20,7 +20,10 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Puts a table through every promise. It stands still afterwards, if it can be stopped at all.
 pub async fn conform(table: Box<dyn Turntable>) -> Report {
     let info = table.info();
-    let mut suite = Suite { report: Report::of(format!("turntable {} {}", info.driver, info.id)), table };
+    let mut suite = Suite {
+        report: Report::of("turntable", &info.id, info.driver, &info.model, info.firmware.clone()),
+        table,
+    };
     suite.begins_with_a_stop().await;
     suite.refuses_targets_before_a_reference().await;
     if suite.finds_its_reference("finds its reference").await {

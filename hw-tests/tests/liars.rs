@@ -182,7 +182,7 @@ async fn a_folder_of_pictures_is_a_camera_that_runs_out() {
         .checks
         .iter()
         .filter(|check| matches!(check.outcome, Outcome::Skipped(_)))
-        .map(|check| check.name)
+        .map(|check| check.name.as_str())
         .collect();
     assert_eq!(skipped, ["numbers its frames, also when two wait", "gives up at its deadline"], "{report}");
 }

@@ -49,6 +49,9 @@ frame_bytes = 200_000
 [panel]
 listen = "127.0.0.1:0"
 
+[capture]
+camera_wait_s = 0.0
+
 [destinations.local]
 backend = "directory"
 root = "delivered"

@@ -231,7 +231,7 @@ impl Accounts {
         let state = self.lock();
         let sign_in = state.signed_in.get(token)?;
         let actor = Actor(format!("{}:{}", Role::Operator.name(), sign_in.name));
-        Some(Visitor { actor, role: Role::Operator, signed_in: true })
+        Some(Visitor { actor, role: Role::Operator, signed_in: true, at_rig: false })
     }
 
     /// Who holds a token.
@@ -243,7 +243,7 @@ impl Accounts {
         let account = people.get(&sign_in.name)?;
         sign_in.until = now + SIGNED_IN;
         let actor = Actor(format!("{}:{}", account.role.name(), sign_in.name));
-        Some(Visitor { actor, role: account.role, signed_in: true })
+        Some(Visitor { actor, role: account.role, signed_in: true, at_rig: false })
     }
 
     /// Whether a token is still good; asking is not using it.

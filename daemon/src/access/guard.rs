@@ -142,6 +142,7 @@ impl Guard {
                 actor: actor(),
                 role: super::Role::Operator,
                 signed_in: false,
+                at_rig: false,
             })),
             (For::Roles(roles), Some(visitor)) if roles.contains(&visitor.role) => Ok(visitor),
             (For::Roles(_), Some(_)) => Err(refused(Problem::of("role-not-allowed", 403), actor())),
@@ -151,12 +152,13 @@ impl Guard {
 
     fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Option<Visitor> {
         match peer {
-            Peer::Process(actor) => Some(Visitor::cli(actor.clone())),
+            Peer::Process(actor) => Some(Visitor { at_rig: true, ..Visitor::cli(actor.clone()) }),
             Peer::Unix { uid } => Some(Visitor::cli(Actor(format!("cli:{}", user_name(*uid))))),
             Peer::Tcp(address) => {
                 let signed_in = cookie(headers, COOKIE).and_then(|token| self.accounts.visitor(token));
                 let open = address.ip().is_loopback() && self.accounts.is_empty();
-                signed_in.or_else(|| open.then(Visitor::local))
+                let visitor = signed_in.or_else(|| open.then(Visitor::local));
+                visitor.map(|visitor| Visitor { at_rig: address.ip().is_loopback(), ..visitor })
             }
         }
     }

@@ -108,6 +108,26 @@ pub struct ResetCameraBody {
     pub camera: String,
 }
 
+/// See [`Act::Arm`].
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArmBody {
+    /// See [`Plain::id`].
+    pub id: Option<String>,
+    /// What the rig's own display shows; needed from everywhere else.
+    pub code: Option<String>,
+}
+
+/// See [`Act::Answer`].
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerBody {
+    /// See [`Plain::id`].
+    pub id: Option<String>,
+    /// Number of the question; the one asked now if absent.
+    pub number: Option<u64>,
+}
+
 pub(super) async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
     let busy = || Refusal::new("station-busy", "The station did not answer in time. Repeat it in a moment.");
     let answer = tokio::time::timeout(ANSWER_LIMIT, api.window.ask(id, &visitor.actor, act)).await;
@@ -199,4 +219,29 @@ pub async fn requeue(api: Here, visitor: Visitor, Body(body): Body<RequeueBody>)
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn reset_camera(api: Here, visitor: Visitor, Body(body): Body<ResetCameraBody>) -> Answered {
     ask(api, &visitor, body.id, Act::ResetCamera { camera: body.camera }).await
+}
+
+/// Allows motion of a real table for some minutes. From the rig's own display, or with the code that it shows.
+#[utoipa::path(post, path = "/api/v1/commands/arm", tag = "commands", request_body = ArmBody,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answered {
+    if !visitor.at_rig && body.code.is_none() {
+        let reason = "Arming is the act of a person at the rig: enter the code that its display shows.";
+        return Err(Refusal::new("arm-code-missing", reason).into());
+    }
+    ask(api, &visitor, body.id, Act::Arm { code: body.code }).await
+}
+
+/// Allows motion no more.
+#[utoipa::path(post, path = "/api/v1/commands/disarm", tag = "commands", request_body = Plain,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn disarm(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Answered {
+    ask(api, &visitor, body.id, Act::Disarm).await
+}
+
+/// Says that a manual table stands where it was asked for.
+#[utoipa::path(post, path = "/api/v1/commands/answer", tag = "commands", request_body = AnswerBody,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn answer(api: Here, visitor: Visitor, Body(body): Body<AnswerBody>) -> Answered {
+    ask(api, &visitor, body.id, Act::Answer { number: body.number }).await
 }

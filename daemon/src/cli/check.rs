@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use turnstage_drivers::{Listing, camera, turntable};
 
 use super::{Place, calibrate};
 use crate::calibration::shelf::Shelf;
@@ -58,8 +57,13 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
         lines.push(line(&format!("destination {}", backend.name()), exit::HARDWARE, told));
     }
     lines.push(line("panel", exit::HARDWARE, panel(&config, &place.data)));
+    print(&lines, json)
+}
+
+/// Prints every line; the exit code of the first that failed.
+pub(super) fn print(lines: &[Line], json: bool) -> Result<u8> {
     let code = lines.iter().find(|line| !line.good).map_or(exit::OK, |line| line.code);
-    for line in &lines {
+    for line in lines {
         if json {
             println!("{}", serde_json::to_string(line)?);
         } else {
@@ -79,7 +83,8 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<Rig> {
         lines.push(line(&format!("camera {}", camera.name), exit::HARDWARE, told));
     }
     if let Some(options) = &config.rig.turntable {
-        let told = MotionTask::probe(options, &around).await.map_err(|e| e.to_string());
+        let found = MotionTask::probe(options, &around).await;
+        let told = found.map(|info| info.model).map_err(|e| e.to_string());
         lines.push(line("turntable", exit::HARDWARE, told));
     }
     Ok(rig)
@@ -110,25 +115,4 @@ fn room(config: &Config, data: &Path) -> Result<String, String> {
 pub(super) fn line(what: &str, code: u8, result: Result<String, String>) -> Line {
     let good = result.is_ok();
     Line { what: what.to_owned(), good, told: result.unwrap_or_else(|why| why), code }
-}
-
-/// Drivers and what they find.
-pub async fn devices(json: bool) -> Result<u8> {
-    let tables = turntable::DRIVERS.iter().map(|d| ("turntable", d.name, d.about, (d.list)()));
-    let cameras = camera::DRIVERS.iter().map(|d| ("camera", d.name, d.about, (d.list)()));
-    for (kind, name, about, found) in tables.chain(cameras) {
-        let found = found.await;
-        if json {
-            println!(
-                "{}",
-                serde_json::json!({ "kind": kind, "driver": name, "about": about, "found": found })
-            );
-            continue;
-        }
-        println!("{kind:<10} {name:<8} {about}");
-        for Listing { id, label, problem, .. } in found {
-            println!("{:<19} {id}  {label}{}", "", problem.map(|p| format!("  ({p})")).unwrap_or_default());
-        }
-    }
-    Ok(exit::OK)
 }

@@ -74,6 +74,11 @@ impl Desk {
         Self::on(line, Some(running), json).await
     }
 
+    /// A station that runs elsewhere.
+    pub async fn at(line: Line) -> Result<Self> {
+        Self::on(line, None, true).await
+    }
+
     async fn on(line: Line, running: Option<Running>, json: bool) -> Result<Self> {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(0) };
         if let Ok(style) = ProgressStyle::with_template("{bar:36} {pos}/{len}  {msg}") {

@@ -9,9 +9,10 @@ use axum::http::Method;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::desk::{Now, storage_code};
+use super::desk::{Desk, Now, storage_code};
 use super::line::Line;
 use super::{LAST_GOOD, Place, check};
+use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
 use crate::listen::Found;
@@ -129,6 +130,18 @@ pub async fn stop(place: &Place) -> Result<u8> {
     };
     drop(tokio::time::timeout(Duration::from_secs(10), halted).await);
     println!("Stopped: the table, not the station. Look at the table, then continue at the rig.");
+    Ok(exit::OK)
+}
+
+/// Asks the running station for something that is done at once.
+pub async fn ask(place: &Place, act: Act) -> Result<u8> {
+    let desk = Desk::at(running(place).await?).await?;
+    let said = match act {
+        Act::Arm { .. } => "Armed: the table may turn. It ends with the session, a stop, and by itself.",
+        _ => "Done.",
+    };
+    desk.ask(act).await?;
+    println!("{said}");
     Ok(exit::OK)
 }
 

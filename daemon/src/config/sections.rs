@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use turnstage_cloud_sync::backend::imaging360;
 use turnstage_drivers::DeviceOptions;
 use turnstage_drivers::camera::Settings;
+use turnstage_drivers::turntable::mounted::Mount;
+
+use crate::motion::Drive;
 
 /// Who owns the pictures.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -43,6 +47,50 @@ pub struct MotionConfig {
     pub approach_deg: f64,
     /// Seconds until a lost link is tried again.
     pub reopen_s: f64,
+    /// Minutes after the last motion until a real table must be armed again.
+    pub arm_minutes: f64,
+    /// Seconds that a motion of a real table is announced before.
+    pub announce_s: f64,
+    /// Most degrees in one command to a table that turns on without its link.
+    pub unattended_deg_max: f64,
+    /// The table counts clockwise.
+    pub reversed: bool,
+    /// The rig's angle where the table's own zero is.
+    pub zero_deg: f64,
+    /// The tilt that the table calls 0.
+    pub tilt_zero_deg: f64,
+    /// Lowest and highest degrees since the last reference; empty: it turns on and on.
+    pub limits_deg: Vec<f64>,
+}
+
+/// How sessions are shot.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// Seconds that a session waits for a camera that went away to come back.
+    pub camera_wait_s: f64,
+}
+
+impl MotionConfig {
+    /// How the motion task drives the table.
+    pub fn drive(&self) -> Drive {
+        let limits_deg = match self.limits_deg.as_slice() {
+            [low, high] => Some((*low, *high)),
+            _ => None,
+        };
+        Drive {
+            approach_deg: self.approach_deg,
+            reopen: Duration::from_secs_f64(self.reopen_s),
+            announce: Duration::from_secs_f64(self.announce_s),
+            unattended_deg_max: self.unattended_deg_max,
+            mount: Mount {
+                reversed: self.reversed,
+                zero_deg: self.zero_deg,
+                tilt_zero_deg: self.tilt_zero_deg,
+                limits_deg,
+            },
+        }
+    }
 }
 
 /// Where recipes are.
@@ -136,6 +184,14 @@ impl Destination {
     pub fn metadata(&self) -> MetadataRule {
         match self {
             Self::Directory { metadata, .. } | Self::Imaging360 { metadata, .. } => *metadata,
+        }
+    }
+
+    /// Whether files of this product go there; pictures go everywhere.
+    pub fn takes(&self, product: &str) -> bool {
+        match self {
+            Self::Directory { .. } => true,
+            Self::Imaging360 { .. } => product == "original",
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Sheet {
     Keep,
     /// What waits for delivery.
     Queue,
+    /// The code on the rig's own display, so that the table may turn.
+    Arm,
 }
 
 /// See the module. What is absent or cannot be read is `None`.
@@ -90,6 +92,7 @@ impl Ask {
             Sheet::End => "end",
             Sheet::Keep => "keep",
             Sheet::Queue => "queue",
+            Sheet::Arm => "arm",
         });
         let (frame, row) = (self.frame.map(|n| n.to_string()), self.row.map(|n| n.to_string()));
         let pairs = [
@@ -113,6 +116,7 @@ fn sheet(name: &str) -> Option<Sheet> {
         "end" => Some(Sheet::End),
         "keep" => Some(Sheet::Keep),
         "queue" => Some(Sheet::Queue),
+        "arm" => Some(Sheet::Arm),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use super::ask::Ask;
 use super::look::Look;
 use super::ring::Hand;
 use super::{Viewer, Visitor};
+use crate::arming::Armed;
 use crate::session::SessionState;
 use crate::status::{Kind, SessionStatus, Situation, Status};
 use crate::window::views::{FrameState, FrameView, QueueView, SessionDetail};
@@ -24,6 +25,8 @@ pub(super) struct Scene {
     pub recipes: Vec<RecipeLine>,
     /// What waits for delivery, where it is shown.
     pub queue: Option<QueueView>,
+    /// What the rig's own display shows to whoever wants to arm it from elsewhere; on this display only.
+    pub arm_code: Option<String>,
     pub now_wall_ms: i64,
 }
 
@@ -78,11 +81,14 @@ impl Scene {
     /// Reads what the top bar shows.
     pub async fn bar(window: &Window, viewer: &Viewer) -> Self {
         let Viewer { ask, look, visitor } = viewer.clone();
+        let status = window.status().await;
+        let arm_code = (visitor.at_rig && is_disarmed(&status)).then(|| window.arming().code());
         Self {
             look,
             visitor,
             ask,
-            status: window.status().await,
+            arm_code,
+            status,
             detail: None,
             recipes: Vec::new(),
             queue: None,
@@ -105,6 +111,12 @@ impl Scene {
         let asked = self.ask.recipe.as_ref();
         let asked = asked.and_then(|asked| self.recipes.iter().find(|recipe| recipe.name == *asked));
         asked.or_else(|| self.recipes.iter().find(|recipe| recipe.default))
+    }
+
+    /// A person at the rig must let the table turn before anything goes on.
+    pub fn needs_arming(&self) -> bool {
+        let waits = matches!(self.phase(), Phase::ItemSet | Phase::Review | Phase::Halted);
+        waits && is_disarmed(&self.status)
     }
 
     /// See [`Phase`].
@@ -220,4 +232,8 @@ impl Scene {
 /// A person must take it again, or answer for it.
 pub(super) fn needs_mending(place: &FrameView) -> bool {
     matches!(place.state, FrameState::Flagged | FrameState::Missing)
+}
+
+fn is_disarmed(status: &Status) -> bool {
+    status.table.as_ref().is_some_and(|table| table.armed == Armed::No)
 }

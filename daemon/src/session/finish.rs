@@ -1,49 +1,64 @@
 //! The second half of a frame's way: fetch, privacy stage, verdict, durable, thumbnails.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use turnstage_cloud_sync::event::NewEvent;
-use turnstage_cloud_sync::queue::Facts;
-use turnstage_cloud_sync::spool::{NewFile, SpoolError};
-use turnstage_cloud_sync::{Record, Sha256, Spool};
+use turnstage_cloud_sync::spool::SpoolError;
+use turnstage_cloud_sync::{Record, Spool};
 use turnstage_drivers::camera::Exposed;
-use turnstage_drivers::frame::FrameData;
+use turnstage_drivers::frame::{Codec, FrameData};
 use turnstage_drivers::{CameraError, Frame};
 use turnstage_pipeline::{
-    CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, phash_to_hex, privacy, qc,
+    CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, privacy, qc,
 };
 
-use super::{FAILURES_MAX, Outcome, Session, Shot, Stage, Take, is_systematic, label};
-use crate::clock;
+use super::absent::UNPLUGGED;
+use super::kept::{Circumstances, keep_thumbnails};
+use super::shot::eased;
+use super::{FAILURES_MAX, Outcome, PICTURE, Session, Shot, Stage, Take, beside, is_systematic, label};
 use crate::recipe::Place;
 use crate::rig::RigCamera;
 use crate::status::Fault;
-use crate::window::thumbnails;
-
-/// Of a name that a picture already had, so much is kept.
-const NAME_BYTES_MAX: usize = 100;
 
 /// A frame with its verdict, not yet kept.
 pub(super) struct Judged {
-    camera: String,
-    frame: Frame,
-    bytes: Bytes,
-    sha256_captured: [u8; 32],
-    extension: &'static str,
-    content_type: &'static str,
-    pub(super) examined: Examined,
-    findings: Vec<qc::Finding>,
-    applied: serde_json::Value,
+    pub camera: String,
+    pub frame: Frame,
+    pub bytes: Bytes,
+    pub sha256_captured: [u8; 32],
+    pub extension: &'static str,
+    pub content_type: &'static str,
+    pub examined: Examined,
+    pub findings: Vec<qc::Finding>,
+    /// What came with it: a depth picture, a raw file.
+    pub companions: Vec<Companion>,
+    pub applied: serde_json::Value,
     /// Driver, and model as it says; none when the picture came from a file, whose camera was another.
-    device: Option<(&'static str, String)>,
+    pub device: Option<(&'static str, String)>,
+}
+
+/// A file that came with a picture.
+pub(super) struct Companion {
+    pub product: &'static str,
+    pub extension: String,
+    pub content_type: &'static str,
+    pub bytes: Bytes,
+    /// Hash of the camera's own bytes, where they were made into others.
+    pub sha256_captured: Option<[u8; 32]>,
+    /// What a reader needs to know.
+    pub meta: serde_json::Value,
 }
 
 impl Session {
     /// Brings the bytes of a shot, judges and keeps them. All cameras of a shot share one durable put.
     pub(super) async fn finish(&mut self, stage: &mut Stage<'_>, shot: Shot) -> Result<(), Outcome> {
         let place = shot.place;
+        let skews: BTreeMap<String, Duration> =
+            shot.exposures.iter().filter_map(|(name, _)| Some((name.clone(), shot.skew(name)?))).collect();
         let mut judged = Vec::new();
         let mut ended = Ok(());
         for (name, burst) in shot.exposures {
@@ -62,7 +77,14 @@ impl Session {
         if judged.is_empty() {
             return ended;
         }
-        let files = judged.iter().map(|picture| self.file(stage, &shot.reached, place, picture)).collect();
+        let files = judged.iter().flat_map(|picture| {
+            let how =
+                Circumstances { place, reached: shot.reached, skew: skews.get(&picture.camera).copied() };
+            let original = self.file(stage, &how, picture);
+            let companions = self.companions(stage, &original, picture);
+            std::iter::once(original).chain(companions)
+        });
+        let files = files.collect();
         let events = judged.iter().filter(|p| is_flagged(p)).map(|p| self.flagged_event(place, p)).collect();
         let records = match stage.spool.put(files, events).await {
             Ok(records) => records,
@@ -85,7 +107,8 @@ impl Session {
     ) -> Result<Judged, CameraError> {
         let (mut best, mut error) = (None::<Judged>, None);
         for exposed in burst {
-            let (class, limits) = (self.doc.recipe.capture_class, self.doc.limits(&camera.name));
+            let class = self.doc.recipe.capture_class;
+            let limits = eased(self.doc.limits(&camera.name), place.variant);
             let subject = self.seen.subject(&camera.name);
             let result = match exposed {
                 Ok(exposed) => fetch_and_judge(camera, exposed, class, &limits, subject).await,
@@ -105,9 +128,12 @@ impl Session {
 
     /// Findings that need the rest of the session.
     fn compare(&self, place: Place, mut picture: Judged) -> Judged {
+        if !place.leads {
+            return picture;
+        }
         let label = label(place.shot, &picture.camera);
         let known = known_as(place, &picture.camera, &label);
-        let limits = self.doc.limits(&picture.camera);
+        let limits = eased(self.doc.limits(&picture.camera), place.variant);
         picture.findings.extend(self.seen.judge(&known, &picture.examined, &limits));
         qc::in_order(&mut picture.findings);
         picture
@@ -129,7 +155,7 @@ impl Session {
             return Ok(());
         }
         let rule = match error {
-            CameraError::Disconnected { .. } | CameraError::NotPresent { .. } => "camera-unplugged",
+            CameraError::Disconnected { .. } | CameraError::NotPresent { .. } => UNPLUGGED,
             _ => "camera-failed",
         };
         let todo = match error {
@@ -143,52 +169,6 @@ impl Session {
             "Without this camera the session cannot be complete. The frames taken so far are safe.",
             todo,
         )))
-    }
-
-    fn file(
-        &self,
-        stage: &Stage<'_>,
-        reached: &Option<turnstage_drivers::Angle>,
-        place: Place,
-        picture: &Judged,
-    ) -> NewFile {
-        let slot = (place.shot, picture.camera.clone());
-        let former = self.takes.get(&slot);
-        let angle = place.angle.map(|angle| format!("_{:05.1}", angle.deg())).unwrap_or_default();
-        let file_name = match &picture.frame.file_name {
-            Some(name) => format!("{:03}_{}", place.shot + 1, plain(name)),
-            None => {
-                format!("{:03}_{}{angle}.{}", place.shot + 1, plain(&picture.camera), picture.extension)
-            }
-        };
-        let sha256 = Sha256::from_bytes(picture.examined.sha256);
-        NewFile {
-            product: "original".to_owned(),
-            destinations: self.doc.recipe.destinations.clone(),
-            extension: picture.extension.to_owned(),
-            bytes: picture.bytes.clone(),
-            sha256,
-            facts: Facts {
-                org: self.doc.org.clone(),
-                site: self.doc.site.clone(),
-                item: self.doc.item.clone(),
-                session: self.doc.id.clone(),
-                camera: picture.camera.clone(),
-                shot: place.shot,
-                take: former.map_or(1, |former| former.take + 1),
-                angle_commanded: place.angle.map(|angle| angle.deg()),
-                angle_reached: reached.map(|angle| angle.deg()),
-                capture_class: self.doc.recipe.capture_class.as_str().to_owned(),
-                consent: None,
-                actor: self.doc.actor.clone(),
-                trace_id: self.doc.trace_id.clone(),
-                file_name,
-                content_type: picture.content_type.to_owned(),
-                sha256_captured: Sha256::from_bytes(picture.sha256_captured),
-            },
-            meta: meta(stage, picture),
-            supersedes: former.map(|former| former.sequence),
-        }
     }
 
     fn flagged_event(&self, place: Place, picture: &Judged) -> NewEvent {
@@ -216,9 +196,9 @@ impl Session {
         let mut systematic = None;
         for picture in judged {
             let slot = (place.shot, picture.camera.clone());
-            let Some(record) = records.iter().find(|record| record.facts.camera == picture.camera) else {
-                continue;
-            };
+            let mut own = records.iter().filter(|record| record.facts.camera == picture.camera);
+            let Some(record) = own.clone().find(|record| record.key.product == PICTURE) else { continue };
+            let beside = beside(record, &mut own);
             let label = label(place.shot, &picture.camera);
             tracing::info!(
                 session = self.doc.id,
@@ -230,7 +210,7 @@ impl Session {
                 "frame captured"
             );
             // Others are not measured by a frame that is not good itself.
-            match is_flagged(&picture) {
+            match is_flagged(&picture) || !place.leads {
                 true => self.seen.recall(&label, picture.examined.sha256),
                 false => self.seen.remember(
                     &known_as(place, &picture.camera, &label),
@@ -252,6 +232,7 @@ impl Session {
                 findings: picture.findings,
                 sha256: record.sha256,
                 payload: spool.payload(record).ok(),
+                beside,
             };
             self.takes.insert(slot, take);
         }
@@ -291,9 +272,11 @@ pub(super) async fn fetch_and_judge(
     let Some(open) = camera.camera.as_mut() else { return Err(CameraError::Disconnected { id }) };
     let info = open.info();
     let set = open.fetch(exposed).await?;
-    let Some(frame) = set.frames.into_iter().next() else {
+    let mut frames = set.frames.into_iter();
+    let Some(frame) = frames.next() else {
         return Err(CameraError::Corrupt { id, what: "a shot without a frame".to_owned() });
     };
+    let companions: Vec<Companion> = frames.filter_map(companion).collect();
     privacy::admit(class)
         .map_err(|refusal| CameraError::Unsupported { id: id.clone(), what: refusal.reason })?;
     let (Some(examiner), limits) = (camera.examiner.take(), limits.clone()) else {
@@ -329,8 +312,24 @@ pub(super) async fn fetch_and_judge(
         content_type,
         examined,
         findings,
+        companions,
         applied,
     })
+}
+
+/// What comes with a picture, as a file; `None` for what nobody asked for.
+fn companion(frame: Frame) -> Option<Companion> {
+    match frame.data {
+        FrameData::Encoded { codec: Codec::Raw(extension), bytes } => Some(Companion {
+            product: "raw",
+            extension,
+            content_type: "application/octet-stream",
+            bytes,
+            sha256_captured: None,
+            meta: serde_json::Value::Null,
+        }),
+        _ => None,
+    }
 }
 
 fn develop(
@@ -348,63 +347,6 @@ fn known_as<'a>(place: Place, camera: &'a str, label: &'a str) -> qc::Place<'a> 
     qc::Place { camera, shot: place.shot, label, angle: place.angle }
 }
 
-/// Versioned metadata of a frame, as the record carries it.
-fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
-    let time = picture.frame.time;
-    let shape = picture.examined.picture.as_ref();
-    let exposed_at_ms = stage.clock.wall_ms_at(time.start);
-    json!({
-        "schema": 1,
-        "software": concat!("Turnstage ", env!("CARGO_PKG_VERSION")),
-        "width": shape.map(|p| p.width),
-        "height": shape.map(|p| p.height),
-        "phash": shape.map(|p| phash_to_hex(p.phash)),
-        "camera": {
-            "applied": picture.applied,
-            "exposed_with": picture.frame.exposure,
-            "frame": picture.frame.seq,
-            "lost_before": picture.frame.lost_before,
-            "more": picture.frame.meta,
-            "driver": picture.device.as_ref().map(|(driver, _)| driver),
-            "model": picture.device.as_ref().map(|(_, model)| model),
-            "from_file": picture.frame.file_name.is_some(),
-        },
-        "time": {
-            "exposed_at_ms": exposed_at_ms,
-            "utc_offset_min": clock::utc_offset_min(exposed_at_ms),
-            "uncertainty_ms": time.uncertainty.as_secs_f64() * 1000.0,
-            "source": time.source,
-        },
-        "qc": {
-            "findings": picture.findings,
-            "sharpness": shape.map(|p| p.sharpness),
-            "exposure": shape.map(|p| p.exposure),
-            "noise_levels": shape.map(|p| p.noise_levels),
-            "border": shape.and_then(|p| p.cells.border()),
-        },
-        "exif": picture.examined.exif,
-    })
-}
-
-/// Thumbnails are a cache: made again when they are missing, so a failure here is told and nothing more.
-async fn keep_thumbnails(folder: Option<&Path>, record: &Record, examined: &Examined) {
-    let Some(picture) = &examined.picture else { return };
-    let Some(folder) = folder else { return };
-    let files: Vec<_> = picture
-        .thumbnails
-        .iter()
-        .map(|thumb| (thumbnails::path(folder, record, thumb.side_max), thumb.jpeg.clone()))
-        .collect();
-    let written = tokio::task::spawn_blocking(move || {
-        files.iter().try_for_each(|(path, jpeg)| thumbnails::keep(path, jpeg))
-    });
-    match written.await {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => tracing::warn!(error = %e, "thumbnails are not kept"),
-        Err(e) => tracing::warn!(error = %e, "thumbnails are not kept"),
-    }
-}
-
 fn is_better(picture: &Judged, than: &Judged) -> bool {
     let rank = |picture: &Judged| {
         let blocking =
@@ -418,15 +360,6 @@ fn is_better(picture: &Judged, than: &Judged) -> bool {
 
 fn is_flagged(picture: &Judged) -> bool {
     picture.findings.iter().any(|finding| finding.verdict == qc::Verdict::Block)
-}
-
-/// Only characters that every file system takes.
-fn plain(name: &str) -> String {
-    let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' });
-    let kept = kept.collect::<String>();
-    // The end of a name tells more: number and extension.
-    let long = kept.len().saturating_sub(NAME_BYTES_MAX);
-    kept[long..].trim_start_matches('.').to_owned()
 }
 
 pub(super) fn not_stored(error: &SpoolError) -> Outcome {

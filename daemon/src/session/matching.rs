@@ -34,7 +34,7 @@ pub enum Zero {
 }
 
 /// One look of every camera, small.
-type Look = Vec<(String, Signature)>;
+pub(super) type Look = Vec<(String, Signature)>;
 
 impl Session {
     /// The table's zero is the one that the frames of this session were shot with, or it is found.
@@ -122,8 +122,8 @@ impl Session {
     }
 
     /// Looks at the platter at `deg` of its present, provisional zero; nothing is kept.
-    async fn look(&self, stage: &mut Stage<'_>, deg: f64) -> Result<Look, Outcome> {
-        let place = Place { shot: 0, angle: Some(Angle::new(deg)) };
+    pub(super) async fn look(&self, stage: &mut Stage<'_>, deg: f64) -> Result<Look, Outcome> {
+        let place = Place::plain(0, Some(Angle::new(deg)));
         turn(stage.mover, place, self.doc.recipe.settle()).await?;
         let shot = expose(stage.rig, place, None, &self.doc.cameras, 1).await;
         let mut look = Look::new();
@@ -148,7 +148,7 @@ impl Session {
     }
 }
 
-fn signature(payload: &Payload, limits: InputLimits) -> Option<Signature> {
+pub(super) fn signature(payload: &Payload, limits: InputLimits) -> Option<Signature> {
     let mut examiner = turnstage_pipeline::Examiner::new(limits).ok()?;
     let bytes = match payload {
         Payload::File(path) => bytes::Bytes::from(std::fs::read(path).ok()?),
@@ -158,7 +158,7 @@ fn signature(payload: &Payload, limits: InputLimits) -> Option<Signature> {
 }
 
 /// Mean difference over the cameras that both looks have; a look without any has nothing in common.
-fn difference(a: &Look, b: &Look) -> f64 {
+pub(super) fn difference(a: &Look, b: &Look) -> f64 {
     let each: Vec<f64> = a
         .iter()
         .filter_map(|(name, one)| Some(one.difference(&b.iter().find(|(other, _)| other == name)?.1)))

@@ -73,6 +73,12 @@ impl Plan {
         self.places.iter().find(|place| place.shot == shot).map(|place| (*place, cameras))
     }
 
+    /// A place is being shot.
+    pub fn take(&mut self, shot: u32) {
+        self.first.retain(|slot| slot.0 != shot);
+        self.again.retain(|slot| slot.0 != shot);
+    }
+
     /// Nothing is left but what is under way.
     pub fn is_done(&self) -> bool {
         self.first.is_empty() && self.again.is_empty()
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     fn plan(cameras: &[&str]) -> Plan {
-        let places = (0..36).map(|shot| Place { shot, angle: Some(Angle::new(f64::from(shot) * 10.0)) });
+        let places = (0..36).map(|shot| Place::plain(shot, Some(Angle::new(f64::from(shot) * 10.0))));
         Plan::new(places.collect(), &cameras.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>())
     }
 

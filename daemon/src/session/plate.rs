@@ -22,7 +22,7 @@ pub async fn take(rig: &mut Rig, recipe: &Recipe, names: &[String]) -> Result<Ve
     rig.lock(names, &recipe.camera).await.map_err(|reason| {
         Refusal::new("camera-missing", format!("No plate was taken: {reason}. Check its cable and power."))
     })?;
-    let shot = expose(rig, Place { shot: 0, angle: None }, None, names, 1).await;
+    let shot = expose(rig, Place::plain(0, None), None, names, 1).await;
     let mut plates = Vec::new();
     for (name, exposed) in shot.exposures {
         let Some(camera) = rig.cameras.iter_mut().find(|camera| camera.name == name) else { continue };

@@ -7,8 +7,10 @@ use turnstage_cloud_sync::queue::{Change, State};
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Spool};
 use turnstage_drivers::camera::CameraInfo;
+use turnstage_drivers::turntable::TurntableInfo;
 use turnstage_pipeline::privacy;
 
+use super::presence::{self, armed};
 use super::{Station, Then, stamp, write};
 use crate::audit;
 use crate::calibration::{ITEM, measuring};
@@ -59,6 +61,11 @@ impl Station {
                 self.forget_calibration(id, actor, act, recipe, camera).await
             }
             Act::ResetCamera { camera } => self.reset_camera(id, actor, act, camera).await,
+            Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => {
+                presence::obey(&self.parts.mover, self.parts.rig.hand(), act)?;
+                self.log(id, actor, act).await?;
+                Ok((self.accepted(0), Then::Nothing))
+            }
             Act::Ping => Ok((self.accepted(0), Then::Nothing)),
         }
     }
@@ -74,6 +81,9 @@ impl Station {
             self.parts.recipes.get(name).map_err(|e| Refusal::new("recipe-invalid", e.to_string()))?;
         self.parts.rig.open().await;
         let recipe = self.fitted(recipe)?;
+        if recipe.motion != Motion::None {
+            self.parts.mover.arming().check()?;
+        }
         let recipe = if matches!(act, Act::Measure { .. }) { measuring(recipe) } else { recipe };
         let cameras = self.usable(&recipe)?;
         self.room_for(recipe.plan().len() * cameras.len()).await?;
@@ -120,9 +130,6 @@ impl Station {
                 "Persons are not photographed before a capture class for them exists.",
             ));
         }
-        if recipe.motion == Motion::Continuous {
-            return Err(Refusal::new("motion-not-available", "Use motion = \"stop_and_shoot\"."));
-        }
         if recipe.destinations.is_empty() {
             recipe.destinations = self.destinations.iter().cloned().collect();
         }
@@ -139,7 +146,7 @@ impl Station {
             ));
         }
         let motion = self.parts.mover.state();
-        if recipe.motion == Motion::StopAndShoot {
+        if recipe.motion != Motion::None {
             if !motion.present {
                 let reason = "This rig has no turntable. Choose a recipe without motion.";
                 return Err(Refusal::new("motion-none", reason));
@@ -147,6 +154,9 @@ impl Station {
             if let (None, Some(fault)) = (&motion.info, &motion.fault) {
                 let reason = format!("The table is not there: {fault}. Check its cable and power.");
                 return Err(Refusal::new("motion-missing", reason));
+            }
+            if let Some(info) = &motion.info {
+                fits(&recipe, info)?;
             }
         }
         let infos = self.parts.rig.cameras.iter().filter_map(|c| c.camera.as_ref().map(|open| open.info()));
@@ -224,6 +234,7 @@ impl Station {
             self.open(session).await?;
         }
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
+        armed(&self.parts.mover, session)?;
         let taken = records(&self.parts.spool, &session.doc.id).await?;
         let since = taken.iter().map(|record| record.key.sequence + 1).max().unwrap_or_default();
         let mut doc = session.doc.clone();
@@ -249,6 +260,7 @@ impl Station {
     async fn retake(&mut self, id: &str, actor: &Actor, act: &Act, which: &Which) -> Done {
         self.not_locked()?;
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
+        armed(&self.parts.mover, session)?;
         let mut doc = session.doc.clone();
         doc.state = doc.state.after(Step::Shoot)?;
         doc.reason = None;
@@ -287,7 +299,8 @@ impl Station {
         doc.released = Some(sequences.clone());
         doc.accepted = accept.cloned();
         let keys = records(&self.parts.spool, &doc.id).await?.into_iter().map(|record| record.key);
-        let chosen = keys.filter(|key| sequences.contains(&key.sequence));
+        // What no destination wants is kept here, and goes nowhere.
+        let chosen = keys.filter(|key| sequences.contains(&key.sequence) && !key.destination.is_empty());
         let changes = chosen.map(|key| (key, Change::Release)).collect();
         let released =
             audit::entry("session.released", actor, Some(&doc.id), json!({ "sequences": sequences }));
@@ -295,6 +308,7 @@ impl Station {
         let commit = Commit { documents: vec![doc.document()], changes, events };
         self.parts.spool.commit(commit).await.map_err(not_kept)?;
         let accepted = Accepted { session: Some(doc.id), count: sequences.len() };
+        self.parts.mover.arming().disarm();
         self.session = None;
         self.faults.clear();
         Ok((accepted, Then::Nothing))
@@ -308,6 +322,7 @@ impl Station {
         let entry = audit::accepted(id, actor, act, Some(&doc.id));
         keep(&self.parts.spool, &doc, vec![entry]).await.map_err(not_kept)?;
         let accepted = self.accepted(count);
+        self.parts.mover.arming().disarm();
         self.session = None;
         self.faults.clear();
         Ok((accepted, Then::Nothing))
@@ -409,6 +424,27 @@ impl Station {
 
 pub(super) async fn records(spool: &Spool, session: &str) -> Result<Vec<Record>, Refusal> {
     spool.session_records(session).await.map_err(not_kept)
+}
+
+/// Whether the table can do what the recipe asks of it.
+fn fits(recipe: &Recipe, info: &TurntableInfo) -> Result<(), Refusal> {
+    let wrong = |rule: &str, what: String| Err(Refusal::new(rule, format!("Recipe {}: {what}", recipe.name)));
+    for tilt_deg in recipe.rows.iter().filter_map(|row| row.tilt_deg) {
+        match info.tilt {
+            None => return wrong("motion-no-tilt", "tilt_deg, but this table does not tilt.".to_owned()),
+            Some((low, high)) if !(low..=high).contains(&tilt_deg) => {
+                return wrong("motion-tilt-range", format!("tilt_deg {tilt_deg} is not in {low} to {high}."));
+            }
+            Some(_) => {}
+        }
+    }
+    match recipe.continuous {
+        Some(how) if how.speed_deg_s > info.speed_max => wrong(
+            "motion-too-fast",
+            format!("{} degrees a second; this table turns at most {}.", how.speed_deg_s, info.speed_max),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn not_finished(doc: &SessionDoc) -> Refusal {

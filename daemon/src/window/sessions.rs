@@ -74,13 +74,10 @@ impl Window {
         let now = self.inner.status.borrow().session.clone().filter(|session| session.id == id);
         let session = Session::new(doc, &records, &self.inner.spool);
         let doc = &session.doc;
-        let rows = doc.recipe.rows.iter().enumerate();
-        let rows: Vec<u32> =
-            rows.flat_map(|(row, of)| std::iter::repeat_n(row as u32 + 1, of.frames as usize)).collect();
         let mut places = Vec::new();
         for place in doc.recipe.plan() {
             for camera in &doc.cameras {
-                let row = rows.get(place.shot as usize).copied().unwrap_or(1);
+                let row = place.row + 1;
                 let angle_deg = place.angle.map(|angle| angle.deg());
                 places.push(view(
                     &session,

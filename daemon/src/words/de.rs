@@ -23,6 +23,14 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "Teller vergleicht seine Lage".to_owned(),
             "Vom Teller wegbleiben. Objekt stehen lassen.".to_owned(),
         ),
+        S::Announced => ("Teller dreht gleich".to_owned(), "Vom Teller wegbleiben.".to_owned()),
+        S::TurnByHand { deg } => {
+            (format!("Teller auf {deg:.0}° drehen"), "Bestätigen, wenn er dort steht.".to_owned())
+        }
+        S::CameraAwaited { camera, frame, left_s } => (
+            format!("Kamera {camera} fehlt bei Bild {frame}"),
+            format!("Wieder anstecken: es geht von selbst weiter. Dafür bleiben {left_s} s."),
+        ),
         S::Turning { deg } => (format!("Dreht auf {deg:.0}°"), "Vom Teller wegbleiben.".to_owned()),
         S::Shooting { frame, total, left_s, flagged } => {
             let second = match (flagged, left_s) {
@@ -83,9 +91,16 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             format!("Gestoppt: Kamera {camera} fehlt"),
             format!("{taken} von {wanted} Bildern sind sicher. Der Teller bewegt sich nicht von selbst."),
         ),
-        S::TableLost => (
+        S::TableLost { deg: Some(deg) } => (
             "Gestoppt: Teller antwortet nicht".to_owned(),
-            "Stopp wurde gesendet. Prüfen, ob er stillsteht.".to_owned(),
+            format!(
+                "Verbindung fehlt: er dreht vielleicht noch bis zu {:.0} Grad. Wegbleiben.",
+                deg.abs().ceil()
+            ),
+        ),
+        S::TableLost { deg: None } => (
+            "Gestoppt: Teller antwortet nicht".to_owned(),
+            "Prüfen, ob er stillsteht; dann Kabel und Strom.".to_owned(),
         ),
         S::PositionUnknown => {
             ("Tellerposition unbekannt".to_owned(), "Teller frei machen, dann Nullpunkt suchen.".to_owned())
@@ -242,6 +257,13 @@ pub(super) const PANEL: Panel = Panel {
     ready: "bereit",
     missing_device: "fehlt",
     drifted: ["weniger scharf", "anderes Licht", "andere Farben", "mehr Körnung"],
+    not_tried: "nie an echter Hardware erprobt",
+    arm: "Teller freigeben",
+    not_armed: "Teller ist gesperrt",
+    arm_why: "Zum Gerät gehen und prüfen, dass niemand auf dem Teller ist. Sein Bildschirm zeigt eine Zahl; hier eingeben.",
+    arm_code: "Zahl auf dem Bildschirm des Geräts",
+    arm_code_is: "Zahl {code}",
+    stands_there: "Er steht dort",
     checks: "Geräte",
     min: "min",
     start: "Aufnahme starten",

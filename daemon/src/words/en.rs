@@ -23,6 +23,10 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             let doing = "The table compares its place with the frames taken";
             (doing.to_owned(), "Keep clear of the table. Leave the item where it is.".to_owned())
         }
+        S::Announced => ("The table turns in a moment".to_owned(), "Keep clear of the table.".to_owned()),
+        S::TurnByHand { deg } => {
+            (format!("Turn the table to {deg:.0}°"), "Say so when it stands there.".to_owned())
+        }
         S::Turning { deg } => (format!("Turning to {deg:.0}°"), "Keep clear of the table.".to_owned()),
         S::Shooting { frame, total, left_s, flagged } => {
             let second = match (flagged, left_s) {
@@ -75,9 +79,17 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             format!("Stopped: camera {camera} is unplugged"),
             format!("{taken} of {wanted} frames are safe. The table will not move by itself."),
         ),
-        S::TableLost => (
+        S::CameraAwaited { camera, frame, left_s } => (
+            format!("Camera {camera} is away at frame {frame}"),
+            format!("Plug it in again: it goes on by itself. {left_s} s are left for that."),
+        ),
+        S::TableLost { deg: None } => (
             "Stopped: no contact with the table".to_owned(),
-            "A stop was sent. Check that it stands still.".to_owned(),
+            "Check that it stands still, then its cable and power.".to_owned(),
+        ),
+        S::TableLost { deg: Some(deg) } => (
+            "Stopped: no contact with the table".to_owned(),
+            format!("Link lost: it may still turn up to {:.0} degrees. Keep clear.", deg.abs().ceil()),
         ),
         S::PositionUnknown => {
             ("Table position is unknown".to_owned(), "Clear the table, then find zero.".to_owned())
@@ -239,6 +251,13 @@ pub(super) const PANEL: Panel = Panel {
     ready: "ready",
     missing_device: "not there",
     drifted: ["less sharp", "other light", "other colours", "more grain"],
+    not_tried: "not tried on real hardware",
+    arm: "Let the table turn",
+    not_armed: "The table is not armed",
+    arm_why: "Go to the rig and see that nobody is on the table. Its own display shows a code; enter it here.",
+    arm_code: "Code on the rig's display",
+    arm_code_is: "code {code}",
+    stands_there: "It stands there",
     checks: "Devices",
     min: "min",
     start: "Start capture",

@@ -67,6 +67,13 @@ pub(crate) struct Panel {
     pub missing_device: &'static str,
     /// In the order of `Quality`.
     pub drifted: [&'static str; 4],
+    pub not_tried: &'static str,
+    pub arm: &'static str,
+    pub not_armed: &'static str,
+    pub arm_why: &'static str,
+    pub arm_code: &'static str,
+    pub arm_code_is: &'static str,
+    pub stands_there: &'static str,
     pub checks: &'static str,
     pub min: &'static str,
     // Buttons.

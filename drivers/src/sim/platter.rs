@@ -182,12 +182,12 @@ impl Platter {
             .sum()
     }
 
-    /// Turns by `deg` counted degrees. The platter loses `lost` degrees of that on the way.
-    pub(crate) fn travel(&mut self, deg: f64, lost: f64, jams: &[f64], now: Instant) {
+    /// Turns by `deg` counted degrees, no faster than `speed`. The platter loses `lost` degrees of that on the way.
+    pub(crate) fn travel(&mut self, deg: f64, speed: f64, lost: f64, jams: &[f64], now: Instant) {
         let m = &self.mechanics;
         let deg = if deg.abs() < RESOLUTION_DEG { 0.0 } else { deg };
         let grip = if deg == 0.0 { 1.0 } else { 1.0 - lost / deg.abs() };
-        let profile = Profile::travel(deg, m.speed_deg_s, m.acceleration_deg_s2);
+        let profile = Profile::travel(deg, m.speed_deg_s.min(speed), m.acceleration_deg_s2);
         self.plan(vec![(profile, grip)], jams, now);
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{
-    DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Source, Target, Turntable,
+    DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Target, Turntable,
     TurntableError, TurntableInfo,
 };
 use crate::frame::Angle;
@@ -28,6 +29,8 @@ pub const DRIVER: Driver = Driver {
 };
 
 const NAME: &str = "sim";
+/// A sweeping table tells where it is so often.
+const SIGHTING: Duration = Duration::from_millis(100);
 const MODEL: &str = "simulated turntable";
 /// A target nearer than this is where the table stands: a full turn for a rounding error helps nobody.
 const RESOLUTION_DEG: f64 = 1e-3;
@@ -298,6 +301,46 @@ impl Turntable for SimTable {
         }
         self.position = self.estimated(counted);
         self.tell(Command::Rotate { deg_s: speed }, &tried)
+    }
+
+    async fn sweep(
+        &mut self,
+        degrees: f64,
+        speed: DegPerS,
+        seen: &watch::Sender<Option<Sighting>>,
+    ) -> Result<Moved, TurntableError> {
+        let tried = format!("sweep by {degrees:.1}° at {speed:.1}°/s");
+        let limit = self.info.speed_max;
+        if !(0.1..=limit).contains(&speed) || !(-1080.0..=1080.0).contains(&degrees) {
+            let reason =
+                format!("{degrees} degrees at {speed} a second is not within 1080 degrees at 0.1 to {limit}");
+            return Ok(refused("motion-out-of-range", reason));
+        }
+        let counted = match self.idle(&tried)? {
+            Ok(counted) => counted,
+            Err(refusal) => return Ok(refusal),
+        };
+        self.unseen = matches!(self.position, Position::Known(..));
+        self.position = self.estimated(counted);
+        self.tell(Command::Sweep { deg: degrees, deg_s: speed }, &tried)?;
+        let zero = self.zero.map_or(0.0, |(zero, _)| zero);
+        let limit = Duration::from_secs_f64(degrees.abs() / speed) + self.info.move_limit;
+        let end_by = Instant::now() + limit;
+        let counted = loop {
+            let (motor, counted) = self.ask(&tried)?;
+            seen.send_replace(Some(Sighting { at: Instant::now(), deg: counted - zero, error_deg: 0.0 }));
+            match motor {
+                Motor::Turning { .. } if Instant::now() < end_by => tokio::time::sleep(SIGHTING).await,
+                _ => break self.stand(&tried).await.map(|_| counted)?,
+            }
+        };
+        self.position = if self.unseen { self.known(counted) } else { self.estimated(counted) };
+        self.unseen = false;
+        Ok(Moved::Done(self.angle(counted)))
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), TurntableError> {
+        self.ask("see whether it is there").map(drop)
     }
 
     async fn stop(&mut self) -> Result<Moved, TurntableError> {

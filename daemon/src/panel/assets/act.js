@@ -111,6 +111,10 @@ document.addEventListener('submit', async e => {
     e.preventDefault();
     send('release', { accept: { name: entered.name, reason: entered.reason } });
   }
+  if (form.dataset.form === 'arm') {
+    e.preventDefault();
+    send('arm', { code: entered.code });
+  }
   if (form.dataset.form === 'sign-in') {
     e.preventDefault();
     try {

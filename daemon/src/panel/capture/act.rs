@@ -7,6 +7,7 @@ use crate::access::allows;
 use crate::panel::ask::Sheet;
 use crate::panel::region::Region;
 use crate::panel::scene::{Phase, Scene};
+use crate::status::Situation;
 use crate::words::panel::{count, fill};
 
 #[derive(Template)]
@@ -66,6 +67,9 @@ pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
 
 fn buttons(scene: &Scene) -> Vec<Button> {
     let words = scene.words();
+    if scene.needs_arming() {
+        return vec![arm(scene)];
+    }
     match scene.phase() {
         Phase::Waiting => vec![Button::closed("btn--big", words.wait, None)],
         Phase::Closed => vec![Button::closed("btn--big", words.closed, None)],
@@ -76,7 +80,11 @@ fn buttons(scene: &Scene) -> Vec<Button> {
         }
         Phase::Shooting => {
             let stop = Button::primary(words.stop, "stop", &json!({}));
-            vec![Button { class: "btn--stop btn--big", ..stop }]
+            let stop = Button { class: "btn--stop btn--big", ..stop };
+            let asked = matches!(scene.status.situation, Situation::TurnByHand { .. });
+            let act = Some(("answer", json!({ "number": null }).to_string()));
+            let stands = asked.then(|| Button { act, ..Button::second(words.stands_there) });
+            stands.into_iter().chain([stop]).collect()
         }
         Phase::Review => {
             let session = scene.session();
@@ -99,6 +107,16 @@ fn buttons(scene: &Scene) -> Vec<Button> {
         ],
         Phase::Halted => halted(scene),
     }
+}
+
+/// On the rig's own display one press is enough; everywhere else its code is asked for.
+fn arm(scene: &Scene) -> Button {
+    let words = scene.words();
+    if scene.visitor.at_rig {
+        return Button::primary(words.arm, "arm", &json!({ "code": null }));
+    }
+    let href = scene.ask.with(|ask| ask.sheet = Some(Sheet::Arm));
+    Button { href: Some(href), class: "btn--primary btn--big", ..Button::second(words.arm) }
 }
 
 /// How a session goes on depends on what halted it.

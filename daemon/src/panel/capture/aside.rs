@@ -86,6 +86,9 @@ fn sheet_of(scene: &Scene) -> askama::Result<Option<String>> {
     {
         return sheet::keep(scene).map(Some);
     }
+    if scene.ask.sheet == Some(Sheet::Arm) && scene.needs_arming() {
+        return sheet::arm(scene).map(Some);
+    }
     if let Some(queue) = scene.queue.as_ref().filter(|_| scene.shows_queue()) {
         return queue::card(scene, queue).map(Some);
     }
@@ -161,14 +164,24 @@ fn of_session(scene: &Scene) -> [Figure; 3] {
 
 fn checks(scene: &Scene) -> Vec<Check> {
     let words = scene.words();
+    // Until somebody has, every driver says that nobody tried it with such a device.
+    let tried = |tried: bool, state: String| match tried {
+        true => state,
+        false => format!("{state}, {}", words.not_tried),
+    };
     let table = scene.status.table.as_ref().map(|table| Check {
         good: table.fault.is_none(),
         name: words.table.to_owned(),
         state: match (&table.fault, scene.hand()) {
             (Some(_), _) => words.missing_device.to_owned(),
-            (None, Some(hand)) => fill(words.table_at, &[("n", &ring::short(hand.deg))]),
-            (None, None) => words.table_unknown.to_owned(),
+            (None, Some(hand)) => tried(table.tried, fill(words.table_at, &[("n", &ring::short(hand.deg))])),
+            (None, None) => tried(table.tried, words.table_unknown.to_owned()),
         },
+    });
+    let code = scene.arm_code.as_ref().map(|code| Check {
+        good: false,
+        name: words.not_armed.to_owned(),
+        state: fill(words.arm_code_is, &[("code", code)]),
     });
     let drifted = |name: &str| {
         let drift = scene.status.drifts.iter().find(|drift| drift.camera == name)?;
@@ -180,7 +193,10 @@ fn checks(scene: &Scene) -> Vec<Check> {
         Check {
             good: camera.fault.is_none() && drifted.is_none(),
             name: fill(words.camera, &[("name", &camera.name)]),
-            state: if camera.fault.is_none() { state } else { words.missing_device }.to_owned(),
+            state: match &camera.fault {
+                None => tried(camera.tried, state.to_owned()),
+                Some(_) => words.missing_device.to_owned(),
+            },
         }
     });
     let destinations = scene.status.delivery.destinations.iter().map(|one| Check {
@@ -188,7 +204,7 @@ fn checks(scene: &Scene) -> Vec<Check> {
         name: one.name.clone(),
         state: if one.online { words.ready } else { words.missing_device }.to_owned(),
     });
-    table.into_iter().chain(cameras).chain(destinations).collect()
+    table.into_iter().chain(code).chain(cameras).chain(destinations).collect()
 }
 
 fn flagged(scene: &Scene) -> Vec<FlaggedLine> {

@@ -60,6 +60,13 @@ struct Keep {
     back: String,
 }
 
+#[derive(Template)]
+#[template(path = "arm.html")]
+struct ArmSheet {
+    w: &'static Panel,
+    back: String,
+}
+
 /// The sheet of one frame; `None` where there is nothing to say of it.
 pub(super) fn reason(scene: &Scene, frame: u32) -> askama::Result<Option<String>> {
     let words = scene.words();
@@ -118,6 +125,12 @@ pub(super) fn keep(scene: &Scene) -> askama::Result<String> {
         back: scene.ask.with(|ask| ask.sheet = None),
     };
     sheet.render()
+}
+
+/// The code on the rig's own display, from a person who has read it there.
+pub(super) fn arm(scene: &Scene) -> askama::Result<String> {
+    let back = scene.ask.with(|ask| ask.sheet = None);
+    ArmSheet { w: scene.words(), back }.render()
 }
 
 /// `not sharp: 41, at least 120`: for a list.

@@ -4,11 +4,12 @@ use turnstage_pipeline::qc::{Finding, Nature, Verdict};
 
 use super::*;
 use crate::access::{Role, Visitor};
+use crate::arming::Armed;
 use crate::command::Actor;
 use crate::panel::ask::{Ask, Sheet};
 use crate::panel::look::{Look, Theme};
 use crate::session::{SessionState, Timing};
-use crate::status::{Delivery, Fault, SessionStatus, StationName, Status};
+use crate::status::{Delivery, Fault, SessionStatus, StationName, Status, TableStatus};
 use crate::window::RecipeLine;
 use crate::window::views::{FrameState, FrameView, SessionDetail, SessionSummary, Try};
 use crate::words::Language;
@@ -27,12 +28,14 @@ fn scene(situation: Situation) -> Scene {
             actor: Actor("technician:Ana K.".to_owned()),
             role: Role::Technician,
             signed_in: true,
+            at_rig: false,
         },
         ask: Ask::default(),
         status,
         detail: None,
         recipes: vec![recipe("product36", true), recipe("stills", false)],
         queue: None,
+        arm_code: None,
         now_wall_ms: 0,
     }
 }
@@ -230,7 +233,8 @@ fn only_who_may_answer_for_it_is_offered_to_keep_a_flagged_frame() {
 
 #[test]
 fn a_fault_is_told_in_three_parts_and_another_item_stops_and_starts_nothing() {
-    let mut fault = with_session(Situation::TableLost, SessionState::Paused, |_| FrameState::Todo);
+    let mut fault =
+        with_session(Situation::TableLost { deg: None }, SessionState::Paused, |_| FrameState::Todo);
     fault.status.faults.push(Fault::new("motion-link-lost", "The <table> is silent", "It may move", "Look"));
     let card = region(&fault, "aside");
     for text in
@@ -281,4 +285,38 @@ fn pages_obey_a_policy_that_allows_neither_inline_style_nor_script() {
         assert_eq!(html.matches("<script").count(), 1);
         assert!(html.contains("<script type=\"module\" src=\"/assets/"));
     }
+}
+
+#[test]
+fn a_table_that_is_not_armed_asks_for_a_person_at_the_rig_before_anything_else() {
+    let table = |armed| TableStatus {
+        model: "Grbl 1.1h".to_owned(),
+        position: turnstage_drivers::Position::Unknown,
+        moving: false,
+        stopped: false,
+        announced: false,
+        armed,
+        may_turn_deg: None,
+        tried: false,
+        fault: None,
+    };
+    let mut far = scene(Situation::Ready);
+    far.ask.item = Some("jug-1".to_owned());
+    far.status.table = Some(table(Armed::No));
+    let html = region(&far, "act");
+    assert!(html.contains("sheet=arm") && !html.contains("data-act=\"start\""), "{html}");
+    far.ask.sheet = Some(Sheet::Arm);
+    assert!(region(&far, "aside").contains("data-form=\"arm\""));
+
+    let mut near = scene(Situation::Ready);
+    near.ask.item = Some("jug-1".to_owned());
+    near.status.table = Some(table(Armed::No));
+    near.visitor.at_rig = true;
+    near.arm_code = Some("123456".to_owned());
+    let html = format!("{}{}", region(&near, "act"), region(&near, "aside"));
+    assert!(html.contains("data-act=\"arm\"") && html.contains("code 123456"), "{html}");
+    assert!(html.contains("not tried on real hardware"), "{html}");
+
+    near.status.table = Some(table(Armed::Yes));
+    assert!(region(&near, "act").contains("data-act=\"start\""));
 }

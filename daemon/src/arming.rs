@@ -1,0 +1,180 @@
+//! Arming: a real table turns only while a person at the rig has allowed it, a short while ago.
+//!
+//! A rig is armed by a physical act (a key, a pedal, a line), from its own display, or by the code that this display
+//! shows, entered elsewhere. It ends with the session, a stop, a lost link or a restart, and by itself some minutes after
+//! the last motion. A simulated table is armed by itself, because nothing can be hurt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::command::Refusal;
+
+/// Wrong codes until another one is shown.
+const TRIES_MAX: u32 = 5;
+
+/// Whether the table may turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Armed {
+    /// Always: the table is simulated, or there is none.
+    ByItself,
+    /// A person at the rig allowed it.
+    Yes,
+    /// A person at the rig must allow it first.
+    No,
+}
+
+/// The state, shared by the motion task, which ends it, the station, which asks for it, and whoever arms.
+#[derive(Debug, Clone)]
+pub struct Arming(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    by_itself: bool,
+    lasts: Duration,
+    until: watch::Sender<Option<Instant>>,
+    code: watch::Sender<Code>,
+}
+
+/// What the rig's own display shows.
+#[derive(Debug)]
+struct Code {
+    digits: String,
+    tries: u32,
+}
+
+impl Code {
+    fn new() -> Self {
+        // The random bits of a version 4 UUID come from the system's generator.
+        let digits = format!("{:06}", uuid::Uuid::new_v4().as_u128() % 1_000_000);
+        Self { digits, tries: 0 }
+    }
+}
+
+impl Arming {
+    /// Not armed, unless by itself; `lasts` after the last motion.
+    pub fn new(by_itself: bool, lasts: Duration) -> Self {
+        let shared =
+            Shared { by_itself, lasts, until: watch::channel(None).0, code: watch::channel(Code::new()).0 };
+        Self(Arc::new(shared))
+    }
+
+    /// The state now.
+    pub fn state(&self) -> Armed {
+        match *self.0.until.borrow() {
+            _ if self.0.by_itself => Armed::ByItself,
+            Some(until) if Instant::now() < until => Armed::Yes,
+            _ => Armed::No,
+        }
+    }
+
+    /// When it ends by itself, if it is armed.
+    pub fn until(&self) -> Option<Instant> {
+        *self.0.until.borrow()
+    }
+
+    /// To be told when it is armed, or no more.
+    pub fn watch(&self) -> watch::Receiver<Option<Instant>> {
+        self.0.until.subscribe()
+    }
+
+    /// A person at the rig allows motion.
+    pub fn arm(&self) {
+        self.0.until.send_replace(Some(Instant::now() + self.0.lasts));
+        self.0.code.send_replace(Code::new());
+    }
+
+    /// Nobody does any more.
+    pub fn disarm(&self) {
+        self.0.until.send_if_modified(|until| until.take().is_some());
+    }
+
+    /// The table moved: whoever armed it is there.
+    pub fn renew(&self) {
+        if self.state() == Armed::Yes {
+            self.0.until.send_replace(Some(Instant::now() + self.0.lasts));
+        }
+    }
+
+    /// The code for the rig's own display, and for nobody else.
+    pub fn code(&self) -> String {
+        self.0.code.borrow().digits.clone()
+    }
+
+    /// Whether whoever says `digits` stands before the rig's display. A code is good once, and for few tries.
+    pub fn prove(&self, digits: &str) -> Result<(), Refusal> {
+        let mut proven = false;
+        self.0.code.send_modify(|code| {
+            proven = code.digits == digits.trim();
+            code.tries += 1;
+            if proven || code.tries >= TRIES_MAX {
+                *code = Code::new();
+            }
+        });
+        let wrong = "This is not the code on the rig's display. Go there and read it; it changes.";
+        if proven { Ok(()) } else { Err(Refusal::new("arm-code-wrong", wrong)) }
+    }
+
+    /// Refuses motion that nobody at the rig allowed.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self.state() {
+            Armed::ByItself | Armed::Yes => Ok(()),
+            Armed::No => Err(Refusal::new(
+                "motion-not-armed",
+                "The table is not armed. Go to the rig, see that nobody is on the table, and turn its key, press its \
+                 pedal, or arm it on its display. Then repeat this.",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_lasts_from_the_last_motion_and_ends_by_itself() {
+        let arming = Arming::new(false, TEN_MINUTES);
+        assert_eq!(arming.state(), Armed::No);
+        arming.renew();
+        assert_eq!(arming.state(), Armed::No, "a motion arms nothing");
+        arming.arm();
+        tokio::time::advance(TEN_MINUTES - Duration::from_secs(1)).await;
+        arming.renew();
+        tokio::time::advance(TEN_MINUTES - Duration::from_secs(1)).await;
+        assert_eq!(arming.state(), Armed::Yes);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(arming.state(), Armed::No);
+        assert_eq!(arming.check().unwrap_err().rule, "motion-not-armed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_code_is_good_once_and_not_for_guessing() {
+        let arming = Arming::new(false, TEN_MINUTES);
+        let code = arming.code();
+        assert_eq!(code.len(), 6);
+        assert_eq!(arming.prove("").unwrap_err().rule, "arm-code-wrong");
+        arming.prove(&code).unwrap();
+        assert!(arming.prove(&code).is_err(), "used");
+        let code = arming.code();
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        for _ in 0..TRIES_MAX {
+            assert!(arming.prove(wrong).is_err());
+        }
+        assert!(arming.prove(&code).is_err(), "five wrong tries made it useless");
+    }
+
+    #[test]
+    fn a_simulated_table_is_armed_by_itself() {
+        let arming = Arming::new(true, TEN_MINUTES);
+        arming.disarm();
+        assert_eq!(arming.state(), Armed::ByItself);
+    }
+}

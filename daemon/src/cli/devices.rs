@@ -1,0 +1,224 @@
+//! `devices`: what is plugged in; `setup`: a configuration for it.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use turnstage_drivers::{Listing, camera, turntable};
+
+use crate::config::Config;
+use crate::exit::{self, Exit};
+
+/// What is said of a device that nobody has put through the conformance suite.
+const NOT_TRIED: &str = "not tried on real hardware";
+
+/// Options of `setup`.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// File to write; it must not exist.
+    #[arg(long, value_name = "FILE", default_value = "turnstage.toml")]
+    to: PathBuf,
+    /// Organisation that owns the pictures.
+    #[arg(long, default_value = "demo")]
+    org: String,
+    /// Site.
+    #[arg(long, default_value = "booth")]
+    site: String,
+    /// Name of this station within the site.
+    #[arg(long, default_value = "station-1")]
+    name: String,
+    /// Take simulated devices for what is not found.
+    #[arg(long)]
+    simulated: bool,
+    /// Write to the screen, and no file.
+    #[arg(long)]
+    print: bool,
+}
+
+/// Drivers of one kind and what each finds.
+struct Found {
+    kind: &'static str,
+    driver: &'static str,
+    about: &'static str,
+    devices: Vec<Listing>,
+}
+
+async fn look() -> Vec<Found> {
+    let mut found = Vec::new();
+    for driver in turntable::DRIVERS {
+        let devices = (driver.list)().await;
+        found.push(Found { kind: "turntable", driver: driver.name, about: driver.about, devices });
+    }
+    for driver in camera::DRIVERS {
+        let devices = (driver.list)().await;
+        found.push(Found { kind: "camera", driver: driver.name, about: driver.about, devices });
+    }
+    found
+}
+
+/// Lists every driver of this build, and the devices that it finds.
+pub async fn list(json: bool) -> Result<u8> {
+    for Found { kind, driver, about, devices } in look().await {
+        if json {
+            let line =
+                serde_json::json!({ "kind": kind, "driver": driver, "about": about, "found": devices });
+            println!("{line}");
+            continue;
+        }
+        println!("{kind:<10} {driver:<8} {about}");
+        for device in &devices {
+            println!("{:<19} {}", "", told(device));
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// One device in one line.
+fn told(device: &Listing) -> String {
+    let firmware = device.firmware.as_ref().map(|version| format!(", firmware {version}"));
+    let tried = (!device.tried).then(|| format!("  [{NOT_TRIED}]"));
+    let problem = device.problem.as_ref().map(|problem| format!("  ({problem})"));
+    let [firmware, tried, problem] = [firmware, tried, problem].map(Option::unwrap_or_default);
+    format!("{}  {}{firmware}{tried}{problem}", device.id, device.label)
+}
+
+/// Writes a configuration for what is found, checked before it is written.
+pub async fn setup(options: Setup) -> Result<u8> {
+    if !options.print && options.to.exists() {
+        let why = format!("{} exists already; name another file with --to", options.to.display());
+        return Err(Exit::new(exit::USAGE, why).into());
+    }
+    let found = look().await;
+    let text = configuration(&options, &found);
+    if let Err(error) = Config::from_text(Some(("setup", &text)), Vec::new()) {
+        let why = format!("what was found makes no good configuration: {error}\n\n{text}");
+        return Err(Exit::new(exit::CONFIGURATION, why).into());
+    }
+    if options.print {
+        print!("{text}");
+        return Ok(exit::OK);
+    }
+    write_new(&options.to, &text)?;
+    let file = options.to.display();
+    println!("Written: {file}. Next:");
+    println!("  turnstage check --config {file}        opens each device once");
+    println!("  turnstage selftest --config {file}     four frames, and whether the turn closes");
+    println!("  turnstage run --config {file}          the station with its panel");
+    Ok(exit::OK)
+}
+
+/// Never over a file that somebody wrote.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let mut file = std::fs::File::create_new(path).with_context(|| format!("writing {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+fn configuration(options: &Setup, found: &[Found]) -> String {
+    let Setup { org, site, name, .. } = options;
+    let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
+    let mut text = format!(
+        "# Written by turnstage setup from the devices that it found. Every key: config/default.toml; devices and their\n\
+         # keys: docs/hardware.md.\n\n[station]\norg = {}\nsite = {}\nname = {}\n",
+        quoted(org),
+        quoted(site),
+        quoted(name)
+    );
+    let is_real = |one: &&Listing| one.driver != "sim" && one.driver != "replay";
+    let usable = |kind: &str| -> Vec<&Listing> {
+        let all = found.iter().filter(|found| found.kind == kind).flat_map(|found| &found.devices);
+        let all = all.filter(|device| device.options.is_some());
+        let real: Vec<&Listing> = all.clone().filter(is_real).collect();
+        if real.is_empty() && options.simulated { all.collect() } else { real }
+    };
+    let (tables, cameras) = (usable("turntable"), usable("camera"));
+    if let Some(first) = tables.first() {
+        section(&mut text, "rig.turntable", first, false);
+        // Only one table turns: the others are there to choose from.
+        tables.iter().skip(1).for_each(|other| section(&mut text, "rig.turntable", other, true));
+    } else {
+        text.push_str("\n# No turntable was found: only recipes with motion = \"none\" can run.\n");
+    }
+    let mut names = BTreeSet::new();
+    for camera in &cameras {
+        let name = fresh(&camera.label, &mut names);
+        section(&mut text, &format!("rig.cameras.{name}"), camera, camera.problem.is_some());
+    }
+    if cameras.is_empty() {
+        text.push_str("\n# No camera was found: add one here before anything can be shot.\n");
+    }
+    text.push_str(
+        "\n# Pictures are delivered to a folder below the data folder until a cloud is configured.\n\
+         [destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n",
+    );
+    text
+}
+
+/// One device; what cannot be opened now, or is not chosen, is written as a comment.
+fn section(text: &mut String, name: &str, device: &Listing, aside: bool) {
+    let Some(options) = &device.options else { return };
+    text.push_str(&format!("\n# {}\n", told(device)));
+    let mut lines = format!("[{name}]\ndriver = {}\n", toml::Value::String(options.driver.clone()));
+    for (key, value) in &options.keys {
+        lines.push_str(&format!("{key} = {value}\n"));
+    }
+    let mark = if aside { "# " } else { "" };
+    lines.lines().for_each(|line| text.push_str(&format!("{mark}{line}\n")));
+}
+
+/// A name for a camera that a person recognises: from its model, each once.
+fn fresh(label: &str, names: &mut BTreeSet<String>) -> String {
+    let kept: String =
+        label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let words: Vec<&str> = kept.split('-').filter(|word| !word.is_empty()).take(3).collect();
+    let base = if words.is_empty() { "camera".to_owned() } else { words.join("-") };
+    let mut name = base.clone();
+    let mut number = 1;
+    while !names.insert(name.clone()) {
+        number += 1;
+        name = format!("{base}-{number}");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Setup {
+        Setup {
+            to: PathBuf::from("unused"),
+            org: "o\"rg".to_owned(),
+            site: "s".to_owned(),
+            name: "n".to_owned(),
+            simulated: true,
+            print: true,
+        }
+    }
+
+    #[test]
+    fn what_is_found_becomes_a_configuration_that_loads() {
+        let table = Listing::of("sim", "sim", "simulated turntable");
+        let camera = Listing::of("sim", "sim", "simulated camera");
+        let broken = Listing { problem: Some("held by cheese (pid 7)".to_owned()), ..camera.clone() };
+        let found = [
+            Found { kind: "turntable", driver: "sim", about: "", devices: vec![table.clone(), table] },
+            Found { kind: "camera", driver: "sim", about: "", devices: vec![camera.clone(), camera, broken] },
+        ];
+        let text = configuration(&options(), &found);
+        let config = Config::from_text(Some(("setup", &text)), Vec::new()).unwrap();
+        assert_eq!(config.station.org, "o\"rg");
+        assert!(config.rig.turntable.is_some());
+        let names: Vec<&String> = config.rig.cameras.keys().collect();
+        assert_eq!(names, ["simulated-camera", "simulated-camera-2"], "{text}");
+        assert!(text.contains("held by cheese (pid 7)"), "{text}");
+    }
+
+    #[test]
+    fn nothing_found_is_said_in_the_file() {
+        let text = configuration(&options(), &[]);
+        assert!(text.contains("No turntable was found") && text.contains("No camera was found"));
+        assert!(Config::from_text(Some(("setup", &text)), Vec::new()).is_ok());
+    }
+}

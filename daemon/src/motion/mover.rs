@@ -1,0 +1,182 @@
+//! What may be asked of the table, how it ends, and the station's end of the motion task.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use turnstage_drivers::turntable::{DegPerS, Reference, Sighting, TurntableInfo};
+use turnstage_drivers::{Angle, Position, TurntableError};
+
+use crate::arming::{Armed, Arming};
+
+/// What may be asked of the table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Move {
+    /// Find zero.
+    Reference(Reference),
+    /// Stand at this angle, approached forward.
+    To(Angle),
+    /// Stand at this tilt.
+    Tilt(f64),
+    /// Turn so many degrees at this speed; where the platter is on the way is told by [`Mover::sightings`].
+    Sweep {
+        /// Degrees, positive forward.
+        degrees: f64,
+        /// Degrees a second.
+        speed: DegPerS,
+    },
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MoveEnd {
+    /// The table says that it stands there.
+    Arrived {
+        /// Its own belief.
+        at: Angle,
+        /// Motor time.
+        took: Duration,
+    },
+    /// Not begun.
+    Refused {
+        /// Stable rule id.
+        rule: String,
+        /// Plain sentence with what to do.
+        reason: String,
+    },
+    /// A person pressed stop.
+    Stopped,
+    /// The table failed: the position is unknown.
+    Failed {
+        /// Stable rule id.
+        rule: &'static str,
+        /// Plain sentence with what to do.
+        reason: String,
+    },
+}
+
+/// The state now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Motion {
+    /// The rig has a table.
+    pub present: bool,
+    /// Where it stands, as far as is known.
+    pub position: Position,
+    /// The tilt that was asked for last and reached.
+    pub tilt_deg: Option<f64>,
+    /// It is under way to this angle, or to its zero.
+    pub moving: bool,
+    /// It is about to move, and says so to whoever stands there.
+    pub announced: bool,
+    /// Whether it may move.
+    pub armed: Armed,
+    /// After its link was lost under way: it may still turn so far.
+    pub may_turn_deg: Option<f64>,
+    /// Stop is latched.
+    pub stopped: bool,
+    /// Why it cannot be used, if so.
+    pub fault: Option<String>,
+    /// What table it is.
+    pub info: Option<TurntableInfo>,
+    /// When the task last looked up from its work.
+    pub alive: Instant,
+}
+
+pub(super) struct Request {
+    pub what: Move,
+    pub end: oneshot::Sender<MoveEnd>,
+}
+
+/// The station's end.
+#[derive(Debug, Clone)]
+pub struct Mover {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) state: watch::Receiver<Motion>,
+    pub(super) sightings: watch::Receiver<Option<Sighting>>,
+    pub(super) arming: Arming,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.what.fmt(f)
+    }
+}
+
+impl Mover {
+    /// Asks for a move and waits for its end.
+    pub async fn go(&self, what: Move) -> MoveEnd {
+        let gone = || MoveEnd::Failed {
+            rule: "motion-gone",
+            reason: "The motion task has ended. Restart the service.".to_owned(),
+        };
+        let (end, wait) = oneshot::channel();
+        match self.requests.send(Request { what, end }).await {
+            Ok(()) => wait.await.unwrap_or_else(|_| gone()),
+            Err(_) => gone(),
+        }
+    }
+
+    /// Halts the table now and keeps it halted. Does not wait.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        self.arming.disarm();
+    }
+
+    /// Whether the table may turn, and who lets it.
+    pub fn arming(&self) -> &Arming {
+        &self.arming
+    }
+
+    /// Where the platter is on its way through a [`Move::Sweep`].
+    pub fn sightings(&self) -> watch::Receiver<Option<Sighting>> {
+        self.sightings.clone()
+    }
+
+    /// Allows motion again; the act of a person at the rig.
+    pub fn release(&self) {
+        self.stop.send_replace(false);
+    }
+
+    /// The state now.
+    pub fn state(&self) -> Motion {
+        self.state.borrow().clone()
+    }
+
+    /// To be told of changes.
+    pub fn watch(&self) -> watch::Receiver<Motion> {
+        self.state.clone()
+    }
+}
+
+pub(super) fn refused(rule: &str, reason: &str) -> MoveEnd {
+    MoveEnd::Refused { rule: rule.to_owned(), reason: reason.to_owned() }
+}
+
+pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
+    let (rule, advice) = match error {
+        TurntableError::Config { .. } => ("motion-config", "Correct the configuration.".to_owned()),
+        TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself.".to_owned()),
+        TurntableError::WrongDevice { .. } => (
+            "motion-wrong-device",
+            "Nothing was moved. Plug the right table in, or correct [rig.turntable].".to_owned(),
+        ),
+        TurntableError::Fault { .. } => {
+            ("motion-fault", "Look at the table and its controller, then find zero.".to_owned())
+        }
+        TurntableError::LinkLost { .. } => (
+            "motion-link-lost",
+            format!(
+                "Link lost: it may still turn up to {:.0} degrees, keep clear. Check its cable, then continue.",
+                under_way_deg.abs().ceil()
+            ),
+        ),
+        TurntableError::NoReply { .. } => {
+            ("motion-no-reply", "A stop was sent. Check that it stands still.".to_owned())
+        }
+        TurntableError::Jammed { .. } => {
+            ("motion-jammed", "Check that nothing blocks the table, then find zero.".to_owned())
+        }
+    };
+    MoveEnd::Failed { rule, reason: format!("{error}. {advice}") }
+}

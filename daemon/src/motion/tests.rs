@@ -1,0 +1,144 @@
+use super::*;
+use turnstage_drivers::turntable::Reference;
+
+const DRIVE: Drive = Drive {
+    approach_deg: 5.0,
+    reopen: Duration::from_secs(1),
+    announce: Duration::from_secs(3),
+    unattended_deg_max: 90.0,
+    mount: Mount { reversed: false, zero_deg: 0.0, tilt_zero_deg: 0.0, limits_deg: None },
+};
+
+fn table(keys: &str) -> (MotionTask, Mover, turnstage_drivers::sim::Booth) {
+    guarded(keys, true, Vec::new())
+}
+
+/// A table that must be armed unless it is `by_itself`.
+fn guarded(
+    keys: &str,
+    by_itself: bool,
+    faults: Vec<turnstage_drivers::sim::Fault>,
+) -> (MotionTask, Mover, turnstage_drivers::sim::Booth) {
+    let booth = turnstage_drivers::sim::Booth::new(turnstage_drivers::sim::BoothOptions {
+        faults,
+        ..Default::default()
+    })
+    .unwrap();
+    let around = Surroundings { booth: Some(booth.clone()), ..Surroundings::default() };
+    let options = toml::from_str(&format!("driver = \"sim\"\n{keys}")).unwrap();
+    let arming = Arming::new(by_itself, Duration::from_secs(600));
+    let (task, mover) = MotionTask::new(Some(options), around, DRIVE, arming);
+    (task, mover, booth)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_halts_the_table_in_mid_move_and_holds_it_until_released() {
+    let (task, mover, booth) = table("speed_deg_s = 10.0");
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
+
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(Move::To(Angle::new(170.0))).await }
+    });
+    mover.watch().wait_for(|state| state.moving).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    mover.stop();
+    assert_eq!(moving.await.unwrap(), MoveEnd::Stopped);
+    assert!(!booth.is_moving());
+    assert!(matches!(mover.state().position, Position::Estimated(_)));
+
+    let refusal = mover.go(Move::To(Angle::new(10.0))).await;
+    assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-stopped"), "{refusal:?}");
+    mover.release();
+    assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreferenced_table_does_not_go_to_an_angle() {
+    let (task, mover, _booth) = table("");
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    assert!(matches!(mover.go(Move::To(Angle::new(10.0))).await, MoveEnd::Refused { .. }));
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_real_table_turns_only_while_armed_and_says_so_before() {
+    let (task, mover, booth) = guarded("", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    let home = Move::Reference(Reference::Home);
+    let refusal = mover.go(home).await;
+    assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-not-armed"), "{refusal:?}");
+    assert!(booth.commands().iter().all(|told| !told.command.is_motion()));
+
+    mover.arming().arm();
+    let asked = Instant::now();
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(home).await }
+    });
+    mover.watch().wait_for(|state| state.announced).await.unwrap();
+    assert!(booth.commands().iter().all(|told| !told.command.is_motion()));
+    mover.watch().wait_for(|state| state.moving).await.unwrap();
+    assert!(asked.elapsed() >= DRIVE.announce);
+    assert!(matches!(moving.await.unwrap(), MoveEnd::Arrived { .. }));
+
+    // The next one follows at once; after half a minute of standing still, people have come near.
+    let asked = Instant::now();
+    assert!(matches!(mover.go(Move::To(Angle::new(1.0))).await, MoveEnd::Arrived { .. }));
+    assert!(asked.elapsed() < DRIVE.announce);
+    tokio::time::sleep(QUIET).await;
+    let asked = Instant::now();
+    assert!(matches!(mover.go(Move::To(Angle::new(2.0))).await, MoveEnd::Arrived { .. }));
+    assert!(asked.elapsed() >= DRIVE.announce);
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_motion_is_announced_moves_nothing_and_disarms() {
+    let (task, mover, booth) = guarded("", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(Move::Reference(Reference::Home)).await }
+    });
+    mover.watch().wait_for(|state| state.announced).await.unwrap();
+    mover.stop();
+    assert_eq!(moving.await.unwrap(), MoveEnd::Stopped);
+    mover.watch().wait_for(|state| state.stopped && state.armed == Armed::No).await.unwrap();
+    assert!(booth.commands().iter().all(|told| !told.command.is_motion()));
+    mover.release();
+    let refusal = mover.go(Move::Reference(Reference::Home)).await;
+    assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-not-armed"), "{refusal:?}");
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_lost_under_way_says_how_far_the_table_may_still_turn_and_disarms() {
+    let faults = vec![turnstage_drivers::sim::Fault::LinkLoss { nth_move: 1 }];
+    let (task, mover, booth) = guarded("", false, faults);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
+    let end = mover.go(Move::To(Angle::new(40.0))).await;
+    let MoveEnd::Failed { rule: "motion-link-lost", reason } = end else { panic!("{end:?}") };
+    assert!(reason.contains("up to 40 degrees"), "{reason}");
+    let state = mover.state();
+    assert_eq!((state.may_turn_deg, state.armed, state.position), (Some(40.0), Armed::No, Position::Unknown));
+    booth.mend_link();
+    mover.watch().wait_for(|state| state.info.is_some()).await.unwrap();
+    assert_eq!(mover.state().may_turn_deg, None, "it was opened again, and stopped");
+    cancel.cancel();
+    running.await.unwrap();
+}

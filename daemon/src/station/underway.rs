@@ -1,0 +1,68 @@
+//! The few commands that are obeyed while a session runs: pause, stop, and what a person at the rig says.
+
+use tokio::sync::watch;
+use turnstage_cloud_sync::Spool;
+use turnstage_drivers::turntable::{Asked, Hand};
+
+use super::{Answers, presence, write};
+use crate::audit;
+use crate::command::{Accepted, Act, Answer, Command, Refusal};
+use crate::motion::{Motion, Mover};
+use crate::status::{Situation, Status, TableStatus};
+
+/// What a command may touch while a session runs.
+pub(super) struct Underway<'a> {
+    pub spool: &'a Spool,
+    pub pause: &'a watch::Sender<bool>,
+    pub session: &'a str,
+    pub hand: &'a Hand,
+    pub mover: &'a Mover,
+}
+
+/// Answers one command while a session runs.
+pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, command: Command) {
+    let Underway { spool, pause, session, hand, mover } = run;
+    let Command { id, actor, act, answer } = command;
+    if let Some(known) = answers.known(&id) {
+        drop(answer.send(known));
+        return;
+    }
+    let given: Answer = match &act {
+        Act::Pause => {
+            pause.send_replace(true);
+            Ok(())
+        }
+        Act::Arm { .. } | Act::Answer { .. } => presence::obey(mover, hand, &act),
+        Act::Stop | Act::Ping => Ok(()),
+        _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
+    }
+    .map(|()| Accepted { session: Some(session.to_owned()), count: 0 });
+    if act != Act::Ping {
+        let entry = match &given {
+            Ok(_) => audit::accepted(&id, &actor, &act, Some(session)),
+            Err(refusal) => audit::refused(&id, &actor, &act, Some(session), refusal),
+        };
+        if let Err(error) = write(spool, vec![entry]).await {
+            tracing::error!(%error, "a command is not in the audit log");
+        }
+    }
+    answers.remember(id, &actor, &act, &given);
+    drop(answer.send(given));
+}
+
+/// The table moved, or is about to.
+pub(super) fn show_motion(status: &watch::Sender<Status>, motion: &Motion) {
+    status.send_modify(|status| {
+        status.table = TableStatus::of(motion);
+        if motion.announced {
+            status.tell(Situation::Announced);
+        }
+    });
+}
+
+/// A person is asked to turn a manual table.
+pub(super) fn show_asked(status: &watch::Sender<Status>, asked: Option<Asked>) {
+    if let Some(asked) = asked.filter(|asked| !asked.answered) {
+        status.send_modify(|status| status.tell(Situation::TurnByHand { deg: asked.angle.deg() }));
+    }
+}
