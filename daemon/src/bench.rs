@@ -18,6 +18,7 @@ mod put;
 mod scratch;
 mod sink;
 mod spin;
+mod stop;
 mod table;
 mod uplink;
 mod upload;
@@ -71,6 +72,8 @@ enum Name {
     Spin,
     /// From the end of an exposure to the thumbnail on the panel.
     Panel,
+    /// From a request to stop to the stop command on the table's link.
+    Stop,
     /// From a release to the first picture on its way.
     Uplink,
     /// CPU time of sending a session, to `sha256sum` and `curl`.
@@ -107,6 +110,7 @@ impl Name {
             Self::Put => put::measure(bench),
             Self::Spin => spin::measure(bench),
             Self::Panel => panel::measure(bench),
+            Self::Stop => stop::measure(bench),
             Self::Uplink => uplink::measure(bench),
             Self::Upload => upload::measure(bench),
         }

@@ -52,6 +52,8 @@ pub struct MotionTask {
     stood: Option<Instant>,
     /// Openings that failed in a row.
     failures: u32,
+    /// The last look at the idle table found it silent or at fault.
+    is_ill: bool,
 }
 
 /// How often an idle table is asked whether it is still there, and the task shows that it is alive.
@@ -92,8 +94,22 @@ impl MotionTask {
             sightings,
             arming: arming.clone(),
         };
-        let (table, stood, failures) = (None, None, 0);
-        (Self { options, around, drive, arming, requests, stop, state, seen, table, stood, failures }, mover)
+        let (table, stood, failures, is_ill) = (None, None, 0, false);
+        let task = Self {
+            options,
+            around,
+            drive,
+            arming,
+            requests,
+            stop,
+            state,
+            seen,
+            table,
+            stood,
+            failures,
+            is_ill,
+        };
+        (task, mover)
     }
 
     /// Opens the table, stops it and tells what it is; for a technician, while no task owns it.
@@ -181,15 +197,20 @@ impl MotionTask {
 
     /// Looks whether an idle table is still there.
     async fn beat(&mut self) {
-        if let Some(table) = self.table.as_mut()
-            && let Err(e) = table.heartbeat().await
-        {
-            if matches!(e, TurntableError::LinkLost { .. }) {
-                self.lost();
+        let Some(table) = self.table.as_mut() else { return self.publish(|_| {}) };
+        match table.heartbeat().await {
+            Ok(()) => {
+                let was_ill = std::mem::take(&mut self.is_ill);
+                self.publish(|state| state.fault = state.fault.take().filter(|_| !was_ill));
             }
-            self.publish(|state| state.fault = Some(e.to_string()));
+            Err(e) => {
+                self.is_ill = true;
+                if matches!(e, TurntableError::LinkLost { .. }) {
+                    self.lost();
+                }
+                self.publish(|state| state.fault = Some(e.to_string()));
+            }
         }
-        self.publish(|_| {});
     }
 
     /// The link is gone: whoever comes next must look at the table first.

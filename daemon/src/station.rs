@@ -211,6 +211,7 @@ impl Station {
         let spool = self.parts.spool.clone();
         let hand = self.parts.rig.hand().clone();
         let mut asked = hand.watch();
+        let mut covered = None;
         let mut stopper = None;
         let mut ending = false;
         let outcome = {
@@ -237,7 +238,9 @@ impl Station {
                         mover.stop();
                         pause.send_replace(true);
                     }
-                    Ok(()) = motion.changed() => underway::show_motion(status, &motion.borrow_and_update()),
+                    Ok(()) = motion.changed() => {
+                        underway::show_motion(status, &motion.borrow_and_update(), &mut covered);
+                    }
                     Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
                     Some(command) = commands.recv() => {
                         // A stop does not wait for the disk: the table first, the audit log after.

@@ -158,7 +158,8 @@ impl Guard {
                 let signed_in = cookie(headers, COOKIE).and_then(|token| self.accounts.visitor(token));
                 let open = address.ip().is_loopback() && self.accounts.is_empty();
                 let visitor = signed_in.or_else(|| open.then(Visitor::local));
-                visitor.map(|visitor| Visitor { at_rig: address.ip().is_loopback(), ..visitor })
+                let at_rig = address.ip().is_loopback() && !is_forwarded(headers);
+                visitor.map(|visitor| Visitor { at_rig, ..visitor })
             }
         }
     }
@@ -169,6 +170,12 @@ impl Guard {
         let data = json!({ "endpoint": path, "rule": problem.rule, "reason": problem.detail, "from": from });
         self.window.record_stranger(&from, audit::entry("access.refused", actor, None, data)).await;
     }
+}
+
+/// A proxy on this machine hides who asks, and from where.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let of_proxy = |name: &str| name == "forwarded" || name == "via" || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| of_proxy(name.as_str()))
 }
 
 /// The value of a cookie.

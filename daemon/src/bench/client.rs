@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use axum::http::{Response, StatusCode};
+use axum::http::{Request, Response, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Connections;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,7 +16,7 @@ use super::table::Unmeasured;
 /// See the module.
 pub struct Client {
     address: SocketAddr,
-    connections: Connections<HttpConnector, Empty<Bytes>>,
+    connections: Connections<HttpConnector, Full<Bytes>>,
 }
 
 impl Client {
@@ -34,6 +34,20 @@ impl Client {
     /// A stream of server-sent events, open when this returns.
     pub async fn events(&self, path: &str) -> Result<Events, Unmeasured> {
         Ok(Events { body: self.get(path).await?.into_body(), text: Vec::new() })
+    }
+
+    /// Posts JSON; any status but 200 is an error.
+    pub async fn post(&self, path: &str, json: &str) -> Result<(), Unmeasured> {
+        let request = Request::post(format!("http://{}{path}", self.address))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(json.to_owned()))
+            .map_err(Unmeasured::at("make a request"))?;
+        let answer =
+            self.connections.request(request).await.map_err(Unmeasured::at(&format!("post {path}")))?;
+        match answer.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(Unmeasured(format!("{path} is answered with {status}"))),
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Response<Incoming>, Unmeasured> {

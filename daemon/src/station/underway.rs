@@ -50,12 +50,18 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
     drop(answer.send(given));
 }
 
-/// The table moved, or is about to.
-pub(super) fn show_motion(status: &watch::Sender<Status>, motion: &Motion) {
+/// The table moved, or is about to. An announcement covers what went on before, which shows again after it.
+pub(super) fn show_motion(status: &watch::Sender<Status>, motion: &Motion, covered: &mut Option<Situation>) {
     status.send_modify(|status| {
         status.table = TableStatus::of(motion);
-        if motion.announced {
-            status.tell(Situation::Announced);
+        let announced = status.situation == Situation::Announced;
+        match (motion.announced, announced) {
+            (true, false) => {
+                *covered = Some(status.situation.clone());
+                status.tell(Situation::Announced);
+            }
+            (false, true) => status.tell(covered.take().unwrap_or(Situation::Ready)),
+            _ => {}
         }
     });
 }
