@@ -51,6 +51,21 @@ pub enum VerdictTiming {
     Wait,
 }
 
+/// How to know that the platter has settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settle {
+    /// By waiting for `settle_ms`.
+    #[default]
+    Time,
+    /// By looking through a camera until the picture stands.
+    Measured,
+}
+
+fn is_by_time(settle: &Settle) -> bool {
+    *settle == Settle::Time
+}
+
 /// One turn of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +118,10 @@ pub struct Recipe {
     pub motion: Motion,
     /// Turns, one after the other.
     pub rows: Vec<Row>,
-    /// Milliseconds to wait after the table stands, 0 to 60000.
+    /// How to know that the platter has settled.
+    #[serde(default, skip_serializing_if = "is_by_time")]
+    pub settle: Settle,
+    /// Milliseconds to wait after the table stands, 0 to 60000; with `settle = "measured"` at most.
     #[serde(default = "settle_ms")]
     pub settle_ms: u32,
     /// Cameras by name; empty = all of the rig.
@@ -321,10 +339,10 @@ impl Recipe {
         places
     }
 
-    /// Time to wait after the table stands.
+    /// Time to wait after the table stands; none where the platter is looked at instead.
     pub fn settle(&self) -> Duration {
-        match self.motion {
-            Motion::None => Duration::ZERO,
+        match (self.motion, self.settle) {
+            (Motion::None, _) | (_, Settle::Measured) => Duration::ZERO,
             _ => Duration::from_millis(u64::from(self.settle_ms)),
         }
     }

@@ -14,6 +14,7 @@ mod matching;
 pub mod plan;
 pub mod plate;
 mod progress;
+mod settle;
 mod shot;
 mod sweep;
 
@@ -37,7 +38,7 @@ use crate::clock::SystemClock;
 use crate::command::{Refusal, Which};
 use crate::config::Destination;
 use crate::motion::Mover;
-use crate::recipe::{Place, VerdictTiming};
+use crate::recipe::{Place, Settle, VerdictTiming};
 use crate::rig::Rig;
 use crate::status::{Fault, Status};
 use absent::UNPLUGGED;
@@ -260,11 +261,17 @@ impl Session {
         };
         let slots = cameras.iter().map(|name| (place.shot, name.clone()));
         match turned {
-            Ok(turned) => {
+            Ok(mut turned) => {
+                if self.doc.recipe.settle == Settle::Measured && turned.moved {
+                    let longest = Duration::from_millis(u64::from(self.doc.recipe.settle_ms));
+                    turned.settle = settle::by_sight(stage.rig, &cameras, longest).await;
+                    turned.stood = Instant::now();
+                }
                 self.doc.timing.motion_s += turned.motion.as_secs_f64();
                 self.doc.timing.settle_s += turned.settle.as_secs_f64();
                 let burst = self.doc.recipe.burst;
-                let shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
+                let mut shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
+                shot.settle = Some(turned.settle);
                 let end = shot.end();
                 self.doc.timing.exposure_s += end.duration_since(turned.stood).as_secs_f64();
                 self.doc.timing.spin_s = self.spun_before_s + end.duration_since(began).as_secs_f64();

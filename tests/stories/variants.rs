@@ -33,3 +33,26 @@ async fn brackets_and_focus_steps_are_kept_beside_each_other_and_only_the_leadin
     assert!(moves <= 5, "one motion an angle and the reference: {moves}");
     bench.end().await;
 }
+
+/// A heavy table that rings for a second and a half is waited for as long as it rings, and no longer.
+#[tokio::test(start_paused = true)]
+async fn a_platter_is_looked_at_until_it_stands() {
+    let data = tempfile::tempdir().expect("a folder");
+    let recipe = "settle = \"measured\"";
+    write_recipe(&data.path().join("recipes"), "look", 8, recipe);
+    let file = data.path().join("recipes/look.toml");
+    let text = std::fs::read_to_string(&file).expect("the recipe");
+    std::fs::write(&file, text.replace("settle_ms = 0", "settle_ms = 5000")).expect("the recipe");
+    let ringing = "vibration_deg = 1.5\nvibration_hz = 3.0\nvibration_decay_ms = 300.0";
+    let rig = quick_rig("[booth]\nobject = \"toy\"").replace("vibration_deg = 0.0", ringing);
+    let bench = Bench::in_memory(&rig, data);
+    let id = bench.start("look").await;
+    let session = bench.settled(&id).await;
+    assert_eq!((session.state, session.taken), (SessionState::Review, 8), "{session:?}");
+    assert!(session.flagged.is_empty(), "a ringing platter smears: {:?}", session.flagged);
+    for record in bench.records(&id).await {
+        let settle_ms = record.meta["place"]["settle_ms"].as_f64().unwrap();
+        assert!((300.0..4000.0).contains(&settle_ms), "frame {}: {settle_ms} ms", record.facts.shot + 1);
+    }
+    bench.end().await;
+}

@@ -78,8 +78,12 @@ impl Session {
             return ended;
         }
         let files = judged.iter().flat_map(|picture| {
-            let how =
-                Circumstances { place, reached: shot.reached, skew: skews.get(&picture.camera).copied() };
+            let how = Circumstances {
+                place,
+                reached: shot.reached,
+                settle: shot.settle,
+                skew: skews.get(&picture.camera).copied(),
+            };
             let original = self.file(stage, &how, picture);
             let companions = self.companions(stage, &original, picture);
             std::iter::once(original).chain(companions)

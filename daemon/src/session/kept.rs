@@ -24,6 +24,8 @@ const NAME_BYTES_MAX: usize = 100;
 pub(super) struct Circumstances {
     pub place: Place,
     pub reached: Option<Reached>,
+    /// What the platter took to settle.
+    pub settle: Option<Duration>,
     /// Later than the first camera of the shot.
     pub skew: Option<Duration>,
 }
@@ -144,6 +146,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged, how: &Circumstances) -> serde_json:
         },
         "place": {
             "tilt_deg": how.place.tilt_deg,
+            "settle_ms": how.settle.map(|settle| settle.as_secs_f64() * 1000.0),
             "angle_error_deg": how.reached.and_then(|reached| reached.error_deg),
             "variant": (!how.place.variant.is_plain()).then_some(how.place.variant),
         },

@@ -22,6 +22,8 @@ const ANGLE_TOLERANCE_DEG: f64 = 0.5;
 pub(super) struct Shot {
     pub place: Place,
     pub reached: Option<Reached>,
+    /// What the platter took to settle, where it was waited for.
+    pub settle: Option<Duration>,
     /// A burst each, in order.
     pub exposures: Vec<(String, Vec<Result<Exposed, CameraError>>)>,
 }
@@ -38,6 +40,8 @@ pub(super) struct Reached {
 pub(super) struct Turned {
     pub reached: Option<Reached>,
     pub motion: Duration,
+    /// The platter may still ring.
+    pub moved: bool,
     pub settle: Duration,
     /// From this moment exposures count.
     pub stood: Instant,
@@ -70,7 +74,7 @@ pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Resul
     let settle = if stands { Duration::ZERO } else { settle };
     // The table says "there" before it stops ringing.
     tokio::time::sleep(settle).await;
-    Ok(Turned { reached, motion, settle, stood: Instant::now() })
+    Ok(Turned { reached, motion, moved: !stands, settle, stood: Instant::now() })
 }
 
 fn wrong_angle(asked: Angle, at: Angle) -> Outcome {
@@ -111,7 +115,7 @@ pub(super) async fn expose(
             }
             (camera.name.clone(), results)
         });
-    Shot { place, reached, exposures: join_all(each).await }
+    Shot { place, reached, settle: None, exposures: join_all(each).await }
 }
 
 impl Shot {
