@@ -3,7 +3,9 @@
 pub mod browser;
 pub mod cloud;
 pub mod delivering;
+pub mod service;
 pub mod turns;
+pub mod view;
 pub mod web;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,136 @@
+//! The real binary as a service, asked over its panel's address as by the rig's own display.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use turnstage::listen::Found;
+use turnstage_cloud_sync::Record;
+
+use crate::{PATIENCE, binary};
+
+/// See the module.
+pub struct Service {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+    client: reqwest::Client,
+}
+
+impl Service {
+    /// Starts it with a configuration and more environment; ready when the panel answers.
+    pub async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("station.toml");
+        std::fs::write(&file, config).expect("a configuration");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let mut command = Command::new(binary());
+        command.arg("run").arg("--config").arg(&file).arg("--data-dir").arg(folder.path().join("data"));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("it runs");
+        // Where two tests of one process come here, the first has installed it.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let mut service = Self { child, folder, address: ([127, 0, 0, 1], 0).into(), client };
+        service.address = service.found().await;
+        service
+    }
+
+    async fn found(&self) -> SocketAddr {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(address) = Found::below(&self.data()).and_then(|found| found.address)
+                && self.client.get(format!("http://{address}/healthz")).send().await.is_ok()
+            {
+                return address;
+            }
+            assert!(Instant::now() < end, "the panel does not open: {}", self.log());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What it complained about.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; {}", self.log()));
+        answer.json().await.expect("JSON")
+    }
+
+    /// Sends a command; the problem where it is refused.
+    pub async fn ask(&self, command: &str, body: Value) -> Result<Value, Value> {
+        let address = format!("http://{}/api/v1/commands/{command}", self.address);
+        let answer = self.client.post(address).json(&body).send().await.expect("an answer");
+        let good = answer.status().is_success();
+        let value = answer.json().await.expect("JSON");
+        if good { Ok(value) } else { Err(value) }
+    }
+
+    /// Arms the rig as a person before its display, and starts a session; its id.
+    pub async fn start_session(&self, recipe: &str) -> String {
+        self.ask("arm", json!({})).await.expect("armed");
+        let body = json!({ "item": "item-1", "recipe": recipe });
+        let started = self.ask("start", body).await.unwrap_or_else(|problem| panic!("{problem}"));
+        started["session"].as_str().expect("an id").to_owned()
+    }
+
+    /// Arms the rig and goes on.
+    pub async fn resume(&self) {
+        self.ask("arm", json!({})).await.expect("armed");
+        let body = json!({ "session": null, "anew": false, "confirm": false });
+        self.ask("resume", body).await.unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    /// The state now.
+    pub async fn status(&self) -> Value {
+        self.get("/api/v1/status").await
+    }
+
+    /// Waits for a state.
+    pub async fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status().await;
+            if is(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "not {what}: {status:#}; {}", self.log());
+            // Until the next event, or a little while: a moving table makes no events.
+            let after = &status["newest_event"];
+            self.get(&format!("/api/v1/events?after={after}&limit=1&wait_ms=50")).await;
+        }
+    }
+
+    /// Waits until nothing is shot any more; the session's own state.
+    pub async fn settled(&self) -> Value {
+        let status = self.until("settled", |status| status["session"]["state"] != "shooting").await;
+        status["session"].clone()
+    }
+
+    /// Every record of a session.
+    pub async fn records(&self, session: &str) -> Vec<Record> {
+        let records = self.get(&format!("/api/v1/sessions/{session}/records")).await;
+        serde_json::from_value(records).expect("records")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // A test that failed leaves no process behind; one that ended cannot be killed, which is well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

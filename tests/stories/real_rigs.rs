@@ -1,0 +1,116 @@
+//! Whole sessions on rigs that are not simulated: the real binary with its real drivers and libraries, and devices that
+//! speak their own wire but are not there. In each, the link to the table is lost in mid-turn: the session pauses, says
+//! what to do, goes on when a person says so, nothing moves twice, and every frame shows its angle.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use turnstage_cloud_sync::Record;
+use turnstage_tests::service::Service;
+use turnstage_tests::view::{View, signature};
+use turnstage_tests::write_recipe;
+
+mod comxim;
+mod grbl;
+mod revopoint;
+
+/// Small pictures: the renderer must keep up with the table.
+const SIZE: (u32, u32) = (640, 480);
+
+/// A station with this rig, and the recipe `turn36`.
+fn configuration(folder: &Path, rig: &str) -> String {
+    let recipes = folder.join("recipes");
+    // Small rendered pictures are neither sharp nor framed as a studio's are; what matters here is where they were taken.
+    let lenient = "[qc.policy]\n\"qc.sharpness\" = \"warn\"\n\"qc.motion\" = \"warn\"\n\"qc.noise\" = \"warn\"\n";
+    write_recipe(&recipes, "turn36", 36, "retakes = 0");
+    let file = recipes.join("turn36.toml");
+    let text = std::fs::read_to_string(&file).expect("the recipe");
+    let text = text.replace("settle_ms = 0", "settle_ms = 150");
+    std::fs::write(&file, format!("{text}{lenient}")).expect("the recipe");
+    format!(
+        r#"
+[storage]
+free_bytes_soft = 2_000_000
+free_bytes_hard = 1_000_000
+frame_bytes = 200_000
+
+[motion]
+reopen_s = 0.2
+announce_s = 1.0
+
+[recipes]
+folder = {recipes:?}
+
+[panel]
+listen = "127.0.0.1:0"
+
+[destinations.local]
+backend = "directory"
+root = "delivered"
+create = true
+
+{rig}
+"#
+    )
+}
+
+/// Waits for the fault of a lost link and for its words.
+async fn lost(service: &Service) {
+    let session = service.settled().await;
+    assert_eq!(session["state"], "paused", "{session}");
+    let status = service.status().await;
+    let fault = &status["faults"][0];
+    assert!(
+        ["motion-link-lost", "motion-outcome-unknown", "motion-missing"].iter().any(|rule| fault["rule"] == *rule),
+        "{status:#}"
+    );
+    assert!(fault["todo"].as_str().is_some_and(|todo| !todo.is_empty()), "{fault}");
+    assert_eq!(status["table"]["armed"], "no", "a lost link ends the arming");
+    let refused = service.ask("resume", json!({ "session": null, "anew": false, "confirm": false })).await;
+    let rule = refused.expect_err("nobody at the rig allowed it")["rule"].clone();
+    assert!(rule == "motion-not-armed" || rule == "motion-missing", "{rule}");
+}
+
+/// Goes on until every frame is there; a person confirms the platter's place where the table lost it.
+async fn finish(service: &Service) -> Value {
+    service.until("the table is back", |status| status["table"]["fault"].is_null()).await;
+    service.resume().await;
+    loop {
+        let session = service.settled().await;
+        if session["state"] == "review" {
+            return session;
+        }
+        let status = service.status().await;
+        assert_eq!(status["faults"][0]["rule"], "position-match", "{status:#} {}", service.log());
+        service.ask("arm", json!({})).await.expect("armed");
+        let confirmed = json!({ "session": null, "anew": false, "confirm": true });
+        service.ask("resume", confirmed).await.unwrap_or_else(|problem| panic!("{problem}"));
+    }
+}
+
+/// Every frame looks like the object at its angle, and less like it at the angles beside; `zero_deg` is where the platter
+/// truly stood at the first frame.
+async fn shows_its_angles(service: &Service, records: &[Record], zero_deg: f64, size: (u32, u32)) {
+    let mut view = View::new(size).await;
+    let current: Vec<&Record> = records
+        .iter()
+        .filter(|record| record.superseded_by.is_none() && record.key.product == "original")
+        .collect();
+    assert_eq!(current.len(), 36);
+    for record in current {
+        let bytes = std::fs::read(service.data().join("spool/media").join(&record.media)).expect("a picture");
+        let seen = signature(&bytes);
+        let deg = zero_deg + record.facts.angle_commanded.expect("an angle");
+        let own = seen.difference(&view.look(deg).await);
+        for beside in [deg - 10.0, deg + 10.0] {
+            let other = seen.difference(&view.look(beside).await);
+            assert!(own < 0.5 * other, "frame {}: {own:.2} at its angle, {other:.2} beside", record.facts.shot + 1);
+        }
+    }
+}
+
+/// A folder for one rig.
+fn folder() -> TempDir {
+    TempDir::new().expect("a folder")
+}
