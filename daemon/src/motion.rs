@@ -4,6 +4,8 @@
 //! once, whatever waits in the channel, and everything is refused until a person releases it. A lost link is opened
 //! again, and the first command after opening is a stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -78,7 +80,17 @@ struct Request {
 pub struct Mover {
     requests: mpsc::Sender<Request>,
     stop: watch::Sender<bool>,
+    halts: Arc<Halts>,
     state: watch::Receiver<Motion>,
+}
+
+/// Why the stop line is pulled; it is while one of these is. Changed under the line's own lock only.
+#[derive(Debug, Default)]
+struct Halts {
+    /// Until a person releases it.
+    latched: AtomicBool,
+    /// While a stop button is in, a door is open, or nobody knows.
+    held: AtomicBool,
 }
 
 impl std::fmt::Debug for Request {
@@ -103,12 +115,24 @@ impl Mover {
 
     /// Halts the table now and keeps it halted. Does not wait.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.pull(|halts| halts.latched.store(true, Ordering::Relaxed));
     }
 
-    /// Allows motion again; the act of a person at the rig.
+    /// Allows motion again; the act of a person at the rig. Nothing moves as long as the table is held.
     pub fn release(&self) {
-        self.stop.send_replace(false);
+        self.pull(|halts| halts.latched.store(false, Ordering::Relaxed));
+    }
+
+    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait.
+    pub fn hold(&self, held: bool) {
+        self.pull(|halts| halts.held.store(held, Ordering::Relaxed));
+    }
+
+    fn pull(&self, change: impl FnOnce(&Halts)) {
+        self.stop.send_modify(|stop| {
+            change(&self.halts);
+            *stop = self.halts.latched.load(Ordering::Relaxed) || self.halts.held.load(Ordering::Relaxed);
+        });
     }
 
     /// The state now.
@@ -156,7 +180,8 @@ impl MotionTask {
             info: None,
             alive: Instant::now(),
         });
-        let mover = Mover { requests: request_sender, stop: stop_sender, state: state_receiver };
+        let halts = Arc::default();
+        let mover = Mover { requests: request_sender, stop: stop_sender, halts, state: state_receiver };
         (Self { options, around, approach_deg, reopen, requests, stop, state, table: None }, mover)
     }
 
@@ -441,6 +466,24 @@ mod tests {
         assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-stopped"), "{refusal:?}");
         mover.release();
         assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
+        cancel.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_table_stays_halted_whatever_is_released() {
+        let (task, mover, _booth) = table("");
+        let cancel = CancellationToken::new();
+        let running = tokio::spawn(task.run(cancel.clone()));
+        let home = || mover.go(Move::Reference(Reference::Home));
+        mover.hold(true);
+        mover.release();
+        assert!(matches!(home().await, MoveEnd::Refused { rule, .. } if rule == "motion-stopped"));
+        mover.stop();
+        mover.hold(false);
+        assert!(matches!(home().await, MoveEnd::Refused { .. }), "a stop stays until it is released");
+        mover.release();
+        assert!(matches!(home().await, MoveEnd::Arrived { .. }));
         cancel.cancel();
         running.await.unwrap();
     }
