@@ -46,8 +46,8 @@ const BY_ID: &str = "/dev/input/by-id";
 const NODES: &str = "/dev/input";
 /// Key events that may wait for an input that is slow; it looks at the keys themselves when it missed some.
 const EVENTS_MAX: usize = 512;
-const PERMISSION: &str = "the service's user may not read it: put the user into the group input, or let a udev rule do \
-                          so (SUBSYSTEM==\"input\", ENV{ID_SERIAL}==\"…\", GROUP=\"turnstage\"), then plug it in again";
+const PERMISSION: &str =
+    "the service's user may not read it: put the user into the group input, and restart the service";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

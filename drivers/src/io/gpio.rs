@@ -43,8 +43,8 @@ const NAME: &str = "gpio";
 const CONSUMER: &str = "turnstage";
 /// How often the level itself is read: an edge that was lost, or a chip that is gone, is noticed so late at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const PERMISSION: &str = "the service's user may not use it: put the user into the group gpio, or let a udev rule do so \
-                          (SUBSYSTEM==\"gpio\", GROUP=\"turnstage\", MODE=\"0660\"), then restart the service";
+const PERMISSION: &str = "the service's user may not use it: put the user into the group gpio, give that group the chips \
+                          (udev: SUBSYSTEM==\"gpio\", GROUP=\"gpio\", MODE=\"0660\"), and restart the service";
 
 /// Where a line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
