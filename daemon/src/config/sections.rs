@@ -9,6 +9,8 @@ use turnstage_cloud_sync::backend::imaging360;
 use turnstage_drivers::DeviceOptions;
 use turnstage_drivers::camera::Settings;
 
+use super::controls::{InputConfig, OutputConfig};
+
 /// Who owns the pictures.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +84,12 @@ pub struct RigConfig {
     /// Cameras by name.
     #[serde(default)]
     pub cameras: BTreeMap<String, CameraConfig>,
+    /// Pedals, scanners, buttons and doors by name.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, InputConfig>,
+    /// Lamps, horns and lights by name.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, OutputConfig>,
 }
 
 /// Where pictures go.
