@@ -21,8 +21,10 @@ use turnstage_pipeline::InputLimits;
 
 use crate::status::StationName;
 
+mod controls;
 mod sections;
 
+pub use controls::{Does, InputConfig, OutputConfig, Shows};
 pub use sections::{
     CameraConfig, CaptureConfig, Destination, LogConfig, MetadataRule, MotionConfig, PanelConfig,
     RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
@@ -370,8 +372,9 @@ fn read_open_sections(layer: &Layer, problems: &mut Vec<Problem>) {
         }
     }
     let Some(Value::Table(rig)) = layer.table.get("rig") else { return };
-    for unknown in rig.keys().filter(|key| !matches!(key.as_str(), "turntable" | "cameras")) {
-        tell(format!("rig.{unknown}"), "no such key; here there are: turntable, cameras".to_owned());
+    const RIG: [&str; 4] = ["turntable", "cameras", "inputs", "outputs"];
+    for unknown in rig.keys().filter(|key| !RIG.contains(&key.as_str())) {
+        tell(format!("rig.{unknown}"), format!("no such key; here there are: {}", RIG.join(", ")));
     }
     if let Some(options) = rig.get("turntable") {
         let read = options.clone().try_into::<DeviceOptions>().map_err(|e| e.message().to_owned());
@@ -383,6 +386,18 @@ fn read_open_sections(layer: &Layer, problems: &mut Vec<Problem>) {
         let read = entry.clone().try_into::<CameraConfig>().map_err(|e| e.message().to_owned());
         if let Err(what) = read.and_then(|camera| camera::check(&camera.device)) {
             tell(format!("rig.cameras.{name}"), what);
+        }
+    }
+    for (name, entry) in entries(rig.get("inputs")) {
+        let read = entry.clone().try_into::<InputConfig>().map_err(|e| e.message().to_owned());
+        if let Err(what) = read.and_then(|input| input.check()) {
+            tell(format!("rig.inputs.{name}"), what);
+        }
+    }
+    for (name, entry) in entries(rig.get("outputs")) {
+        let read = entry.clone().try_into::<OutputConfig>().map_err(|e| e.message().to_owned());
+        if let Err(what) = read.and_then(|output| output.check()) {
+            tell(format!("rig.outputs.{name}"), what);
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod constancy;
 pub mod derivative;
 pub mod exit;
+pub mod io;
 pub mod listen;
 pub mod motion;
 pub mod network;

@@ -8,6 +8,7 @@
 mod mover;
 mod way;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -90,6 +91,7 @@ impl MotionTask {
         let mover = Mover {
             requests: request_sender,
             stop: stop_sender,
+            halts: Arc::default(),
             state: state_receiver,
             sightings,
             arming: arming.clone(),

@@ -190,7 +190,9 @@ pub fn is_simulated(config: &Config) -> bool {
 
 /// The booth that simulated devices share, if any device is simulated.
 pub fn surroundings(config: &Config) -> Result<Surroundings, String> {
-    let simulated = devices(config).any(|device| device.driver == "sim");
+    let inputs = config.rig.inputs.values().map(|input| &input.device);
+    let outputs = config.rig.outputs.values().map(|output| &output.device);
+    let simulated = devices(config).chain(inputs).chain(outputs).any(|device| device.driver == "sim");
     let booth = simulated.then(|| sim::Booth::new(config.booth.clone())).transpose()?;
     Ok(Surroundings { booth, ..Surroundings::default() })
 }

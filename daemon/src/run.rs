@@ -1,6 +1,6 @@
 //! Starts and ends the tasks of a station: the only file that spawns them.
 //!
-//! Station, motion, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
+//! Station, motion, inputs and outputs, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
 use std::net::Ipv4Addr;
@@ -27,8 +27,9 @@ use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Commands};
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, RigConfig};
 use crate::derivative;
+use crate::io::{self, Controls, IoTask};
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
 use crate::network;
@@ -152,6 +153,8 @@ impl Running {
         let mut tasks = JoinSet::new();
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
+        let rig = config.rig.clone();
+        let controls = control(rig, &around, &commands, &mover, &status_receiver, &mut tasks, &cancel);
 
         let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
@@ -183,6 +186,7 @@ impl Running {
             locked,
             told,
             delivery,
+            controls,
             status,
         };
         let token = cancel.clone();
@@ -300,6 +304,33 @@ fn drive(
         "motion"
     });
     mover
+}
+
+/// Starts the task of inputs and outputs; what it tells of them.
+fn control(
+    rig: RigConfig,
+    around: &Surroundings,
+    commands: &Commands,
+    mover: &Mover,
+    status: &watch::Receiver<Status>,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) -> watch::Receiver<Controls> {
+    let (told, controls) = watch::channel(Controls::of(&rig));
+    let task = IoTask::new(io::Parts {
+        rig,
+        around: around.clone(),
+        commands: commands.clone(),
+        mover: mover.clone(),
+        status: status.clone(),
+        told,
+    });
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        task.run(token).await;
+        "io"
+    });
+    controls
 }
 
 /// Starts the uploader and what tells it that the network came back.

@@ -4,12 +4,13 @@
 //! state diagram of a session is in `session/journal.rs`.
 
 mod acts;
+mod answers;
 mod baseline;
 mod calibrating;
 mod presence;
 mod underway;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -24,19 +25,18 @@ use turnstage_cloud_sync::{Clock, Spool};
 use crate::audit;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
-use crate::command::{Accepted, Act, Actor, Answer, Command};
+use crate::command::{Accepted, Act, Actor, Command};
 use crate::config::Config;
 use crate::constancy::DOCUMENTS;
+use crate::io::Controls;
 use crate::motion::{Motion, Mover};
 use crate::recipe::Recipes;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Situation, Status, TableStatus};
+use answers::Answers;
 use baseline::Baseline;
 use underway::{Underway, while_running};
-
-/// Answers that are remembered, so that a command sent twice is obeyed once.
-const REMEMBERED_MAX: usize = 256;
 
 /// Rule of a configuration that cannot be used.
 pub const SAFE_MODE: &str = "config-invalid";
@@ -68,6 +68,8 @@ pub struct Parts {
     pub told: Vec<Fault>,
     /// Why nothing is delivered any more, if so.
     pub delivery: watch::Receiver<Option<Fault>>,
+    /// What is told of inputs and outputs.
+    pub controls: watch::Receiver<Controls>,
     /// Where its state is told.
     pub status: watch::Sender<Status>,
 }
@@ -88,33 +90,6 @@ pub struct Station {
 enum Halt {
     Stopped(Actor),
     Paused,
-}
-
-/// Answers that were given, so that a command sent twice is obeyed once.
-#[derive(Default)]
-struct Answers(VecDeque<(String, Answer)>);
-
-impl Answers {
-    fn known(&self, id: &str) -> Option<Answer> {
-        self.0.iter().find(|(seen, _)| seen == id).map(|(_, answer)| answer.clone())
-    }
-
-    fn remember(&mut self, id: String, actor: &Actor, act: &Act, answer: &Answer) {
-        if *act == Act::Ping {
-            return;
-        }
-        match answer {
-            Ok(_) => tracing::info!(command = id, actor = actor.0, name = act.name(), "command accepted"),
-            Err(refusal) => {
-                let rule = &refusal.rule;
-                tracing::warn!(command = id, actor = actor.0, name = act.name(), rule, "command refused");
-            }
-        }
-        if self.0.len() == REMEMBERED_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((id, answer.clone()));
-    }
 }
 
 /// What a command leaves to be done after its answer.
@@ -147,6 +122,7 @@ impl Station {
         self.baseline = Baseline::of(&self.parts.spool, &self.parts.config.station.org).await;
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
+        let mut controls = self.parts.controls.clone();
         self.tell();
         loop {
             tokio::select! {
@@ -166,6 +142,7 @@ impl Station {
                     Err(_) => break,
                 },
                 Ok(()) = delivery.changed() => self.tell(),
+                Ok(()) = controls.changed() => self.tell(),
             }
         }
         if let Err(error) = self.interrupt_unfinished().await {
@@ -208,6 +185,7 @@ impl Station {
         let (pause, paused) = watch::channel(false);
         let mover = self.parts.mover.clone();
         let mut motion = mover.watch();
+        let mut controls = self.parts.controls.clone();
         let spool = self.parts.spool.clone();
         let hand = self.parts.rig.hand().clone();
         let mut asked = hand.watch();
@@ -242,6 +220,7 @@ impl Station {
                         underway::show_motion(status, &motion.borrow_and_update(), &mut covered);
                     }
                     Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
+                    Ok(()) = controls.changed() => underway::show_controls(status, &controls.borrow_and_update()),
                     Some(command) = commands.recv() => {
                         // A stop does not wait for the disk: the table first, the audit log after.
                         if command.act == Act::Stop {
@@ -260,6 +239,11 @@ impl Station {
             _ if ending => None,
             // Whatever was under way has ended, with or without a move: a person stopped it.
             Outcome::Complete | Outcome::Paused if stopper.is_some() => Some(Outcome::Stopped),
+            // A door or stop button halted the table before anybody asked for it.
+            Outcome::Stopped if stopper.is_none() => {
+                stopper = self.parts.controls.borrow().holder();
+                Some(Outcome::Stopped)
+            }
             other => Some(other),
         };
         self.ended(outcome, stopper).await;
@@ -357,9 +341,12 @@ impl Station {
         let session = open.map(|session| session.status());
         let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
         faults.extend(self.parts.delivery.borrow().clone());
+        let controls = self.parts.controls.borrow().clone();
+        faults.extend(controls.faults());
         faults.extend(missing(&self.parts.rig, &motion));
-        let situation = self.situation(&faults);
+        let situation = self.situation(&faults, &controls);
         faults.extend(self.parts.told.iter().cloned());
+        faults.extend(controls.notices());
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;
@@ -367,12 +354,13 @@ impl Station {
             status.session = session;
             status.safe_mode = faults.iter().any(|fault| fault.rule == SAFE_MODE);
             status.faults = faults;
+            status.take_controls(&controls);
             status.tell(situation);
         });
     }
 
     /// What goes on while nothing is shot, in the order of what matters most.
-    fn situation(&self, faults: &[Fault]) -> Situation {
+    fn situation(&self, faults: &[Fault], controls: &Controls) -> Situation {
         let (taken, wanted) = self.session.as_ref().map_or((0, 0), |session| {
             let status = session.status();
             (status.taken as u32, status.wanted as u32)
@@ -380,8 +368,16 @@ impl Station {
         if let Some(fault) = faults.first() {
             return self.of_fault(fault, taken, wanted);
         }
+        let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
+        if let Some(look) = controls.look().filter(|_| open.is_none_or(is_halted)) {
+            return look;
+        }
         let Some(session) = self.session.as_ref() else {
-            return if self.parts.told.is_empty() { Situation::Ready } else { Situation::SafeMode };
+            return match &controls.next_item {
+                _ if !self.parts.told.is_empty() => Situation::SafeMode,
+                Some(item) => Situation::ItemSet { item: item.clone() },
+                None => Situation::Ready,
+            };
         };
         match session.doc.state {
             SessionState::Paused => match &self.halted {
@@ -416,6 +412,11 @@ impl Station {
             _ => told(),
         }
     }
+}
+
+/// It waits for a person to go on.
+fn is_halted(session: &Session) -> bool {
+    matches!(session.doc.state, SessionState::Paused | SessionState::Interrupted)
 }
 
 /// The turn is over.

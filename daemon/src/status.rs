@@ -11,9 +11,12 @@ use utoipa::ToSchema;
 
 use crate::arming::Armed;
 use crate::constancy::Drift;
+use crate::io::{Controls, InputStatus, OutputStatus};
 use crate::motion::Motion;
 use crate::words::Language;
 
+/// Beginnings of the rules of what is wrong and forbids nothing; an idle station shows it.
+const BESIDE: [&str; 3] = ["panel-", "input-", "output-"];
 /// Disk room for so few sessions is said.
 const ROOM_SHORT_SESSIONS: u64 = 5;
 
@@ -323,6 +326,12 @@ pub struct Status {
     pub drifts: Vec<Drift>,
     /// The table, if the rig has one.
     pub table: Option<TableStatus>,
+    /// Pedals, scanners, buttons and doors of the rig.
+    pub inputs: Vec<InputStatus>,
+    /// Lamps, horns and lights of the rig.
+    pub outputs: Vec<OutputStatus>,
+    /// The item that was scanned for the next session.
+    pub next_item: Option<String>,
     /// What waits for delivery.
     pub delivery: Delivery,
     /// Sequence of the newest event: whoever reads this state misses nothing by following the log from here.
@@ -345,11 +354,20 @@ impl Status {
             cameras: Vec::new(),
             drifts: Vec::new(),
             table: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            next_item: None,
             delivery: Delivery::default(),
             newest_event: 0,
         };
         status.tell(Situation::Starting);
         status
+    }
+
+    /// Sets what is told of inputs and outputs.
+    pub fn take_controls(&mut self, controls: &Controls) {
+        let Controls { inputs, outputs, next_item, dark_frame: _ } = controls.clone();
+        (self.inputs, self.outputs, self.next_item) = (inputs, outputs, next_item);
     }
 
     /// Sets the situation, with its loudness and its words.
@@ -378,7 +396,8 @@ impl Status {
             Some(failure) if !one.online => Some((one, failure)),
             _ => None,
         });
-        if let Some(fault) = self.faults.iter().find(|fault| fault.rule.starts_with("panel-")) {
+        let beside = |fault: &&Fault| BESIDE.iter().any(|part| fault.rule.starts_with(part));
+        if let Some(fault) = self.faults.iter().find(beside) {
             return Some(Situation::Look { what: fault.what.clone(), todo: fault.todo.clone() });
         }
         match away {

@@ -1,4 +1,4 @@
-//! Cameras, turntables and the links they hang on. Never writes to the disk.
+//! Cameras, turntables and the links they hang on; inputs and outputs of the rig. Never writes to the disk.
 //!
 //! A turntable is a *protocol* over a *link*; a camera makes *frames*. The simulated booth ([`sim`]) and the
 //! replay camera are ordinary drivers: `driver = "sim"`, `driver = "replay"`.
@@ -6,6 +6,7 @@
 pub mod camera;
 pub mod frame;
 pub mod holder;
+pub mod io;
 pub mod link;
 pub mod optics;
 pub mod sim;
@@ -28,7 +29,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Unknown keys are the driver's to refuse, because only it knows them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceOptions {
-    /// A name from [`turntable::DRIVERS`] or [`camera::DRIVERS`].
+    /// A name from [`turntable::DRIVERS`], [`camera::DRIVERS`], [`io::INPUTS`] or [`io::OUTPUTS`].
     pub driver: String,
     /// Everything else of the table, as written.
     #[serde(flatten)]
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub hand: turntable::Hand,
     /// Where a camera last saw the platter stand, for `driver = "external"`.
     pub sightings: turntable::Sightings,
+    /// Devices that several inputs or outputs share.
+    pub boards: io::board::Boards,
 }
 
 /// One line of `turnstage devices`.

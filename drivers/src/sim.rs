@@ -1,4 +1,4 @@
-//! The simulated booth: one platter with an object, and the cameras that look at it.
+//! The simulated booth: one platter with an object, the cameras that look at it, pedals and lamps.
 //!
 //! Every device with `driver = "sim"` of a station stands in the same [`Booth`], so that what the table does is what
 //! the cameras see: lost steps, backlash and ringing show in the pixels. Time is tokio's and nothing ticks: the true
@@ -6,6 +6,7 @@
 
 mod cameras;
 pub(crate) mod coding;
+mod contacts;
 pub(crate) mod develop;
 mod fault;
 pub(crate) mod flaw;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 
 use cameras::CameraSlot;
 pub(crate) use cameras::Counted;
+use contacts::Contacts;
 pub use fault::{CameraFault, Fault};
 use model::Model;
 use platter::{Mechanics, Motor, Platter};
@@ -141,6 +143,8 @@ pub struct Booth {
     state: Arc<Mutex<State>>,
     /// Wakes whoever waits for a motion, because its end has moved.
     changed: Arc<watch::Sender<()>>,
+    /// Pedals, scanners and lamps.
+    contacts: Arc<Contacts>,
 }
 
 struct State {
@@ -191,7 +195,11 @@ impl Booth {
             told: VecDeque::new(),
             sessions: 0,
         };
-        Ok(Booth { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(()).0) })
+        Ok(Booth {
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::new(watch::channel(()).0),
+            contacts: Arc::default(),
+        })
     }
 
     /// The platter's true angle now, in degrees and *not* wrapped: it counts whole turns since power-on, and holds
@@ -371,7 +379,7 @@ impl Booth {
                     Command::Move { deg } => (deg, f64::INFINITY),
                     _ => (0.0, f64::INFINITY),
                 };
-                table.platter.travel(deg, speed, lost_deg, &jams, now);
+                table.platter.travel_at(deg, speed, lost_deg, &jams, now);
                 if goes_silent {
                     table.platter.fall_silent(now);
                 }

@@ -53,7 +53,10 @@ mod tests {
         for run in read(include_str!("tried.toml")).unwrap() {
             let tables = crate::turntable::DRIVERS.iter().map(|driver| driver.name);
             let cameras = crate::camera::DRIVERS.iter().map(|driver| driver.name);
-            assert!(tables.chain(cameras).any(|name| name == run.driver), "{run:?}");
+            let inputs = crate::io::INPUTS.iter().map(|driver| driver.name);
+            let outputs = crate::io::OUTPUTS.iter().map(|driver| driver.name);
+            let all = tables.chain(cameras).chain(inputs).chain(outputs);
+            assert!(all.into_iter().any(|name| name == run.driver), "{run:?}");
             assert_eq!(run.report.len(), 64, "{run:?}");
         }
     }

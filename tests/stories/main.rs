@@ -17,6 +17,7 @@ mod faults;
 mod formats;
 mod halt;
 mod import_to_the_cloud;
+mod inputs;
 mod journal;
 mod layout;
 mod lying_storage;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use turnstage_drivers::{Listing, camera, turntable};
+use turnstage_drivers::{Listing, camera, io, turntable};
 
 use crate::config::Config;
 use crate::exit::{self, Exit};
@@ -54,6 +54,14 @@ async fn look() -> Vec<Found> {
     for driver in camera::DRIVERS {
         let devices = (driver.list)().await;
         found.push(Found { kind: "camera", driver: driver.name, about: driver.about, devices });
+    }
+    for driver in io::INPUTS {
+        let devices = (driver.list)().await;
+        found.push(Found { kind: "input", driver: driver.name, about: driver.about, devices });
+    }
+    for driver in io::OUTPUTS {
+        let devices = (driver.list)().await;
+        found.push(Found { kind: "output", driver: driver.name, about: driver.about, devices });
     }
     found
 }

@@ -13,6 +13,8 @@ use turnstage_drivers::turntable::mounted::Mount;
 
 use crate::motion::Drive;
 
+use super::controls::{InputConfig, OutputConfig};
+
 /// Who owns the pictures.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +132,12 @@ pub struct RigConfig {
     /// Cameras by name.
     #[serde(default)]
     pub cameras: BTreeMap<String, CameraConfig>,
+    /// Pedals, scanners, buttons and doors by name.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, InputConfig>,
+    /// Lamps, horns and lights by name.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, OutputConfig>,
 }
 
 /// Where pictures go.

@@ -121,3 +121,35 @@ fn a_syntax_error_is_told_with_its_line() {
     let found = problems("[station]\norg = \n", &[]);
     assert!(found[0].starts_with("station.toml: ") && found[0].contains("line 2"), "{found:?}");
 }
+
+#[test]
+fn an_input_is_told_what_it_lacks_for_what_it_should_do() {
+    let told = |text: &str| problems(text, &[]);
+    assert_eq!(told("[rig.inputs.stop]\ndriver = \"sim\"\ndoes = \"stop\""), [""; 0]);
+    let gpio = "[rig.inputs.stop]\ndriver = \"gpio\"\ndoes = \"stop\"\nline = \"GPIO17\"\n";
+    assert_eq!(told(&format!("{gpio}bias = \"pull-up\"")), [""; 0]);
+    for (text, wanted) in [
+        (format!("{gpio}bias = \"pull-up\"\nactive_low = true"), "a broken wire reads as pressed"),
+        (
+            "[rig.inputs.stop]\ndriver = \"evdev\"\nserial = \"1\"\ndoes = \"stop\"".to_owned(),
+            "normally_closed",
+        ),
+        ("[rig.inputs.stop]\ndriver = \"sim\"\ndoes = \"scan\"".to_owned(), "lines = true"),
+        ("[rig.inputs.stop]\ndriver = \"sim\"\nlines = true\ndoes = \"start\"".to_owned(), "only scan"),
+        (
+            "[rig.inputs.stop]\ndriver = \"sim\"\ndoes = \"start\"\nscan_starts = true".to_owned(),
+            "scan_starts",
+        ),
+        ("[rig.inputs.stop]\ndriver = \"sim\"\ndoes = \"halt\"".to_owned(), "unknown variant `halt`"),
+        ("[rig.inputs.stop]\ndriver = \"pedal\"\ndoes = \"stop\"".to_owned(), "no such driver \"pedal\""),
+        ("[rig.outputs.stop]\ndriver = \"sim\"\nshows = \"horn\"\nlevel = 2".to_owned(), "level = 2"),
+        (
+            "[rig.outputs.stop]\ndriver = \"relay\"\nport = \"/dev/ttyUSB0\"\nshows = \"horn\"".to_owned(),
+            "by-id",
+        ),
+        ("[rig.lamps.stop]\ndriver = \"sim\"".to_owned(), "turntable, cameras, inputs, outputs"),
+    ] {
+        let found = told(&text);
+        assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
+    }
+}

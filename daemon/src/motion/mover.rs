@@ -1,5 +1,7 @@
 //! What may be asked of the table, how it ends, and the station's end of the motion task.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -92,9 +94,19 @@ pub(super) struct Request {
 pub struct Mover {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) stop: watch::Sender<bool>,
+    pub(super) halts: Arc<Halts>,
     pub(super) state: watch::Receiver<Motion>,
     pub(super) sightings: watch::Receiver<Option<Sighting>>,
     pub(super) arming: Arming,
+}
+
+/// Why the stop line is pulled; it is while one of these is. Changed under the line's own lock only.
+#[derive(Debug, Default)]
+pub(super) struct Halts {
+    /// Until a person releases it.
+    latched: AtomicBool,
+    /// While a stop button is in, a door is open, or nobody knows.
+    held: AtomicBool,
 }
 
 impl std::fmt::Debug for Request {
@@ -119,7 +131,7 @@ impl Mover {
 
     /// Halts the table now and keeps it halted. Does not wait.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.pull(|halts| halts.latched.store(true, Ordering::Relaxed));
         self.arming.disarm();
     }
 
@@ -133,9 +145,21 @@ impl Mover {
         self.sightings.clone()
     }
 
-    /// Allows motion again; the act of a person at the rig.
+    /// Allows motion again; the act of a person at the rig. Nothing moves as long as the table is held.
     pub fn release(&self) {
-        self.stop.send_replace(false);
+        self.pull(|halts| halts.latched.store(false, Ordering::Relaxed));
+    }
+
+    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait.
+    pub fn hold(&self, held: bool) {
+        self.pull(|halts| halts.held.store(held, Ordering::Relaxed));
+    }
+
+    fn pull(&self, change: impl FnOnce(&Halts)) {
+        self.stop.send_modify(|stop| {
+            change(&self.halts);
+            *stop = self.halts.latched.load(Ordering::Relaxed) || self.halts.held.load(Ordering::Relaxed);
+        });
     }
 
     /// The state now.

@@ -58,6 +58,24 @@ async fn a_stop_halts_the_table_in_mid_move_and_holds_it_until_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_held_table_stays_halted_whatever_is_released() {
+    let (task, mover, _booth) = table("");
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    let home = || mover.go(Move::Reference(Reference::Home));
+    mover.hold(true);
+    mover.release();
+    assert!(matches!(home().await, MoveEnd::Refused { rule, .. } if rule == "motion-stopped"));
+    mover.stop();
+    mover.hold(false);
+    assert!(matches!(home().await, MoveEnd::Refused { .. }), "a stop stays until it is released");
+    mover.release();
+    assert!(matches!(home().await, MoveEnd::Arrived { .. }));
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreferenced_table_does_not_go_to_an_angle() {
     let (task, mover, _booth) = table("");
     let cancel = CancellationToken::new();

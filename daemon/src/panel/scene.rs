@@ -2,7 +2,7 @@
 
 use turnstage_drivers::Position;
 
-use super::ask::Ask;
+use super::ask::{Ask, Sheet};
 use super::look::Look;
 use super::ring::Hand;
 use super::{Viewer, Visitor};
@@ -55,6 +55,9 @@ impl Scene {
     /// Reads what a page of the station at work shows.
     pub async fn see(window: &Window, viewer: &Viewer) -> Self {
         let mut scene = Self::bar(window, viewer).await;
+        // What the station's own scanner read is named as if it was typed here, unless a person is about to.
+        let typing = scene.ask.sheet == Some(Sheet::Closed);
+        scene.ask.item = scene.ask.item.take().or(scene.status.next_item.clone().filter(|_| !typing));
         scene.recipes = window.recipes();
         if let Some(session) = scene.session() {
             let id = session.id.clone();

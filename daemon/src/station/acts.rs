@@ -72,6 +72,7 @@ impl Station {
 
     async fn start(&mut self, id: &str, actor: &Actor, act: &Act, item: &str, recipe: Option<&str>) -> Done {
         self.not_locked()?;
+        self.not_held()?;
         self.none_open().await?;
         if item.trim().is_empty() {
             return Err(Refusal::new("item-missing", "Scan or name the item first."));
@@ -230,6 +231,7 @@ impl Station {
 
     async fn resume(&mut self, id: &str, actor: &Actor, act: &Act, going: Going<'_>) -> Done {
         self.not_locked()?;
+        self.not_held()?;
         if let Some(session) = going.session {
             self.open(session).await?;
         }
@@ -259,6 +261,7 @@ impl Station {
 
     async fn retake(&mut self, id: &str, actor: &Actor, act: &Act, which: &Which) -> Done {
         self.not_locked()?;
+        self.not_held()?;
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
         armed(&self.parts.mover, session)?;
         let mut doc = session.doc.clone();
@@ -412,6 +415,11 @@ impl Station {
     pub(super) async fn log(&mut self, id: &str, actor: &Actor, act: &Act) -> Result<(), Refusal> {
         let session = self.session.as_ref().map(|session| session.doc.id.as_str());
         write(&self.parts.spool, vec![audit::accepted(id, actor, act, session)]).await.map_err(not_kept)
+    }
+
+    /// A stop button, or an open door, forbids what moves the table.
+    fn not_held(&self) -> Result<(), Refusal> {
+        self.parts.controls.borrow().refusal().map_or(Ok(()), Err)
     }
 
     pub(super) fn not_locked(&self) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ use turnstage_drivers::turntable::{Asked, Hand};
 use super::{Answers, presence, write};
 use crate::audit;
 use crate::command::{Accepted, Act, Answer, Command, Refusal};
+use crate::io::Controls;
 use crate::motion::{Motion, Mover};
 use crate::status::{Situation, Status, TableStatus};
 
@@ -71,4 +72,9 @@ pub(super) fn show_asked(status: &watch::Sender<Status>, asked: Option<Asked>) {
     if let Some(asked) = asked.filter(|asked| !asked.answered) {
         status.send_modify(|status| status.tell(Situation::TurnByHand { deg: asked.angle.deg() }));
     }
+}
+
+/// An input or output changed.
+pub(super) fn show_controls(status: &watch::Sender<Status>, controls: &Controls) {
+    status.send_modify(|status| status.take_controls(controls));
 }

@@ -182,8 +182,13 @@ impl Platter {
             .sum()
     }
 
-    /// Turns by `deg` counted degrees, no faster than `speed`. The platter loses `lost` degrees of that on the way.
-    pub(crate) fn travel(&mut self, deg: f64, speed: f64, lost: f64, jams: &[f64], now: Instant) {
+    /// Turns by `deg` counted degrees. The platter loses `lost` degrees of that on the way.
+    pub(crate) fn travel(&mut self, deg: f64, lost: f64, jams: &[f64], now: Instant) {
+        self.travel_at(deg, f64::INFINITY, lost, jams, now);
+    }
+
+    /// The same, no faster than `speed`.
+    pub(crate) fn travel_at(&mut self, deg: f64, speed: f64, lost: f64, jams: &[f64], now: Instant) {
         let m = &self.mechanics;
         let deg = if deg.abs() < RESOLUTION_DEG { 0.0 } else { deg };
         let grip = if deg == 0.0 { 1.0 } else { 1.0 - lost / deg.abs() };

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::panel::ask::Sheet;
 use crate::panel::region::Region;
 use crate::panel::scene::{Phase, Scene};
 use crate::words::panel::{Panel, count};
@@ -54,7 +55,12 @@ pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
         w: words,
         item: item.map(|raw| Named { grouped: grouped(&raw), checked: is_checked(&raw), raw }),
         about: about.unwrap_or_default(),
-        change: before_first.then(|| scene.ask.with(|ask| ask.item = None)),
+        change: before_first.then(|| {
+            scene.ask.with(|ask| {
+                ask.item = None;
+                ask.sheet = Some(Sheet::Closed);
+            })
+        }),
         simulated: scene.status.simulated,
         open: session.is_some(),
         recipes: recipes.collect(),
