@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use turnstage_drivers::DeviceOptions;
+use turnstage_drivers::turntable::profile::shelf;
 use turnstage_drivers::turntable::{SPEAKERS, transcript};
 
 /// Its folders are named for profiles instead.
 const PROFILE: &str = "profile";
 
-fn shelf() -> PathBuf {
+fn stories() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts")
 }
 
@@ -29,6 +30,10 @@ fn speakers() -> BTreeSet<String> {
     SPEAKERS.iter().map(|speaker| speaker.name.to_owned()).filter(|name| name != PROFILE).collect()
 }
 
+fn profiles() -> BTreeSet<String> {
+    shelf::built_in().into_iter().map(|model| model.id).collect()
+}
+
 fn options(folder: &str) -> DeviceOptions {
     if speakers().contains(folder) {
         return DeviceOptions::new(folder);
@@ -41,7 +46,7 @@ fn options(folder: &str) -> DeviceOptions {
 #[tokio::test(start_paused = true)]
 async fn every_transcript_is_what_its_driver_does() {
     let mut wrong = Vec::new();
-    for folder in entries(&shelf()).into_iter().filter(|folder| folder.is_dir()) {
+    for folder in entries(&stories()).into_iter().filter(|folder| folder.is_dir()) {
         let options = options(&name(&folder));
         for story in entries(&folder) {
             let text = std::fs::read_to_string(&story).unwrap();
@@ -54,9 +59,10 @@ async fn every_transcript_is_what_its_driver_does() {
 }
 
 #[test]
-fn every_driver_that_speaks_over_a_link_has_transcripts() {
-    for speaker in speakers() {
-        let folder = shelf().join(&speaker);
+fn every_profile_and_every_driver_that_speaks_over_a_link_has_transcripts() {
+    assert_eq!(profiles().len(), shelf::BUILT_IN.len(), "a built-in profile cannot be read");
+    for speaker in speakers().union(&profiles()) {
+        let folder = stories().join(speaker);
         assert!(folder.is_dir() && !entries(&folder).is_empty(), "write {}/STORY.txt", folder.display());
     }
 }
