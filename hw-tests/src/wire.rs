@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 /// A device at the far end of a wire. It does everything that is due when it is asked, by the times it is given.
 pub trait Device: Send {
+    /// Lets time pass.
+    fn advance(&mut self, now: Instant);
+
     /// Somebody opened the wire at the near end.
     fn opened(&mut self, now: Instant);
 

@@ -41,9 +41,11 @@ impl<D: Device + 'static> Cable<D> {
         Self(Arc::new(Mutex::new(Ends { device, cut: false, cut_when: None })))
     }
 
-    /// Looks at the device, or turns its knobs.
+    /// Looks at the device as it is now, or turns its knobs.
     pub fn with<T>(&self, look: impl FnOnce(&mut D) -> T) -> T {
-        look(&mut self.ends().device)
+        let device = &mut self.ends().device;
+        device.advance(Instant::now());
+        look(device)
     }
 
     /// Pulls the plug as soon as the device is as described; within the process and on a port alike.
@@ -63,17 +65,18 @@ impl<D: Device + 'static> Cable<D> {
     pub async fn serve(&self, port: &mut Port) {
         let mut tick = tokio::time::interval(STEP);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut open, mut unsaid) = (false, Vec::new());
+        let mut unsaid = Vec::new();
         loop {
             tick.tick().await;
             let mut ends = self.ends();
             let now = Instant::now();
             let mut heard = [0; 256];
             let arrived = port.read(&mut heard);
-            if !matches!(arrived, Heard::Closed) && !open {
+            let open = !matches!(arrived, Heard::Closed);
+            if open && !port.open {
                 ends.device.opened(now);
             }
-            open = !matches!(arrived, Heard::Closed);
+            port.open = open;
             if let Heard::Bytes(count) = arrived {
                 ends.device.hear(&heard[..count], now);
             }
@@ -184,6 +187,8 @@ impl<D: Device + 'static> Link for Near<D> {
 pub struct Port {
     name: PathBuf,
     device: Option<OwnedFd>,
+    /// Somebody has it open, when it was looked at last.
+    open: bool,
     /// Opened while the one before was still there, so that it has another number.
     next: Option<OwnedFd>,
 }
@@ -200,7 +205,8 @@ impl Port {
     /// # Errors
     /// No pseudo-terminal, or the name cannot be made.
     pub fn new(name: &Path) -> io::Result<Self> {
-        let mut port = Self { name: name.to_owned(), device: None, next: Some(pseudo_terminal()?) };
+        let mut port =
+            Self { name: name.to_owned(), device: None, open: false, next: Some(pseudo_terminal()?) };
         port.plug()?;
         Ok(port)
     }

@@ -239,16 +239,6 @@ impl Table {
         self.booted_at = Some(self.now + self.knobs.boot);
     }
 
-    /// Does everything that is due by `now`, in its order.
-    fn advance(&mut self, now: Instant) {
-        let now = now.max(self.now);
-        while let Some(at) = self.next_event().filter(|at| *at <= now) {
-            self.now = at.max(self.now);
-            self.happen();
-        }
-        self.now = now;
-    }
-
     fn next_event(&self) -> Option<Instant> {
         if let Some(booted) = self.booted_at {
             return Some(booted);
@@ -383,6 +373,15 @@ impl Table {
 }
 
 impl Device for Table {
+    fn advance(&mut self, now: Instant) {
+        let now = now.max(self.now);
+        while let Some(at) = self.next_event().filter(|at| *at <= now) {
+            self.now = at.max(self.now);
+            self.happen();
+        }
+        self.now = now;
+    }
+
     fn opened(&mut self, now: Instant) {
         self.advance(now);
         let greeting = self.knobs.greeting.clone();
