@@ -12,5 +12,6 @@ pub mod record;
 mod report;
 pub mod signed;
 pub mod turntable;
+pub mod wire;
 
 pub use report::{Check, Outcome, Report};

@@ -183,7 +183,8 @@ impl Platter {
     }
 
     /// Turns by `deg` counted degrees. The platter loses `lost` degrees of that on the way.
-    pub(crate) fn travel(&mut self, deg: f64, lost: f64, jams: &[f64], now: Instant) {
+    #[cfg(test)]
+    fn travel(&mut self, deg: f64, lost: f64, jams: &[f64], now: Instant) {
         self.travel_at(deg, f64::INFINITY, lost, jams, now);
     }
 
