@@ -1,5 +1,8 @@
 //! How a turntable's bytes travel: a link carries them there and back, each time within a limit.
 
+#[cfg(feature = "ble")]
+pub mod ble;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,5 +39,15 @@ pub enum LinkError {
         /// What the system said.
         #[source]
         cause: std::io::Error,
+    },
+    /// It cannot be opened: not present, not for us, or held by another program. Wait, or tell a person.
+    #[error("{link}: {why} ({hint})")]
+    Unavailable {
+        /// Name of the link.
+        link: String,
+        /// What was found.
+        why: String,
+        /// What to do: the cable, the group, the udev rule, the program that holds it.
+        hint: String,
     },
 }
