@@ -101,8 +101,14 @@ impl Plugged {
 impl Peripheral for Plugged {
     async fn connect(&mut self) -> Result<(), Trouble> {
         // Before the connection, so that no loss is missed; a stream of notifications stays silent after one.
-        self.losses = Some(self.adapter.events().await.map_err(trouble)?);
-        self.peripheral.connect().await.map_err(trouble)
+        let id = self.peripheral.id();
+        let losses = self.losses.insert(self.adapter.events().await.map_err(trouble)?);
+        let broke = || Trouble::Other("the connection broke while its services were read".to_owned());
+        tokio::select! {
+            connected = self.peripheral.connect() => connected.map_err(trouble),
+            // btleplug would wait for the services of a connection that is gone.
+            () = lost(losses, &id) => Err(broke()),
+        }
     }
 
     async fn disconnect(&self) -> Result<(), Trouble> {
@@ -148,23 +154,28 @@ impl Peripheral for Plugged {
         let (Some(losses), Some((place, values))) = (&mut self.losses, &mut self.values) else {
             return Event::Gone;
         };
+        let ours =
+            |it: &ValueNotification| (it.service_uuid, it.uuid) == (place.service, place.characteristic);
         loop {
             tokio::select! {
                 // What was said before the loss is worth having.
                 biased;
                 value = values.next() => match value {
-                    Some(it) if (it.service_uuid, it.uuid) == (place.service, place.characteristic) => {
-                        return Event::Value(it.value);
-                    }
+                    Some(it) if ours(&it) => return Event::Value(it.value),
                     Some(_) => {}
                     None => return Event::Gone,
                 },
-                loss = losses.next() => match loss {
-                    Some(CentralEvent::DeviceDisconnected(lost)) if lost == id => return Event::Gone,
-                    Some(_) => {}
-                    None => return Event::Gone,
-                },
+                () = lost(losses, &id) => return Event::Gone,
             }
+        }
+    }
+}
+
+/// Ends when the peripheral is disconnected, or when nobody would tell of it any more.
+async fn lost(events: &mut Flow<CentralEvent>, id: &platform::PeripheralId) {
+    while let Some(event) = events.next().await {
+        if matches!(&event, CentralEvent::DeviceDisconnected(lost) if lost == id) {
+            return;
         }
     }
 }
@@ -173,7 +184,9 @@ impl Peripheral for Plugged {
 fn trouble(error: btleplug::Error) -> Trouble {
     let (said, all) = (error.to_string(), format!("{error:?}"));
     let names = |known: &[&str]| known.iter().any(|name| all.contains(name));
-    if names(&["org.bluez was not provided", "ServiceUnknown", "NameHasNoOwner"]) {
+    let absent =
+        ["org.bluez was not provided", "ServiceUnknown", "NameHasNoOwner", "disconnected from message bus"];
+    if names(&absent) {
         Trouble::Daemon
     } else if names(&["AccessDenied", "PermissionDenied", "NotAuthorized"]) {
         Trouble::Rights(said)

@@ -21,7 +21,7 @@ use super::{BleKeys, parse_uuid};
 /// Longest scan. A table advertises several times a second; after power-on one calibrates itself for 11 s first.
 const SCAN_LIMIT: Duration = Duration::from_secs(12);
 /// How often is looked at what the scan has found.
-const SCAN_EVERY: Duration = Duration::from_millis(300);
+const SCAN_EVERY: Duration = Duration::from_millis(200);
 /// Scan goes on for this long after the first table of the wanted name, to find out whether there is a second one.
 const TWIN_WAIT: Duration = Duration::from_millis(1500);
 /// Connecting takes 0.1 to 2 s; btleplug's own limits are 30 s for the call and 30 s for the services.
