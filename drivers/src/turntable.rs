@@ -3,7 +3,9 @@
 //! The station speaks to a [`Turntable`] through its motion task only. A driver serialises its own commands, knows
 //! its position as [`Position::Known`], `Estimated` or `Unknown`, and says how a move ended as [`Moved`].
 
+pub mod profile;
 pub mod sim;
+pub mod transcript;
 
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::frame::Angle;
+use crate::link::Link;
 use crate::{DeviceOptions, Later, Listing, Surroundings};
 
 /// Degrees a second; positive turns counter-clockwise seen from above.
@@ -354,7 +357,30 @@ pub struct Driver {
 }
 
 /// Every turntable driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER];
+pub const DRIVERS: &[Driver] = &[sim::DRIVER, profile::DRIVER];
+
+/// A driver that speaks to its table over a [`Link`].
+pub struct Speaker {
+    /// Driver's name, as in [`DRIVERS`].
+    pub name: &'static str,
+    /// Begins on a link that is open already, as [`Driver::open`] does on one that it opens: stop, then who is there.
+    /// Keys of the link are taken out of the options before.
+    pub begin: for<'a> fn(&'a DeviceOptions, Box<dyn Link>) -> Later<'a, Opened>,
+}
+
+/// Every driver that speaks over a link. Add yours here: its transcripts are played (`drivers/tests/transcripts.rs`).
+pub const SPEAKERS: &[Speaker] = &[profile::SPEAKER];
+
+/// Begins to speak to a table at the end of `link`; the options hold the driver's own keys alone.
+pub async fn speak(options: &DeviceOptions, link: Box<dyn Link>) -> Opened {
+    match SPEAKERS.iter().find(|speaker| speaker.name == options.driver) {
+        Some(speaker) => (speaker.begin)(options, link).await,
+        None => {
+            let what = "this driver speaks over no link".to_owned();
+            Err(TurntableError::Config { driver: options.driver.clone(), what })
+        }
+    }
+}
 
 /// Whether a configured table's keys can be used; tells every driver's name when the driver is unknown.
 pub fn check(options: &DeviceOptions) -> Result<(), String> {

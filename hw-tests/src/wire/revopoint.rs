@@ -53,6 +53,8 @@ pub struct Knobs {
     pub terminated: bool,
     /// Position queries during a motion tell where it began, as was seen on one real table.
     pub stale_in_motion: bool,
+    /// A stop is answered with the place where it stands, as some do, and not with `+OK;`.
+    pub stop_tells: bool,
     /// Somebody else's phone is connected: it neither advertises nor answers.
     pub held_elsewhere: bool,
     /// What goes wrong with the n-th motion, counted from 1.
@@ -69,6 +71,7 @@ impl Default for Knobs {
             acceleration: 40.0,
             terminated: false,
             stale_in_motion: true,
+            stop_tells: false,
             held_elsewhere: false,
             faults: BTreeMap::new(),
         }
@@ -337,7 +340,10 @@ impl Revopoint {
             ("+CT,STOP", None) => {
                 self.turn.brake(at);
                 (self.announce, self.trouble) = (None, None);
-                self.reply("+OK;", at);
+                let rest = self.turn.end_s().unwrap_or(at);
+                let there = self.turn.place(rest).0 - self.zero;
+                let told = format!("+OK,TURNANGLE={there:.2}");
+                self.reply(if self.knobs.stop_tells { &told } else { "+OK;" }, at);
             }
             ("+CR,TILTVALUE", Some(value)) => match value.parse::<i32>() {
                 Ok(to) if f64::from(to.abs()) <= TILT_MAX => self.tilt_to(f64::from(to), at),

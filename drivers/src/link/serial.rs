@@ -1,0 +1,209 @@
+//! A table behind a serial port, and the serial ports that there are.
+//!
+//! What the library leaves to its user: a hang-up reads as 0 bytes for ever; its timeouts are ignored; its `flush`
+//! blocks the thread, so it is never called and the output queue is watched instead; the number of a port changes
+//! after a replug, so the stable path is resolved anew at each opening.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::fs::{Access, access};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
+
+use super::{Link, LinkError};
+use crate::holder::holders;
+
+const PIECE_BYTES: usize = 1024;
+/// How often the output queue is looked at until it is empty.
+const DRAIN_LOOK: Duration = Duration::from_millis(2);
+/// Where stable names are.
+const BY_ID: &str = "serial/by-id";
+
+/// An open port, held exclusively.
+#[derive(Debug)]
+pub struct Serial {
+    stream: SerialStream,
+    path: String,
+}
+
+/// An absolute path as it is, or what is wrong with it.
+pub(super) fn absolute(path: String) -> Result<String, String> {
+    match path.starts_with('/') {
+        true => Ok(path),
+        false => Err(format!("serial = \"{path}\" must begin with /, best with /dev/serial/by-id/")),
+    }
+}
+
+impl Serial {
+    /// Opens the port that `path` names now, 8 data bits, no parity, no flow control.
+    ///
+    /// Opening raises DTR, which resets boards of the Arduino kind; `dtr = false` clears it and RTS afterwards. What
+    /// arrives within `settle` is thrown away.
+    ///
+    /// # Errors
+    /// [`LinkError::Unavailable`] says whether it is not there, not for us, or held by whom.
+    pub async fn open(path: &str, baud: u32, dtr: bool, settle: Duration) -> Result<Self, LinkError> {
+        let unavailable =
+            |why: String, hint: String| LinkError::Unavailable { link: path.to_owned(), why, hint };
+        let node = Path::new(path).canonicalize().map_err(|error| {
+            let hint = "plug it in and switch it on; `turnstage devices` lists the ports that are there";
+            unavailable(format!("not there: {error}"), hint.to_owned())
+        })?;
+        if let Some((why, hint)) = forbidden(&node) {
+            return Err(unavailable(why, hint));
+        }
+        let builder = tokio_serial::new(node.to_string_lossy(), baud);
+        let stream = builder.open_native_async().map_err(|error| match busy(&node) {
+            Some((why, hint)) => unavailable(why, hint),
+            None => unavailable(error.to_string(), "unplug it and plug it in again".to_owned()),
+        })?;
+        let mut port = Self { stream, path: path.to_owned() };
+        if !dtr {
+            // A pseudo-terminal has no such lines.
+            drop(port.stream.write_data_terminal_ready(false));
+            drop(port.stream.write_request_to_send(false));
+        }
+        port.settle(settle).await?;
+        Ok(port)
+    }
+
+    async fn settle(&mut self, settle: Duration) -> Result<(), LinkError> {
+        let end = Instant::now() + settle;
+        let mut noise = Vec::new();
+        while Instant::now() < end {
+            match self.receive(&mut noise, end.saturating_duration_since(Instant::now())).await {
+                Ok(_) => noise.clear(),
+                Err(LinkError::Silent { .. }) => break,
+                Err(lost) => return Err(lost),
+            }
+        }
+        self.stream.clear(ClearBuffer::Input).map_err(|error| self.lost(error.into()))
+    }
+
+    fn lost(&self, cause: io::Error) -> LinkError {
+        LinkError::Lost { link: self.path.clone(), cause }
+    }
+
+    async fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        while self.stream.bytes_to_write()? > 0 {
+            sleep(DRAIN_LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Link for Serial {
+    async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), LinkError> {
+        match timeout(limit, self.hand_over(bytes)).await {
+            Ok(written) => written.map_err(|cause| self.lost(cause)),
+            // Half a command may be on its way; another one must not be put behind it.
+            Err(_) => Err(self.lost(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn receive(&mut self, into: &mut Vec<u8>, limit: Duration) -> Result<usize, LinkError> {
+        let mut piece = [0; PIECE_BYTES];
+        match timeout(limit, self.stream.read(&mut piece)).await {
+            Ok(Ok(0)) => Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(count)) => {
+                into.extend_from_slice(&piece[..count]);
+                Ok(count)
+            }
+            Ok(Err(cause)) => Err(self.lost(cause)),
+            Err(_) => Err(LinkError::Silent { link: self.path.clone(), limit }),
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Why we may not open `node`, with what to do about it.
+fn forbidden(node: &Path) -> Option<(String, String)> {
+    access(node, Access::READ_OK | Access::WRITE_OK).err()?;
+    let group = group_of(node).unwrap_or_else(|| "dialout".to_owned());
+    let hint = format!("add the station's user to the group {group}: usermod -aG {group} turnstage");
+    Some((format!("no permission for {}", node.display()), hint))
+}
+
+/// Who holds `node`, with what to do about it.
+fn busy(node: &Path) -> Option<(String, String)> {
+    let by = holders(node);
+    let hint = "end that program; ModemManager is kept away by 70-turnstage.rules";
+    (!by.is_empty()).then(|| (format!("held by {}", by.join(", ")), hint.to_owned()))
+}
+
+fn group_of(node: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let gid = node.metadata().ok()?.gid().to_string();
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid))?;
+    line.split(':').next().map(str::to_owned)
+}
+
+/// A serial port on USB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Below `/dev/serial/by-id` where there is such a name, so that it stays the same after a replug.
+    pub path: String,
+    /// `1a86:7523`: maker and product in hexadecimal.
+    pub usb: String,
+    /// What the adapter calls itself.
+    pub product: String,
+    /// Serial number, of adapters that have one.
+    pub serial: Option<String>,
+    /// Why it cannot be opened, with what to do about it.
+    pub problem: Option<String>,
+}
+
+/// Serial ports on USB that are there now, in the order of their paths. Opens none of them.
+pub fn ports() -> Vec<Port> {
+    ports_in(Path::new("/sys"), Path::new("/dev"))
+}
+
+fn ports_in(sys: &Path, dev: &Path) -> Vec<Port> {
+    let stable: Vec<(PathBuf, PathBuf)> =
+        entries(&dev.join(BY_ID)).filter_map(|link| Some((link.canonicalize().ok()?, link))).collect();
+    let mut found: Vec<Port> = entries(&sys.join("class/tty"))
+        .filter_map(|tty| {
+            let usb = usb_above(&tty.join("device"))?;
+            let node = dev.join(tty.file_name()?);
+            let path = stable.iter().find(|(at, _)| *at == node).map_or(&node, |(_, link)| link);
+            let trouble = forbidden(&node).or_else(|| busy(&node));
+            Some(Port {
+                path: path.to_string_lossy().into_owned(),
+                usb: format!("{}:{}", read(&usb, "idVendor")?, read(&usb, "idProduct")?),
+                product: read(&usb, "product").unwrap_or_else(|| "serial adapter".to_owned()),
+                serial: read(&usb, "serial"),
+                problem: trouble.map(|(why, hint)| format!("{why} ({hint})")),
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// The USB device that a port belongs to: the nearest folder above it that has a maker.
+fn usb_above(device: &Path) -> Option<PathBuf> {
+    let device = device.canonicalize().ok()?;
+    device.ancestors().find(|folder| folder.join("idVendor").is_file()).map(Path::to_owned)
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn read(folder: &Path, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join(name)).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;
