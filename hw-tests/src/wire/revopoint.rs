@@ -5,7 +5,7 @@
 //! commands that overlap and are all accepted; replies cut into packets of 20 bytes; zero where it stood at power-on; the
 //! 11 s of self-calibration before it advertises. Not known of the real table, and chosen here: acceleration, delay before
 //! motion, what becomes of the speed when commands overlap, refusal of fractions of a degree.
-//! Sources: the table of devices in docs/hardware.md.
+//! Sources: docs/hardware.md, Bluetooth.
 
 mod axis;
 
