@@ -1,5 +1,7 @@
 //! How a turntable's bytes travel: a link carries them there and back, each time within a limit.
 
+#[cfg(feature = "ble")]
+pub mod ble;
 pub mod script;
 pub mod serial;
 pub mod tcp;
@@ -186,14 +188,31 @@ impl LinkKeys {
         }
     }
 
-    // Bluetooth is connected here: `link::ble::open` with the name and `wire.ble`.
+    #[cfg(feature = "ble")]
     async fn open_ble(&self, name: &str, wire: &Wire) -> Result<Box<dyn Link>, LinkError> {
-        let (why, hint) = match wire.ble {
-            None => ("this table has no Bluetooth", "use serial = \"…\" or tcp = \"…\""),
-            Some(_) => ("this build has no Bluetooth", "use a build with the feature \"ble\""),
+        let gatt = wire.ble.clone().ok_or_else(|| no_bluetooth(name))?;
+        let keys = ble::BleKeys {
+            name: name.to_owned(),
+            adapter: self.adapter.clone(),
+            service: gatt.service,
+            write: gatt.write,
+            notify: gatt.notify,
+            chunk_gap_ms: gatt.chunk_gap_ms,
         };
+        ble::open(&keys).await
+    }
+
+    #[cfg(not(feature = "ble"))]
+    async fn open_ble(&self, name: &str, wire: &Wire) -> Result<Box<dyn Link>, LinkError> {
+        wire.ble.as_ref().ok_or_else(|| no_bluetooth(name))?;
+        let (why, hint) = ("this build has no Bluetooth", "use a build with the feature \"ble\"");
         Err(LinkError::Unavailable { link: name.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
     }
+}
+
+fn no_bluetooth(name: &str) -> LinkError {
+    let (why, hint) = ("this table has no Bluetooth", "use serial = \"…\" or tcp = \"…\"");
+    LinkError::Unavailable { link: name.to_owned(), why: why.to_owned(), hint: hint.to_owned() }
 }
 
 #[cfg(test)]

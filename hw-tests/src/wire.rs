@@ -1,10 +1,15 @@
 //! Simulated devices that speak a wire protocol: physics and faults behind the bytes, never canned answers.
 //!
 //! A device knows its true angle and counts what it was told, so that a test can prove that nothing moved twice. It
-//! hangs on a [`cable`]: within the process and in paused time, or on a pseudo-terminal.
+//! hangs on a [`cable`]: within the process and in paused time, or on a pseudo-terminal; one that speaks Bluetooth is a
+//! [`peer`] of a simulated Bluetooth daemon ([`bluez`] on a [`bus`] of its own).
 
+pub mod bluez;
+pub mod bus;
 pub mod cable;
 pub mod comxim;
+pub mod peer;
+pub mod revopoint;
 
 use tokio::time::Instant;
 

@@ -29,7 +29,7 @@ pub const DRIVER: Driver = Driver {
     about: "turntables that speak lines of text, each model by its profile",
     check,
     open: |options, around| Box::pin(open(options, around)),
-    list: || Box::pin(async { listings(serial::ports(), &shelf::built_in()) }),
+    list: || Box::pin(list()),
 };
 
 /// On a link that is open already.
@@ -128,6 +128,39 @@ async fn open(options: &DeviceOptions, _around: &Surroundings) -> Opened {
 
 fn wrong(what: String) -> TurntableError {
     TurntableError::Config { driver: NAME.to_owned(), what }
+}
+
+/// A table that is switched on advertises several times in this time.
+#[cfg(feature = "ble")]
+const SCAN: std::time::Duration = std::time::Duration::from_secs(3);
+
+async fn list() -> Vec<Listing> {
+    let models = shelf::built_in();
+    let found = listings(serial::ports(), &models);
+    #[cfg(feature = "ble")]
+    let found = {
+        let names: Vec<&str> =
+            models.iter().flat_map(|model| model.matching.ble.iter().map(String::as_str)).collect();
+        let near = crate::link::ble::list(&names, SCAN).await;
+        [found, ble_listings(&near, &models)].concat()
+    };
+    found
+}
+
+/// Tables near by that advertise the name of a profile; of two with one name, each is told by its address.
+#[cfg(feature = "ble")]
+fn ble_listings(near: &[(String, String, Option<i16>)], models: &[Model]) -> Vec<Listing> {
+    let of_table = |(name, address, _): &(String, String, Option<i16>)| {
+        let model = models.iter().find(|model| model.matching.ble.contains(name))?;
+        let mut listing = Listing::of(NAME, address, &model.name);
+        let twins = near.iter().filter(|(other, ..)| other == name).count() > 1;
+        listing.options = options_for_ble(name);
+        if let Some(options) = listing.options.as_mut().filter(|_| twins) {
+            options.keys.insert("ble".to_owned(), address.clone().into());
+        }
+        Some(listing)
+    };
+    near.iter().filter_map(of_table).collect()
 }
 
 /// Serial ports whose USB ids belong to a profile. Nothing is opened: who is there is asked before anything moves.

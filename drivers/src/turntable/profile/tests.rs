@@ -124,6 +124,20 @@ fn a_name_on_bluetooth_leads_to_its_profile() {
     assert_eq!(options_for_ble("REVO_DUAL_AXIS_TABLE2"), None);
 }
 
+#[cfg(feature = "ble")]
+#[test]
+fn of_two_tables_with_one_name_each_is_listed_by_its_address() {
+    let near = |address: &str| ("REVO_DUAL_AXIS_TABLE".to_owned(), address.to_owned(), Some(-60));
+    let ways = |near: &[_]| -> Vec<String> {
+        let listed = ble_listings(near, &shelf::built_in());
+        let way = |listing: Listing| listing.options.unwrap().keys["ble"].as_str().unwrap().to_owned();
+        listed.into_iter().map(way).collect()
+    };
+    assert_eq!(ways(&[near("E4:8F:80:46:12:43")]), ["REVO_DUAL_AXIS_TABLE"]);
+    let two = [near("E4:8F:80:46:12:43"), near("E4:8F:80:46:12:44")];
+    assert_eq!(ways(&two), ["E4:8F:80:46:12:43", "E4:8F:80:46:12:44"]);
+}
+
 /// A ComXim table that answers the opening and then says `noise` to whatever it is told.
 async fn noisy(noise: Vec<u8>) {
     let script = Script::default();
