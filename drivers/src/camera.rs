@@ -3,6 +3,7 @@
 //! The station calls [`Camera::expose`], which returns at the *end of exposure*, so that the table may leave, and
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
+pub mod on_thread;
 pub mod replay;
 pub mod sim;
 
