@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod camera;
+pub mod fake_v4l2;
 mod report;
 pub mod turntable;
 
