@@ -3,8 +3,11 @@
 //! The station calls [`Camera::expose`], which returns at the *end of exposure*, so that the table may leave, and
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
+pub mod on_thread;
 pub mod replay;
 pub mod sim;
+#[cfg(feature = "v4l")]
+pub mod v4l;
 
 use std::time::Duration;
 
@@ -278,7 +281,12 @@ pub struct Driver {
 }
 
 /// Every camera driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER];
+pub const DRIVERS: &[Driver] = &[
+    sim::DRIVER,
+    replay::DRIVER,
+    #[cfg(feature = "v4l")]
+    v4l::DRIVER,
+];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.
 pub fn check(options: &DeviceOptions) -> Result<(), String> {

@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod camera;
+pub mod fake_v4l2;
 pub mod record;
 mod report;
 pub mod signed;

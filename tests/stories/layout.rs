@@ -14,6 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("turnstage-cloud-sync", &[]),
     ("turnstage", &["turnstage-drivers", "turnstage-pipeline", "turnstage-cloud-sync"]),
     ("turnstage-hw-tests", &["turnstage-drivers", "turnstage-pipeline"]),
+    ("turnstage-fake-v4l2", &[]),
     (
         "turnstage-tests",
         &[

@@ -52,6 +52,7 @@ const ONLY_IN: &[OnlyIn] = &[
             "cloud-sync/src/spool",
             // Devices of the tests live beside the station, as real ones do.
             "hw-tests/src/wire",
+            "hw-tests/fake-v4l2/src",
         ],
         why: "the six tasks start in one place and end together",
     },
@@ -63,6 +64,7 @@ const ONLY_IN: &[OnlyIn] = &[
             "drivers/src/link/ble",
             "cloud-sync/src/spool",
             "hw-tests/src/wire",
+            "hw-tests/fake-v4l2/src",
         ],
         why: "a thread nobody waits for outlives its owner: blocking cameras and the spool's writer have theirs",
     },
