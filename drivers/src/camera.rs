@@ -4,6 +4,8 @@
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
 pub mod on_thread;
+#[cfg(feature = "realsense")]
+pub mod realsense;
 pub mod replay;
 pub mod sim;
 
@@ -279,7 +281,12 @@ pub struct Driver {
 }
 
 /// Every camera driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER];
+pub const DRIVERS: &[Driver] = &[
+    sim::DRIVER,
+    replay::DRIVER,
+    #[cfg(feature = "realsense")]
+    realsense::DRIVER,
+];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.
 pub fn check(options: &DeviceOptions) -> Result<(), String> {
