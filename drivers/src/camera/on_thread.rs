@@ -149,6 +149,23 @@ impl Camera for OnThread {
     }
 }
 
+/// Does `work` on a thread of its own, for lists and other questions that may hang; `None` if it did or panicked.
+pub async fn ask<T: Send + 'static>(
+    name: &str,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = oneshot::channel();
+    let body = move || {
+        if let Ok(answer) = catch_unwind(AssertUnwindSafe(work)) {
+            // Whoever asked may be gone.
+            drop(tell.send(answer));
+        }
+    };
+    start(name, body).ok()?;
+    timeout_at(Instant::now() + limit, told).await.ok()?.ok()
+}
+
 /// Threads that run now.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 

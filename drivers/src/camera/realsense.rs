@@ -22,7 +22,7 @@ use realsense_rust::context::Context;
 use self::keys::Keys;
 use self::session::Session;
 use self::stream::Identity;
-use super::on_thread::OnThread;
+use super::on_thread::{self, OnThread};
 use super::{Camera, CameraError, CameraSession, Driver, Opened};
 use crate::{DeviceOptions, Listing};
 
@@ -55,12 +55,8 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
 }
 
 async fn list() -> Vec<Listing> {
-    let looking = tokio::task::spawn_blocking(look);
-    match tokio::time::timeout(LIST_LIMIT, looking).await {
-        Ok(Ok(found)) => found,
-        // Whoever panicked or hung in the library: the cameras that the system knows of, and that.
-        Ok(Err(_)) | Err(_) => unopened("librealsense failed or hung when it was asked for its cameras"),
-    }
+    let failed = "librealsense failed or hung when it was asked for its cameras";
+    on_thread::ask("list", LIST_LIMIT, look).await.unwrap_or_else(|| unopened(failed))
 }
 
 fn look() -> Vec<Listing> {

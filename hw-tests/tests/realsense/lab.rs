@@ -57,10 +57,15 @@ impl Lab {
 
     /// A recording of so many sets, made by the older library: what it makes plays in both.
     pub fn recording(&self, sets: usize) -> PathBuf {
-        let bag = self.recordings.path().join(format!("{sets}.bag"));
+        self.lossy_recording(sets, 0)
+    }
+
+    /// The same, with the depth of every `lost`-th set missing.
+    pub fn lossy_recording(&self, sets: usize, lost: usize) -> PathBuf {
+        let bag = self.recordings.path().join(format!("{sets}-{lost}.bag"));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/realsense/recording.py");
         let mut python = Command::new(self.python());
-        python.arg(script).arg(&bag).arg(sets.to_string());
+        python.arg(script).arg(&bag).arg(sets.to_string()).arg(lost.to_string());
         python.env("PYTHONPATH", self.module(VERSIONS[0]).parent().unwrap()).env_remove("LD_PRELOAD");
         let made = python.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

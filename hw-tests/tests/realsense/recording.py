@@ -1,7 +1,8 @@
-"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS
+"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS [LOST]
 
 A square stands before a wall, SQUARE_MM + n away in set n, and the colour picture of set n is n red all over: so
-whoever plays it can tell by the pixels which depth was taken with which colour.
+whoever plays it can tell by the pixels which depth was taken with which colour. With LOST, the depth of every
+LOST-th set is lost, as on a bus that is too slow.
 """
 
 import sys
@@ -50,7 +51,7 @@ def depth(number):
     return bytearray(far * TOP + near * (BOTTOM - TOP) + far * (HEIGHT - BOTTOM))
 
 
-def main(path, sets):
+def main(path, sets, lost):
     camera = rs.software_device()
     for key, value in [
         (rs.camera_info.name, "Synthetic D435"),
@@ -84,7 +85,8 @@ def main(path, sets):
     for number in range(1, sets + 1):
         near = frame(number, measured, 2, depth(number))
         stereo.set_metadata(rs.frame_metadata_value.actual_exposure, 8500)
-        stereo.on_video_frame(near)
+        if not lost or number % lost:
+            stereo.on_video_frame(near)
         colour = frame(number, seen, 3, bytearray(bytes([number, 0, 0]) * (WIDTH * HEIGHT)))
         # In steps of 100 us, as a D435 has them.
         rgb.set_metadata(rs.frame_metadata_value.actual_exposure, 156)
@@ -100,4 +102,4 @@ def main(path, sets):
     del recorder
 
 
-main(sys.argv[1], int(sys.argv[2]))
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
