@@ -144,8 +144,7 @@ fn depth_lies_where_the_colour_camera_sees_it() {
 #[test]
 fn colour_and_depth_of_every_shot_are_of_one_moment() {
     in_lab("colour_and_depth_of_every_shot_are_of_one_moment", async |lab| {
-        // The library pairs the colour that is left alone with the depth of another set.
-        let bag = lab.lossy_recording(75, 3);
+        let bag = lab.recording(60);
         let mut camera = open(&lab.keys(&bag)).await.unwrap();
         let mut numbers = Vec::new();
         for _ in 0..8 {
@@ -154,7 +153,25 @@ fn colour_and_depth_of_every_shot_are_of_one_moment() {
             numbers.push(number(&set));
         }
         assert!(numbers.is_sorted_by(|a, b| a < b), "each shot is a new set: {numbers:?}");
-        assert!(numbers.iter().all(|number| number % 3 != 0), "a set without depth was taken: {numbers:?}");
+    });
+}
+
+#[test]
+fn colour_and_depth_further_apart_than_allowed_are_no_shot() {
+    in_lab("colour_and_depth_further_apart_than_allowed_are_no_shot", async |lab| {
+        let keys = format!("{}\nloop = true", lab.keys(&lab.late_recording(30)));
+        let mut camera = open(&keys).await.unwrap();
+        let set = shoot(camera.as_mut()).await.unwrap();
+        // Stamps 30 ms apart, and the shutter times of 15.6 and 8.5 ms before them.
+        assert!(set.max_skew.abs_diff(Duration::from_micros(22_900)) < Duration::from_millis(1), "{set:?}");
+        drop(camera);
+        let mut camera = open(&format!("{keys}\nskew_ms_max = 10.0")).await.unwrap();
+        let not_before = Instant::now();
+        let deadline = not_before + Duration::from_secs(3);
+        let request = ExposeRequest { not_before, deadline, variant: Variant::default() };
+        let error = camera.expose(&request).await.unwrap_err();
+        assert!(matches!(error, CameraError::Attention { .. }), "{error}");
+        assert!(error.to_string().contains("had colour and depth of different moments"), "{error}");
     });
 }
 

@@ -57,15 +57,19 @@ impl Lab {
 
     /// A recording of so many sets, made by the older library: what it makes plays in both.
     pub fn recording(&self, sets: usize) -> PathBuf {
-        self.lossy_recording(sets, 0)
+        self.record(sets, "in-time")
     }
 
-    /// The same, with the depth of every `lost`-th set missing.
-    pub fn lossy_recording(&self, sets: usize, lost: usize) -> PathBuf {
-        let bag = self.recordings.path().join(format!("{sets}-{lost}.bag"));
+    /// The same, with each colour exposed 30 ms after its depth.
+    pub fn late_recording(&self, sets: usize) -> PathBuf {
+        self.record(sets, "late")
+    }
+
+    fn record(&self, sets: usize, manner: &str) -> PathBuf {
+        let bag = self.recordings.path().join(format!("{sets}-{manner}.bag"));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/realsense/recording.py");
         let mut python = Command::new(self.python());
-        python.arg(script).arg(&bag).arg(sets.to_string()).arg(lost.to_string());
+        python.arg(script).arg(&bag).arg(sets.to_string()).arg(manner);
         python.env("PYTHONPATH", self.module(VERSIONS[0]).parent().unwrap()).env_remove("LD_PRELOAD");
         let made = python.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

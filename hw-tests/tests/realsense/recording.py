@@ -1,8 +1,8 @@
-"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS [LOST]
+"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS [late]
 
 A square stands before a wall, SQUARE_MM + n away in set n, and the colour picture of set n is n red all over: so
-whoever plays it can tell by the pixels which depth was taken with which colour. With LOST, the depth of every
-LOST-th set is lost, as on a bus that is too slow.
+whoever plays it can tell by the pixels which depth was taken with which colour. With "late", the colour of each set is
+exposed LATE_MS after its depth.
 """
 
 import sys
@@ -12,6 +12,7 @@ import pyrealsense2 as rs
 
 WIDTH, HEIGHT, FPS = 320, 240, 15
 WALL_MM, SQUARE_MM = 1500, 800
+LATE_MS = 30.0
 # Columns and rows of the square in the depth picture, the last ones not included.
 LEFT, RIGHT, TOP, BOTTOM = 110, 200, 80, 160
 
@@ -32,10 +33,10 @@ def stream(kind, unique, form, pixel_bytes, through):
     return told
 
 
-def frame(number, profile, pixel_bytes, pixels):
+def frame(number, late_ms, profile, pixel_bytes, pixels):
     made = rs.software_video_frame()
     made.stride, made.bpp = WIDTH * pixel_bytes, pixel_bytes
-    made.timestamp = 1000.0 + number * 1000.0 / FPS
+    made.timestamp = 1000.0 + number * 1000.0 / FPS + late_ms
     made.domain = rs.timestamp_domain.hardware_clock
     made.frame_number = number
     made.profile = profile.as_video_stream_profile()
@@ -51,7 +52,7 @@ def depth(number):
     return bytearray(far * TOP + near * (BOTTOM - TOP) + far * (HEIGHT - BOTTOM))
 
 
-def main(path, sets, lost):
+def main(path, sets, late_ms):
     camera = rs.software_device()
     for key, value in [
         (rs.camera_info.name, "Synthetic D435"),
@@ -83,11 +84,10 @@ def main(path, sets, lost):
         sensor.start(queue)
     kept = []
     for number in range(1, sets + 1):
-        near = frame(number, measured, 2, depth(number))
+        near = frame(number, 0.0, measured, 2, depth(number))
         stereo.set_metadata(rs.frame_metadata_value.actual_exposure, 8500)
-        if not lost or number % lost:
-            stereo.on_video_frame(near)
-        colour = frame(number, seen, 3, bytearray(bytes([number, 0, 0]) * (WIDTH * HEIGHT)))
+        stereo.on_video_frame(near)
+        colour = frame(number, late_ms, seen, 3, bytearray(bytes([number, 0, 0]) * (WIDTH * HEIGHT)))
         # In steps of 100 us, as a D435 has them.
         rgb.set_metadata(rs.frame_metadata_value.actual_exposure, 156)
         rgb.set_metadata(rs.frame_metadata_value.white_balance, 4600)
@@ -102,4 +102,4 @@ def main(path, sets, lost):
     del recorder
 
 
-main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+main(sys.argv[1], int(sys.argv[2]), LATE_MS if sys.argv[3:] == ["late"] else 0.0)

@@ -216,16 +216,16 @@ impl Session {
         Some((verdict, color_exposure, depth_exposure))
     }
 
-    /// What to say of a deadline that ran out: waiting longer helps unless every set was of no use.
+    /// What to say of a deadline that ran out: waiting longer helps unless most sets were of no use.
     fn nothing_usable(&self, timeout: CameraError, passed: Passed) -> CameraError {
         let what = match passed {
-            Passed { stale: 0, clocks, .. } if clocks > 0 => {
+            Passed { stale, clocks, .. } if clocks > stale => {
                 format!(
                     "colour and depth of {clocks} sets carry the time of two clocks; the kernel patch of librealsense \
                      or its USB backend cures that"
                 )
             }
-            Passed { stale: 0, apart, partial, .. } if apart + partial > 0 => {
+            Passed { stale, apart, partial, .. } if apart + partial > stale => {
                 format!(
                     "{apart} sets had colour and depth of different moments, {partial} only one of them; lower fps, \
                      use a USB 3 port of its own, or raise skew_ms_max"
