@@ -4,6 +4,8 @@
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
 pub mod on_thread;
+#[cfg(feature = "realsense")]
+pub mod realsense;
 pub mod replay;
 pub mod sim;
 #[cfg(feature = "v4l")]
@@ -286,6 +288,8 @@ pub const DRIVERS: &[Driver] = &[
     replay::DRIVER,
     #[cfg(feature = "v4l")]
     v4l::DRIVER,
+    #[cfg(feature = "realsense")]
+    realsense::DRIVER,
 ];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.

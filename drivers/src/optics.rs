@@ -10,7 +10,8 @@ pub enum Distortion {
     None,
     /// Brown and Conrady, forward: from the ideal point to the bent one, as OpenCV does it.
     Brown,
-    /// Brown and Conrady, backward, as librealsense reports it for some streams.
+    /// What librealsense calls inverse and reports for some streams. Its versions 2.56.5 and 2.59.1 compute it forward
+    /// as well, with the tangential part taken of the point as the radial part left it.
     InverseBrown,
 }
 

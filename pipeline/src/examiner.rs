@@ -259,7 +259,7 @@ impl Examiner {
                 Err(Undeveloped::Unsupported(format!("its pictures are {codec:?}, not JPEG; set it to JPEG")))
             }
             FrameData::Pixels { format: PixelFormat::Z16, width, height, stride, bytes } => {
-                let png = depth::png(*width, *height, *stride, bytes);
+                let png = depth::lossless_png(*width, *height, *stride, bytes);
                 let png = png.map_err(|error| Undeveloped::Corrupt(error.to_string()))?;
                 let sha256_captured = Sha256::digest(bytes).into();
                 Ok(Developed { sha256_captured, ..Developed::depth(png) })
