@@ -4,6 +4,7 @@
 //! its position as [`Position::Known`], `Estimated` or `Unknown`, and says how a move ended as [`Moved`].
 
 pub mod grbl;
+pub mod relay;
 pub mod sim;
 pub mod transcript;
 
@@ -357,7 +358,7 @@ pub struct Driver {
 }
 
 /// Every turntable driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, grbl::DRIVER];
+pub const DRIVERS: &[Driver] = &[sim::DRIVER, grbl::DRIVER, relay::DRIVER];
 
 /// A driver that speaks to its table over a [`Link`].
 pub struct Speaker {
@@ -369,7 +370,7 @@ pub struct Speaker {
 }
 
 /// Every driver that speaks over a link. Add yours here: its transcripts are played (`drivers/tests/transcripts.rs`).
-pub const SPEAKERS: &[Speaker] = &[grbl::SPEAKER];
+pub const SPEAKERS: &[Speaker] = &[grbl::SPEAKER, relay::SPEAKER];
 
 /// Begins to speak to a table at the end of `link`; the options hold the driver's own keys alone.
 pub async fn speak(options: &DeviceOptions, link: Box<dyn Link>) -> Opened {

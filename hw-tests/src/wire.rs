@@ -5,6 +5,9 @@
 
 pub mod cable;
 pub mod grbl;
+pub mod modbus;
+pub mod platform;
+pub mod relay;
 
 use tokio::time::Instant;
 
