@@ -3,7 +3,9 @@
 //! The station speaks to a [`Turntable`] through its motion task only. A driver serialises its own commands, knows
 //! its position as [`Position::Known`], `Estimated` or `Unknown`, and says how a move ended as [`Moved`].
 
+pub mod external;
 pub mod grbl;
+pub mod manual;
 pub mod relay;
 pub mod sim;
 pub mod transcript;
@@ -358,7 +360,7 @@ pub struct Driver {
 }
 
 /// Every turntable driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, grbl::DRIVER, relay::DRIVER];
+pub const DRIVERS: &[Driver] = &[sim::DRIVER, grbl::DRIVER, relay::DRIVER, external::DRIVER, manual::DRIVER];
 
 /// A driver that speaks to its table over a [`Link`].
 pub struct Speaker {
