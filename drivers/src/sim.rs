@@ -13,7 +13,7 @@ pub(crate) mod flaw;
 mod light;
 mod mesh;
 mod model;
-mod motion;
+pub mod motion;
 pub(crate) mod platter;
 mod raster;
 mod shadow;

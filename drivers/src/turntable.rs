@@ -3,8 +3,12 @@
 //! The station speaks to a [`Turntable`] through its motion task only. A driver serialises its own commands, knows
 //! its position as [`Position::Known`], `Estimated` or `Unknown`, and says how a move ended as [`Moved`].
 
+pub mod external;
+pub mod grbl;
+pub mod manual;
 pub mod mounted;
 pub mod profile;
+pub mod relay;
 pub mod sim;
 pub mod transcript;
 
@@ -358,7 +362,8 @@ pub struct Driver {
 }
 
 /// Every turntable driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, profile::DRIVER];
+pub const DRIVERS: &[Driver] =
+    &[sim::DRIVER, profile::DRIVER, grbl::DRIVER, relay::DRIVER, external::DRIVER, manual::DRIVER];
 
 /// A driver that speaks to its table over a [`Link`].
 pub struct Speaker {
@@ -370,7 +375,7 @@ pub struct Speaker {
 }
 
 /// Every driver that speaks over a link. Add yours here: its transcripts are played (`drivers/tests/transcripts.rs`).
-pub const SPEAKERS: &[Speaker] = &[profile::SPEAKER];
+pub const SPEAKERS: &[Speaker] = &[profile::SPEAKER, grbl::SPEAKER, relay::SPEAKER];
 
 /// Begins to speak to a table at the end of `link`; the options hold the driver's own keys alone.
 pub async fn speak(options: &DeviceOptions, link: Box<dyn Link>) -> Opened {

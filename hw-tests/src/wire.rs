@@ -8,7 +8,11 @@ pub mod bluez;
 pub mod bus;
 pub mod cable;
 pub mod comxim;
+pub mod grbl;
+pub mod modbus;
 pub mod peer;
+pub mod platform;
+pub mod relay;
 pub mod revopoint;
 
 use tokio::time::Instant;

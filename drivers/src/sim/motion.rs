@@ -21,7 +21,7 @@ impl Phase {
 
 /// A motion from rest or from speed to rest, or on and on. Signed: forward is positive.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Profile {
+pub struct Profile {
     phases: [Phase; 3],
     /// Degrees from start to end; infinite for a motion that never ends.
     distance: f64,
@@ -30,7 +30,7 @@ pub(crate) struct Profile {
 impl Profile {
     /// Travels `distance` degrees from rest to rest, never faster than `speed` nor harder than `acceleration`
     /// (both positive). A short way never reaches full speed: the trapezoid becomes a triangle.
-    pub(crate) fn travel(distance: f64, speed: f64, acceleration: f64) -> Self {
+    pub fn travel(distance: f64, speed: f64, acceleration: f64) -> Self {
         let way = distance.abs();
         let sign = distance.signum();
         let peak = speed.min((way * acceleration).sqrt());
@@ -45,7 +45,7 @@ impl Profile {
     }
 
     /// Slows down from `speed` (signed) to rest.
-    pub(crate) fn halt(speed: f64, acceleration: f64) -> Self {
+    pub fn halt(speed: f64, acceleration: f64) -> Self {
         let seconds = speed.abs() / acceleration;
         let brake = Phase { seconds, speed, acceleration: -speed.signum() * acceleration };
         let nothing = Phase { seconds: 0.0, speed: 0.0, acceleration: 0.0 };
@@ -53,7 +53,7 @@ impl Profile {
     }
 
     /// Speeds up to `speed` (signed) and keeps it for ever.
-    pub(crate) fn spin(speed: f64, acceleration: f64) -> Self {
+    pub fn spin(speed: f64, acceleration: f64) -> Self {
         let seconds = speed.abs() / acceleration;
         let phases = [
             Phase { seconds, speed: 0.0, acceleration: speed.signum() * acceleration },
@@ -64,17 +64,17 @@ impl Profile {
     }
 
     /// Seconds from start to end; infinite for [`Profile::spin`].
-    pub(crate) fn seconds(&self) -> f64 {
+    pub fn seconds(&self) -> f64 {
         self.phases.iter().map(|p| p.seconds).sum()
     }
 
     /// Signed degrees from start to end; infinite for [`Profile::spin`].
-    pub(crate) fn distance(&self) -> f64 {
+    pub fn distance(&self) -> f64 {
         self.distance
     }
 
     /// Degrees from the start and degrees a second, `t` seconds after the start.
-    pub(crate) fn at(&self, t: f64) -> (f64, f64) {
+    pub fn at(&self, t: f64) -> (f64, f64) {
         // Instants count nanoseconds; an end rounded down by half of one is still the end.
         if t + 1e-9 >= self.seconds() {
             return (self.distance, 0.0);

@@ -149,10 +149,12 @@ fn lost() -> LinkError {
 impl<D: Device + 'static> Link for Near<D> {
     async fn send(&mut self, bytes: &[u8], _limit: Duration) -> Result<(), LinkError> {
         let mut ends = self.0.ends();
+        let now = Instant::now();
+        ends.device.advance(now);
         if ends.is_cut() {
             return Err(lost());
         }
-        ends.device.hear(bytes, Instant::now());
+        ends.device.hear(bytes, now);
         Ok(())
     }
 
