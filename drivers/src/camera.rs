@@ -3,6 +3,8 @@
 //! The station calls [`Camera::expose`], which returns at the *end of exposure*, so that the table may leave, and
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
+pub mod gphoto2;
+pub mod helper;
 pub mod replay;
 pub mod sim;
 
@@ -278,7 +280,7 @@ pub struct Driver {
 }
 
 /// Every camera driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER];
+pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER, gphoto2::DRIVER];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.
 pub fn check(options: &DeviceOptions) -> Result<(), String> {
