@@ -9,5 +9,6 @@ pub mod bench;
 pub mod camera;
 mod report;
 pub mod turntable;
+pub mod wire;
 
 pub use report::{Check, Outcome, Report};

@@ -224,16 +224,27 @@ impl Tethered {
         Ok(exposure)
     }
 
-    /// Takes up what the camera has told since it was last asked.
-    async fn listen(&mut self, deadline: Instant) -> Result<(), CameraError> {
+    /// Waits for `moment`, and takes up what the camera told before it: a picture that somebody took at the camera's own
+    /// button must not be taken for ours.
+    async fn listen(&mut self, moment: Instant, deadline: Instant) -> Result<(), CameraError> {
+        // A helper may wait twice as long as it was told, and the exposure is not to be late.
+        while moment.saturating_duration_since(Instant::now()) > EVENT * 3 {
+            self.heard(EVENT, deadline).await?;
+        }
+        tokio::time::sleep_until(moment).await;
         for _ in 0..EVENTS_MAX {
-            match self.told(Duration::ZERO, deadline, None).await? {
-                Event::Quiet => break,
-                Event::Full => return Err(full(self.name.clone())),
-                _ => {}
+            if self.heard(Duration::ZERO, deadline).await? == Event::Quiet {
+                break;
             }
         }
         Ok(())
+    }
+
+    async fn heard(&mut self, wait: Duration, deadline: Instant) -> Result<Event, CameraError> {
+        match self.told(wait, deadline, None).await? {
+            Event::Full => Err(full(self.name.clone())),
+            event => Ok(event),
+        }
     }
 
     /// What the camera tells next; a file goes to its exposure, `now` being the one that is made.
@@ -361,8 +372,7 @@ impl Camera for Tethered {
         let deadline = request.deadline;
         self.ready(deadline).await?;
         let exposure = self.vary(request).await?;
-        self.listen(deadline).await?;
-        tokio::time::sleep_until(request.not_before.min(deadline)).await;
+        self.listen(request.not_before.min(deadline), deadline).await?;
         let start = Instant::now();
         if start >= deadline {
             return Err(CameraError::Timeout { id: self.name.clone(), waited: begun.elapsed() });
