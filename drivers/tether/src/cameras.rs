@@ -10,7 +10,7 @@ use gphoto2::list::CameraDescriptor;
 use gphoto2::widget::Widget;
 use gphoto2::{Camera, Context, Error};
 
-use crate::bare;
+use crate::serve::{self, bare};
 use crate::wire::{Answer, Event, Fault, File, PROTOCOL, Place, Request, Setting};
 
 /// A setting that every camera answers to: with its value or by saying that it has none. Either way it is open then.
@@ -25,11 +25,11 @@ pub struct Cameras {
     told: VecDeque<Event>,
 }
 
-type Answered = Result<(Answer, Box<[u8]>), Error>;
+type Answered = Result<serve::Answered, Error>;
 
 impl Cameras {
     /// Carries out a request; bytes go with some answers.
-    pub fn answer(&mut self, request: Request) -> (Answer, Box<[u8]>) {
+    pub fn answer(&mut self, request: Request) -> serve::Answered {
         self.carry_out(request).unwrap_or_else(|error| {
             bare(Answer::Failed { fault: fault(&error.kind()), words: error.to_string() })
         })
@@ -58,9 +58,7 @@ impl Cameras {
             Request::Event { wait_ms } => {
                 let event = match self.told.pop_front() {
                     Some(event) => event,
-                    None => {
-                        told(self.camera()?.wait_event(Duration::from_millis(wait_ms.into())).wait()?)
-                    }
+                    None => told(self.camera()?.wait_event(Duration::from_millis(wait_ms.into())).wait()?),
                 };
                 Ok(bare(Answer::Event { event }))
             }

@@ -5,7 +5,7 @@
 //! and the time of a shutter. Its card is full after [`PICTURES_MAX`] shots of one connection.
 //!
 //! Faults: [`VirtualCamera::stall`] makes the library hang in a read, [`VirtualCamera::kill`] ends the helper, as
-//! unplugging does, and [`VirtualCamera::unplug`] lets nothing be found.
+//! unplugging does, and [`VirtualCamera::unplug`] lets nothing be found until [`VirtualCamera::plug`].
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -42,12 +42,16 @@ impl VirtualCamera {
 
     fn prepare(&self, helper: &Path, library: &Path, jpeg: &[u8]) -> std::io::Result<()> {
         fs::create_dir(self.path("card"))?;
-        fs::write(self.path("plugged"), library.display().to_string())?;
-        // The helper takes its port's library from the environment, so each camera has a starter of its own.
+        fs::create_dir(self.path("unplugged"))?;
+        self.plug()?;
+        // The helper takes its port's library from the environment, so each camera has a starter of its own. A library
+        // without a single driver finds no camera.
         let script = format!(
-            "#!/bin/sh\necho $$ >'{here}/process'\nIOLIBS=$(cat '{here}/plugged') VCAMERADIR='{here}/card' exec '{}'\n",
-            helper.display(),
+            "#!/bin/sh\ncd '{here}'\necho $$ >process\n[ -e plugged ] || export CAMLIBS='{here}/unplugged'\n\
+             export IOLIBS='{library}' VCAMERADIR='{here}/card'\nexec '{helper}'\n",
             here = self.folder.path().display(),
+            library = library.display(),
+            helper = helper.display(),
         );
         fs::write(self.helper(), script)?;
         fs::set_permissions(self.helper(), fs::Permissions::from_mode(0o755))?;
@@ -115,7 +119,12 @@ impl VirtualCamera {
 
     /// Lets nothing be found by whoever looks next.
     pub fn unplug(&self) -> std::io::Result<()> {
-        fs::write(self.path("plugged"), self.path("nothing").display().to_string())
+        fs::remove_file(self.path("plugged"))
+    }
+
+    /// Lets it be found again.
+    pub fn plug(&self) -> std::io::Result<()> {
+        fs::write(self.path("plugged"), "")
     }
 }
 
