@@ -20,6 +20,7 @@ const MAY_SLEEP: &[&str] = &[
     "tests/src/lib.rs",
     "cloud-sync/src/uploader/tests.rs",
     "hw-tests/tests/liars.rs",
+    "drivers/src/camera/gphoto2/tests/dslr.rs",
 ];
 /// Their functions may be long: one match over every situation, so that the compiler misses no sentence.
 const TABLES: &[&str] = &["daemon/src/words/"];

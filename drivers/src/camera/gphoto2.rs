@@ -12,7 +12,6 @@ mod find;
 mod focus;
 mod keys;
 mod lock;
-mod session;
 mod shots;
 mod usb;
 
@@ -27,11 +26,11 @@ use tokio::time::Instant;
 use find::Identity;
 use keys::{Keys, Target};
 use lock::{Lock, Locked, NO_FOCUS};
-use session::{Session, Starter, full, starter};
 use shots::{Shot, Shots, codec, order};
 
+use super::helper;
+use super::helper::session::{Session, Starter, full, of_helper, starter};
 use super::helper::wire::{Event, Fault, Place};
-use super::helper::{self, HelperError};
 use super::{
     Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
 };
@@ -66,16 +65,8 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let wrong = |what: String| CameraError::Unsupported { id: name.to_owned(), what };
     let keys: Keys = options.read().map_err(wrong)?;
     keys.check().map_err(wrong)?;
-    let program = helper::locate(HELPER, keys.helper.as_deref()).map_err(|error| missing(name, error))?;
+    let program = helper::locate(HELPER, keys.helper.as_deref()).map_err(|error| of_helper(name, error))?;
     Ok(Box::new(Tethered::open(name, keys, starter(program)).await?))
-}
-
-fn missing(name: &str, error: HelperError) -> CameraError {
-    let id = name.to_owned();
-    match error {
-        HelperError::Unusable { program, why } => CameraError::LibraryMissing { id, library: program, why },
-        other => CameraError::LibraryMissing { id, library: HELPER.to_owned(), why: other.to_string() },
-    }
 }
 
 /// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens each for a moment.
@@ -103,7 +94,7 @@ pub async fn list(program: Option<PathBuf>) -> Vec<Listing> {
 async fn listing(place: &Place, starter: &Starter) -> Listing {
     let identified = async {
         let mut session = Session::start(&place.model, starter).await?;
-        find::identify(&mut session, place, Instant::now() + OPEN).await
+        find::identify(&mut session, &place.model, place, Instant::now() + OPEN).await
     };
     let (identity, problem) = match identified.await {
         Ok(identity) => (identity, None),
@@ -307,7 +298,7 @@ impl Tethered {
         let mut frames = Vec::new();
         for file in &shot.files {
             let session = self.session.as_mut().ok_or(CameraError::Disconnected { id: id.clone() })?;
-            let bytes = session.fetch(file, keep, bytes_max, exposed.deadline).await?;
+            let (_, bytes) = session.fetch(file, keep, bytes_max, exposed.deadline).await?;
             let codec = codec(&file.name, &bytes);
             frames.push((
                 order(&codec),

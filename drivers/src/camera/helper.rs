@@ -3,6 +3,7 @@
 //! [`Helper::ask`] is the whole conversation: one question, one answer, one deadline. A helper that misses it is killed,
 //! with everything that it started; so is one that was asked something and not heard to the end.
 
+pub(super) mod session;
 pub mod wire;
 
 use std::io;

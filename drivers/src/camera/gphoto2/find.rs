@@ -3,10 +3,10 @@
 use tokio::time::Instant;
 
 use super::super::CameraError;
-use super::super::helper::wire::Place;
+use super::super::helper::session::{Refusal, Session};
+use super::super::helper::wire::{Fault, Place};
 use super::keys::Keys;
-use super::session::Session;
-use super::usb::UsbDevice;
+use super::usb::{UsbDevice, held_by};
 
 /// A camera as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +47,7 @@ pub(super) async fn open(
     let id = name.to_owned();
     match (fitting.as_slice(), &keys.serial) {
         ([], _) => Err(CameraError::NotPresent { id, hint: missed(keys, &places) }),
-        ([place], None) => identify(session, place, deadline).await,
+        ([place], None) => identify(session, name, place, deadline).await,
         (several, None) => {
             let what = format!(
                 "several cameras are there: {}; say which by serial or port, as \"turnstage devices\" shows them",
@@ -55,23 +55,26 @@ pub(super) async fn open(
             );
             Err(CameraError::Unsupported { id, what })
         }
-        (several, Some(serial)) => by_serial(session, several, serial, deadline).await?.ok_or_else(|| {
-            let hint = format!("none of {} has the serial number {serial}", said(several));
-            CameraError::NotPresent { id, hint }
-        }),
+        (several, Some(serial)) => {
+            by_serial(session, name, several, serial, deadline).await?.ok_or_else(|| {
+                let hint = format!("none of {} has the serial number {serial}", said(several));
+                CameraError::NotPresent { id, hint }
+            })
+        }
     }
 }
 
 /// The camera with this serial number. One that cannot be opened may be it: its reason counts if no other one is.
 async fn by_serial(
     session: &mut Session,
+    name: &str,
     places: &[Place],
     serial: &str,
     deadline: Instant,
 ) -> Result<Option<Identity>, CameraError> {
     let mut closed = None;
     for place in places {
-        match identify(session, place, deadline).await {
+        match identify(session, name, place, deadline).await {
             Ok(identity) if identity.serial.as_deref() == Some(serial) => return Ok(Some(identity)),
             Ok(_) => {}
             Err(error) if session.is_broken() => return Err(error),
@@ -84,10 +87,12 @@ async fn by_serial(
 /// Opens a camera and asks who it is.
 pub(super) async fn identify(
     session: &mut Session,
+    name: &str,
     place: &Place,
     deadline: Instant,
 ) -> Result<Identity, CameraError> {
-    let preview = session.open(place, deadline).await?;
+    let opened = session.open(place, deadline).await?;
+    let preview = opened.map_err(|refusal| closed(name, place, refusal))?;
     let mut serial = None;
     // Canon's real number is not in the field that the standard has for it.
     for setting in ["eosserialnumber", "serialnumber"] {
@@ -104,6 +109,23 @@ pub(super) async fn identify(
         firmware,
         preview,
     })
+}
+
+/// Why a camera does not let itself be opened.
+fn closed(name: &str, place: &Place, Refusal { fault, words }: Refusal) -> CameraError {
+    let device = UsbDevice::behind(&place.port);
+    let id = name.to_owned();
+    match (device.as_ref().and_then(UsbDevice::forbidden), fault) {
+        (Some(hint), _) => CameraError::Permission { id, hint },
+        (None, Fault::Busy) => CameraError::Busy { id, holder: held_by(device.as_ref()) },
+        (None, _) => {
+            let hint = format!(
+                "{} at {} could not be opened: {words}; is it switched on, and its USB mode PTP?",
+                place.model, place.port
+            );
+            CameraError::NotPresent { id, hint }
+        }
+    }
 }
 
 /// Text that says something: makers fill the field with zeros, or with "None".

@@ -6,8 +6,8 @@
 use tokio::time::Instant;
 
 use super::super::CameraError;
+use super::super::helper::session::Session;
 use super::super::helper::wire::{Fault, Setting};
-use super::session::Session;
 
 /// The setting of all makers.
 const SETTING: &str = "manualfocusdrive";

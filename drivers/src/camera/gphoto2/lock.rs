@@ -2,12 +2,12 @@
 
 use tokio::time::Instant;
 
+use super::super::helper::session::Session;
 use super::super::helper::wire::{Fault, Setting};
 use super::super::{CameraError, Settings};
 use super::dial::{self, Dial};
 use super::focus::FocusDrive;
 use super::keys::{Keys, Target};
-use super::session::Session;
 use crate::frame::Exposure;
 
 /// A choice further from what was asked than this, in steps of light, is another exposure.

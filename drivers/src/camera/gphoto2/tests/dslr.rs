@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::camera::helper::Helper;
 use crate::camera::helper::wire::{self, Answer, Event, Fault, File, Place, Request, Setting};
 
-use super::super::session::Starter;
+use crate::camera::helper::session::Starter;
 
 /// Time from the order to the open shutter.
 const LAG: Duration = Duration::from_millis(60);

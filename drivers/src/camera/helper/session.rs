@@ -7,16 +7,16 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::CameraError;
-use super::super::helper::wire::{Answer, Event, Fault, File, Place, Request, Setting};
-use super::super::helper::{Helper, HelperError};
-use super::usb::{UsbDevice, held_by};
+use super::wire::{Answer, Event, Fault, File, Pixels, Place, Request, Setting};
+use super::{Helper, HelperError};
 use crate::Later;
 
 /// Starts a helper.
-pub(super) type Starter = Box<dyn Fn() -> Later<'static, Result<Helper, HelperError>> + Send + Sync>;
+pub(in super::super) type Starter =
+    Box<dyn Fn() -> Later<'static, Result<Helper, HelperError>> + Send + Sync>;
 
 /// Starts the helper at this path.
-pub(super) fn starter(program: PathBuf) -> Starter {
+pub(in super::super) fn starter(program: PathBuf) -> Starter {
     Box::new(move || {
         let program = program.clone();
         Box::pin(async move { Helper::start(&program).await })
@@ -24,14 +24,14 @@ pub(super) fn starter(program: PathBuf) -> Starter {
 }
 
 /// A helper, and with it at most one open camera.
-pub(super) struct Session {
+pub(in super::super) struct Session {
     helper: Helper,
     name: String,
     broken: bool,
 }
 
 /// What the library said, where the caller knows better what it means.
-pub(super) struct Refusal {
+pub(in super::super) struct Refusal {
     pub fault: Fault,
     pub words: String,
 }
@@ -59,26 +59,12 @@ impl Session {
     }
 
     /// Opens one; says whether it can give a picture for the eye.
-    pub async fn open(&mut self, place: &Place, deadline: Instant) -> Outcome<bool> {
+    pub async fn open(&mut self, place: &Place, deadline: Instant) -> Outcome<Result<bool, Refusal>> {
         let request = Request::Open { place: place.clone() };
         match self.asked(&request, 0, deadline).await? {
-            Ok((Answer::Opened { preview }, _)) => Ok(preview),
+            Ok((Answer::Opened { preview }, _)) => Ok(Ok(preview)),
             Ok(other) => Err(self.nonsense(&other.0)),
-            Err(refusal) => {
-                let device = UsbDevice::behind(&place.port);
-                let id = self.name.clone();
-                Err(match (device.as_ref().and_then(UsbDevice::forbidden), refusal.fault) {
-                    (Some(hint), _) => CameraError::Permission { id, hint },
-                    (None, Fault::Busy) => CameraError::Busy { id, holder: held_by(device.as_ref()) },
-                    (None, _) => {
-                        let hint = format!(
-                            "{} at {} could not be opened: {}; is it switched on, and its USB mode PTP?",
-                            place.model, place.port, refusal.words
-                        );
-                        CameraError::NotPresent { id, hint }
-                    }
-                })
-            }
+            Err(refusal) => Ok(Err(refusal)),
         }
     }
 
@@ -118,16 +104,16 @@ impl Session {
         }
     }
 
-    /// The bytes of a file.
+    /// The bytes of a file, with their layout if they are uncompressed.
     pub async fn fetch(
         &mut self,
         file: &File,
         keep: bool,
         bytes_max: usize,
         deadline: Instant,
-    ) -> Outcome<Bytes> {
+    ) -> Outcome<(Option<Pixels>, Bytes)> {
         match self.asked(&Request::Fetch { file: file.clone(), keep }, bytes_max, deadline).await? {
-            Ok((Answer::File { pixels: None }, bytes)) if !bytes.is_empty() => Ok(bytes),
+            Ok((Answer::File { pixels }, bytes)) if !bytes.is_empty() => Ok((pixels, bytes)),
             Ok(other) => Err(self.nonsense(&other.0)),
             Err(Refusal { fault: Fault::Other | Fault::Unsupported, words }) => {
                 let what = format!("{} could not be fetched from the camera: {words}", file.name);
@@ -204,13 +190,13 @@ impl Session {
 }
 
 /// No room for another picture.
-pub(super) fn full(id: String) -> CameraError {
+pub(in super::super) fn full(id: String) -> CameraError {
     let what = "its card or memory is full; empty the card, or set target = \"memory\"".to_owned();
     CameraError::Attention { id, what }
 }
 
 /// What a failed helper means for its camera.
-fn of_helper(name: &str, error: HelperError) -> CameraError {
+pub(in super::super) fn of_helper(name: &str, error: HelperError) -> CameraError {
     let id = name.to_owned();
     match error {
         HelperError::Unusable { program, why } => CameraError::LibraryMissing { id, library: program, why },
