@@ -3,6 +3,7 @@
 //! The station calls [`Camera::expose`], which returns at the *end of exposure*, so that the table may leave, and
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
+pub mod gige;
 pub mod gphoto2;
 pub mod helper;
 pub mod replay;
@@ -280,7 +281,7 @@ pub struct Driver {
 }
 
 /// Every camera driver of this build. Add yours here.
-pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER, gphoto2::DRIVER];
+pub const DRIVERS: &[Driver] = &[sim::DRIVER, replay::DRIVER, gphoto2::DRIVER, gige::DRIVER];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.
 pub fn check(options: &DeviceOptions) -> Result<(), String> {
