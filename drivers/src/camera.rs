@@ -3,6 +3,9 @@
 //! The station calls [`Camera::expose`], which returns at the *end of exposure*, so that the table may leave, and
 //! then [`Camera::fetch`] while it turns. Only pictures exposed after `not_before` count.
 
+pub mod gige;
+pub mod gphoto2;
+pub mod helper;
 pub mod on_thread;
 #[cfg(feature = "realsense")]
 pub mod realsense;
@@ -290,6 +293,8 @@ pub const DRIVERS: &[Driver] = &[
     v4l::DRIVER,
     #[cfg(feature = "realsense")]
     realsense::DRIVER,
+    gphoto2::DRIVER,
+    gige::DRIVER,
 ];
 
 /// Whether a configured camera's keys can be used; tells every driver's name when the driver is unknown.

@@ -14,6 +14,7 @@ pub mod peer;
 pub mod platform;
 pub mod relay;
 pub mod revopoint;
+pub mod tether;
 
 use tokio::time::Instant;
 
