@@ -1,8 +1,26 @@
-//! Devices that speak their wire protocol: physics, a grammar, and faults that are switched on by knobs.
+//! Simulated devices that speak a wire protocol: physics and faults behind the bytes, never canned answers.
 //!
-//! Each knows where it truly stands and counts what it was told, so that a test can prove that nothing moved twice.
+//! A device knows its true angle and counts what it was told, so that a test can prove that nothing moved twice. It
+//! hangs on a [`cable`]: within the process and in paused time, or on a pseudo-terminal. One with a radio is a
+//! [`peer`]: directly, or behind a Bluetooth daemon ([`bluez`]).
 
 pub mod bluez;
 pub mod bus;
+pub mod cable;
+pub mod comxim;
 pub mod peer;
 pub mod revopoint;
+
+use tokio::time::Instant;
+
+/// A device at the far end of a wire. It does everything that is due when it is asked, by the times it is given.
+pub trait Device: Send {
+    /// Somebody opened the wire at the near end.
+    fn opened(&mut self, now: Instant);
+
+    /// Bytes arrive.
+    fn hear(&mut self, bytes: &[u8], now: Instant);
+
+    /// What it has said since it was asked last.
+    fn say(&mut self, now: Instant) -> Vec<u8>;
+}

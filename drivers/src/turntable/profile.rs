@@ -17,7 +17,7 @@ pub mod template;
 use serde::Deserialize;
 
 use super::{Driver, Opened, Speaker, TurntableError};
-use crate::link::{LinkKeys, serial};
+use crate::link::{Link, LinkKeys, serial};
 use crate::{DeviceOptions, Listing, Surroundings};
 use model::Model;
 
@@ -88,6 +88,13 @@ impl Own {
             _ => Ok(()),
         }
     }
+}
+
+/// Begins as the driver does, with a profile that is in hand: for a profile that is being written.
+pub async fn speak_as(model: Model, options: &DeviceOptions, link: Box<dyn Link>) -> Opened {
+    let own: Own = options.read().map_err(wrong)?;
+    own.check(&model).map_err(wrong)?;
+    opening::begin(own, model, link).await
 }
 
 fn read(options: &DeviceOptions) -> Result<(Own, Model), String> {

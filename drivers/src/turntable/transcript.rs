@@ -28,9 +28,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Moved, Position, Turntable, TurntableError};
-use crate::DeviceOptions;
+use super::{Moved, Opened, Position, Turntable, TurntableError};
+use crate::link::Link;
 use crate::link::script::{Mismatch, Script};
+use crate::{DeviceOptions, Later};
 use story::{Act, Intent, Line, Wanted};
 
 /// Angles of a transcript are met within this many degrees.
@@ -41,6 +42,17 @@ const NEAR_DEG: f64 = 0.01;
 /// # Errors
 /// The first line where what happened is not what is written, or that cannot be read.
 pub async fn play(text: &str, options: &DeviceOptions) -> Result<(), Mismatch> {
+    play_with(text, options, |options, link| Box::pin(super::speak(options, link))).await
+}
+
+/// The same against whatever `begin` opens.
+///
+/// # Errors
+/// As [`play`].
+pub async fn play_with<F>(text: &str, options: &DeviceOptions, begin: F) -> Result<(), Mismatch>
+where
+    F: for<'a> Fn(&'a DeviceOptions, Box<dyn Link>) -> Later<'a, Opened>,
+{
     let lines = story::read(text)?;
     let mut options = options.clone();
     let script = Script::default();
@@ -55,7 +67,8 @@ pub async fn play(text: &str, options: &DeviceOptions) -> Result<(), Mismatch> {
                     let Line::Wire(step) = line else { return None };
                     Some((number, step))
                 }));
-                let outcome = perform(number, &act, &mut table, &options, &script).await?;
+                let outcome =
+                    perform(number, &act, &mut table, &script, |link| begin(&options, link)).await?;
                 script.end()?;
                 let Some((number, Line::Result(wanted))) = lines.next() else {
                     return Err(differs(number, "a result with = after it", "there is none".to_owned()));
@@ -89,17 +102,17 @@ enum Outcome {
 
 type Table = Option<Box<dyn Turntable>>;
 
-async fn perform(
+async fn perform<'a>(
     number: usize,
     act: &Act,
     table: &mut Table,
-    options: &DeviceOptions,
     script: &Script,
+    begin: impl FnOnce(Box<dyn Link>) -> Later<'a, Opened>,
 ) -> Result<Outcome, Mismatch> {
     if matches!(act.intent, Intent::Open) {
         // The old table gives its link back first, as the station does it.
         *table = None;
-        return Ok(match super::speak(options, script.link()).await {
+        return Ok(match begin(script.link()).await {
             Ok(opened) => {
                 *table = Some(opened);
                 Outcome::Ok

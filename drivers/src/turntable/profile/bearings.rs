@@ -65,6 +65,11 @@ impl Bearings {
         self.offset = Some(self.counted - told);
     }
 
+    /// What the table says of its place can be held against ours.
+    pub fn compares(&self) -> bool {
+        self.offset.is_some()
+    }
+
     /// How far `told` lies from `target`, in `[-180, 180)`; 0 while there is nothing to hold it against.
     pub fn deviation(&self, told: f64, target: f64) -> f64 {
         let Some(offset) = self.offset else { return 0.0 };

@@ -92,7 +92,8 @@ impl ProfileTable {
         }
         let step = if limits.step_deg > 0.0 { limits.step_deg } else { 1e-3 };
         let total = (degrees / step).round();
-        let count = (total.abs() * step / limits.max_deg - 1e-9).ceil() as i64;
+        let most = (limits.max_deg / step + 1e-6).floor().max(1.0);
+        let count = (total.abs() / most).ceil() as i64;
         let upto = |n: i64| (total * n as f64 / count as f64).round() * step;
         (0..count).map(|n| Part { deg: upto(n + 1) - upto(n), steps: 0 }).collect()
     }
@@ -243,7 +244,9 @@ impl ProfileTable {
                 // Not every question is answered.
                 Answer::Silence(_) | Answer::Refused(_) => continue,
             };
-            let (Some(told), Some(journey)) = (self.told(&event), self.journey) else {
+            let (Some(told), Some(journey), true) =
+                (self.told(&event), self.journey, self.bearings.compares())
+            else {
                 if idle_before && event.kind == Kind::Idle {
                     return Ok(End::Stands(None));
                 }
@@ -292,7 +295,7 @@ impl ProfileTable {
     ) -> Result<Option<Moved>, TurntableError> {
         let until = Instant::now() + self.budget(journey.to - journey.from);
         let mut before: Option<f64> = None;
-        while let Some(told) = self.query(tried).await? {
+        while let Some(told) = self.query(tried).await?.filter(|_| self.bearings.compares()) {
             if self.bearings.deviation(told, journey.to).abs() <= self.model.limits.tolerance_deg {
                 return Ok(self.arrived(journey, Some(told), None));
             }

@@ -261,7 +261,8 @@ impl ProfileTable {
                         told = if event.pos.is_some() { Some(event) } else { told };
                         heard = true;
                     }
-                    Answer::Refused(_) => heard = true,
+                    // It may have come behind half a command, so that the table understood neither.
+                    Answer::Refused(_) => heard = again,
                     Answer::Upset(event) => return Err(self.upset(&event, tried)),
                     Answer::Silence(_) => {}
                 }
