@@ -291,7 +291,8 @@ fn a_bus_that_dies_is_noticed_by_the_next_command_and_a_new_bus_is_used() {
         let begun = Instant::now();
         let sent = link.send(b"+CT,STOP;", Duration::from_secs(60)).await;
         assert!(matches!(sent, Err(LinkError::Lost { .. })), "{sent:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        // A question whether the connection stands may be under way, for 3 s; then the write takes its own 3 s.
+        assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
         drop(link);
         let refused = refusal(&keys(HERE)).await;
         assert!(refused.contains("is dbus.service running?"), "{refused}");
