@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod camera;
 pub mod fake_v4l2;
+pub mod realsense_lab;
 pub mod record;
 mod report;
 pub mod signed;

@@ -6,18 +6,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-#[path = "realsense/lab.rs"]
-mod lab;
-
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{in_lab, options};
 use tokio::time::Instant;
 use turnstage_drivers::camera::{self, ExposeRequest, Settings, Variant};
 use turnstage_drivers::frame::{FrameData, FrameSet, PixelFormat, StreamKind, TimeSource};
 use turnstage_drivers::optics::{Distortion, Intrinsics};
 use turnstage_drivers::{Camera, CameraError, Surroundings};
+use turnstage_hw_tests::realsense_lab::{self, in_lab, options};
 
 /// What recording.py draws. The colour camera stands this much to the left of the other.
 const BESIDE_M: f64 = 0.015;
@@ -265,7 +262,7 @@ fn a_process_has_one_library_only() {
 
 #[test]
 fn the_next_generation_of_the_library_plays_it_too() {
-    lab::in_next_lab("the_next_generation_of_the_library_plays_it_too", &[], async |lab| {
+    realsense_lab::in_next_lab("the_next_generation_of_the_library_plays_it_too", &[], async |lab| {
         let bag = lab.recording(30);
         let mut camera = open(&format!("{}\nloop = true", lab.keys(&bag))).await.unwrap();
         let set = shoot(camera.as_mut()).await.unwrap();
@@ -278,7 +275,7 @@ fn the_next_generation_of_the_library_plays_it_too() {
 #[test]
 fn a_library_that_would_report_usage_is_not_used() {
     let on = [("RS2_RUM_CLOUD_ENABLED", "1")];
-    lab::in_next_lab("a_library_that_would_report_usage_is_not_used", &on, async |lab| {
+    realsense_lab::in_next_lab("a_library_that_would_report_usage_is_not_used", &on, async |lab| {
         let bag = lab.recording(12);
         let error = open(&lab.keys(&bag)).await.err().unwrap();
         assert!(matches!(error, CameraError::LibraryMissing { .. }), "{error}");

@@ -26,6 +26,7 @@ mod no_network;
 mod offline;
 mod opencv;
 mod power_cut;
+mod real_rigs;
 mod service;
 mod sign_in_of_the_station;
 mod spin;

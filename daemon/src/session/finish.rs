@@ -8,12 +8,12 @@ use bytes::Bytes;
 use serde_json::json;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::SpoolError;
-use turnstage_cloud_sync::{Record, Spool};
+use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::Exposed;
-use turnstage_drivers::frame::{Codec, FrameData};
+use turnstage_drivers::frame::{Codec, FrameData, PixelFormat};
 use turnstage_drivers::{CameraError, Frame};
 use turnstage_pipeline::{
-    CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, privacy, qc,
+    CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, depth, privacy, qc,
 };
 
 use super::absent::UNPLUGGED;
@@ -48,7 +48,7 @@ pub(super) struct Companion {
     pub content_type: &'static str,
     pub bytes: Bytes,
     /// Hash of the camera's own bytes, where they were made into others.
-    pub sha256_captured: Option<[u8; 32]>,
+    pub sha256_captured: Option<Sha256>,
     /// What a reader needs to know.
     pub meta: serde_json::Value,
 }
@@ -332,6 +332,19 @@ fn companion(frame: Frame) -> Option<Companion> {
             sha256_captured: None,
             meta: serde_json::Value::Null,
         }),
+        FrameData::Pixels { format: PixelFormat::Z16, ref bytes, .. } => {
+            let sha256_captured = Some(Sha256::of(bytes));
+            let png = depth::png(&frame);
+            let png = png.inspect_err(|why| tracing::warn!(%why, "a depth picture cannot be kept"));
+            Some(Companion {
+                product: "depth",
+                extension: "png".to_owned(),
+                content_type: "image/png",
+                bytes: Bytes::from(png.ok()?),
+                sha256_captured,
+                meta: json!({ "unit": "mm", "aligned_to": "original", "lens": frame.intrinsics, "more": frame.meta }),
+            })
+        }
         _ => None,
     }
 }

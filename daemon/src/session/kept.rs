@@ -94,7 +94,7 @@ impl Session {
                 facts: Facts {
                     file_name: format!("{stem}_{}.{}", companion.product, companion.extension),
                     content_type: companion.content_type.to_owned(),
-                    sha256_captured: companion.sha256_captured.map_or(sha256, Sha256::from_bytes),
+                    sha256_captured: companion.sha256_captured.unwrap_or(sha256),
                     ..of.facts.clone()
                 },
                 meta: json!({ "schema": 1, "belongs_to": of.facts.file_name, "more": companion.meta }),
@@ -130,6 +130,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged, how: &Circumstances) -> serde_json:
         "camera": {
             "applied": picture.applied,
             "exposed_with": picture.frame.exposure,
+            "lens": picture.frame.intrinsics,
             "frame": picture.frame.seq,
             "lost_before": picture.frame.lost_before,
             "more": picture.frame.meta,

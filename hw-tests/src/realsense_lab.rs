@@ -1,5 +1,8 @@
-//! Where the library and the recordings come from, and the process that a test goes on in.
+//! The real librealsense for tests: where the library and the recordings come from, and the process that a test goes on in.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +10,7 @@ use turnstage_drivers::DeviceOptions;
 
 /// The version that realsense-rust was made for, and the first that records and reports otherwise; as `./dev` pins
 /// them.
-const VERSIONS: [&str; 2] = ["2.56.5", "2.59.1"];
+pub const VERSIONS: [&str; 2] = ["2.56.5", "2.59.1"];
 /// Tells a test that it runs in a process of its own.
 const INSIDE: &str = "TURNSTAGE_REALSENSE_LAB";
 /// Brings the symbols that the wheel's file wants; Python itself never runs in the process.
@@ -22,7 +25,7 @@ pub struct Lab {
 
 impl Lab {
     /// The lab, or why there is none.
-    fn find(version: &'static str) -> Result<Lab, String> {
+    pub fn find(version: &'static str) -> Result<Lab, String> {
         let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/lab");
         let folder = std::env::var_os("TURNSTAGE_LAB").map_or_else(|| PathBuf::from(usual), PathBuf::from);
         let lab = Lab { folder, version, recordings: tempfile::tempdir().unwrap() };
@@ -67,13 +70,20 @@ impl Lab {
 
     fn record(&self, sets: usize, manner: &str) -> PathBuf {
         let bag = self.recordings.path().join(format!("{sets}-{manner}.bag"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/realsense/recording.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/recording.py");
         let mut python = Command::new(self.python());
         python.arg(script).arg(&bag).arg(sets.to_string()).arg(manner);
         python.env("PYTHONPATH", self.module(VERSIONS[0]).parent().unwrap()).env_remove("LD_PRELOAD");
         let made = python.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         bag
+    }
+
+    /// What a program must be started with to load it. The newer library keeps a record in the home folder of whoever makes
+    /// a context.
+    pub fn environment(&self) -> [(&'static str, OsString); 3] {
+        let home = self.recordings.path().as_os_str().to_owned();
+        [("LD_PRELOAD", INTERPRETER.into()), ("HOME", home), ("RS2_RUM_CLOUD_ENABLED", "0".into())]
     }
 
     /// Keys of a camera that plays `bag` with this library.
@@ -107,12 +117,8 @@ fn within(name: &str, version: &'static str, environment: &[(&str, &str)], test:
         return runtime.enable_all().build().unwrap().block_on(test(lab));
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", name, "--nocapture"]).env(INSIDE, "1").env("LD_PRELOAD", INTERPRETER);
-    // The newer library keeps a record in the home folder of whoever makes a context.
-    child
-        .env("HOME", lab.recordings.path())
-        .env("RS2_RUM_CLOUD_ENABLED", "0")
-        .envs(environment.iter().copied());
+    child.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
+    child.envs(lab.environment()).envs(environment.iter().copied());
     let ran = child.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", ran.status);
