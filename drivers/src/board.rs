@@ -27,6 +27,8 @@ pub const CORNERS: usize = SQUARES - 1;
 const MARK_PART: f64 = 0.7;
 /// The first mark that is used round a rim; marks before it are the board's and those of objects.
 pub const RIM_FIRST: u16 = 28;
+/// Side of the usual board in millimetres: it fits a sheet of A4 with its margin.
+pub const USUAL_MM: f64 = 180.0;
 /// White paper round the board in millimetres.
 const MARGIN_MM: f64 = 8.0;
 

@@ -35,6 +35,8 @@ use model::Model;
 use platter::{Mechanics, Motor, Platter};
 use studio::{Lens, Studio};
 
+use crate::board::USUAL_MM;
+
 /// Commands kept for [`Booth::commands`]; older ones are forgotten.
 const COMMANDS_MAX: usize = 10_000;
 /// A number that no open handle has, so that plugging in again revives none.
@@ -69,7 +71,7 @@ impl Default for BoothOptions {
             object: Object::Vase,
             object_scale: 1.0,
             platter_radius_mm: 150.0,
-            board_mm: 200.0,
+            board_mm: USUAL_MM,
             rim_markers: false,
             faults: Vec::new(),
         }

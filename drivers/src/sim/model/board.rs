@@ -1,12 +1,12 @@
 //! The marker board as it lies on the platter, not quite in its middle and a little turned, as a person puts it.
 
 use super::{Finish, Spot, hex};
-use crate::board::Board;
+use crate::board::{Board, USUAL_MM};
 use crate::sim::mesh::Mesh;
 use crate::sim::vector::{V3, v3};
 
 /// The board in its usual size; another size is a scale of this.
-pub(crate) const USUAL: Board = Board { size_mm: 200.0, thickness_mm: 1.0 };
+pub(crate) const USUAL: Board = Board { size_mm: USUAL_MM, thickness_mm: 1.0 };
 /// White paper beyond the chess pattern.
 const MARGIN_MM: f32 = 6.0;
 /// Where its middle lies, and how far it is turned counter-clockwise.
