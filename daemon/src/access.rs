@@ -210,6 +210,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/calibrations", CARE),
     post("/api/v1/calibrations/turn", CARE),
     post("/api/v1/calibrations/plate", CARE),
+    post("/api/v1/calibrations/axis/turn", CARE),
+    post("/api/v1/calibrations/axis", CARE),
     post("/api/v1/calibrations/forget", CARE),
     post("/api/v1/commands/reset-camera", CARE),
 ];

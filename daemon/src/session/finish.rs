@@ -375,6 +375,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged) -> serde_json::Value {
             "uncertainty_ms": time.uncertainty.as_secs_f64() * 1000.0,
             "source": time.source,
         },
+        "lens": picture.frame.intrinsics,
         "qc": {
             "findings": picture.findings,
             "sharpness": shape.map(|p| p.sharpness),
