@@ -6,7 +6,6 @@
 //! was printed is good for ever, so the drawing must never change. The board is a chess board with a mark in every
 //! white square: marks say which corner is which, corners of chess squares are where a picture can be measured best.
 
-use std::fmt::Write;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -160,9 +159,7 @@ impl Board {
         );
         let cell = MARK_PART * self.square_mm() / CELLS_WITH_BORDER as f64;
         let mut black = |x: f64, y: f64, wide: f64| {
-            // A string takes everything.
-            let _ =
-                writeln!(svg, "<rect x=\"{x:.4}\" y=\"{y:.4}\" width=\"{wide:.4}\" height=\"{wide:.4}\"/>");
+            svg += &format!("<rect x=\"{x:.4}\" y=\"{y:.4}\" width=\"{wide:.4}\" height=\"{wide:.4}\"/>\n");
         };
         for square in 0..SQUARES * SQUARES {
             let (row, column) = (square / SQUARES, square % SQUARES);
@@ -181,10 +178,9 @@ impl Board {
             }
         }
         let foot = page - 0.25 * MARGIN_MM;
-        let _ = writeln!(
-            svg,
+        svg += &format!(
             "</g>\n<text x=\"{MARGIN_MM}\" y=\"{foot}\" font-family=\"sans-serif\" font-size=\"3\">Turnstage board {size} mm \
-             - print at 100 %; the chess pattern must measure {size} mm</text>\n</svg>"
+             - print at 100 %; the chess pattern must measure {size} mm</text>\n</svg>\n"
         );
         svg
     }

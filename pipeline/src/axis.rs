@@ -208,6 +208,8 @@ impl Axis {
     /// What is wrong with the result; empty for one that can be used.
     pub fn judge(&self) -> Vec<Shortfall> {
         let mut found = Vec::new();
+        // What is no number is within nothing.
+        let within = |value: f64, most: f64| value <= most;
         let mut wrong = |is: bool, rule, sentence: String| {
             found.extend(is.then(|| Shortfall::new(rule, sentence)));
         };
@@ -222,7 +224,7 @@ impl Axis {
             ),
         );
         wrong(
-            !(self.rms_px <= RMS_PX_MAX && part_out <= LEFT_OUT_MAX),
+            !within(self.rms_px, RMS_PX_MAX) || !within(part_out, LEFT_OUT_MAX),
             "axis-residual",
             format!(
                 "The corners lie {:.2} pixels beside where they should be, at most {RMS_PX_MAX} are good; {:.0} % did \
@@ -233,7 +235,7 @@ impl Axis {
             ),
         );
         wrong(
-            !(self.focal_error <= FOCAL_ERROR_MAX),
+            !within(self.focal_error, FOCAL_ERROR_MAX),
             "axis-lens-unsure",
             format!(
                 "The focal length is known within {:.1} % only, {:.1} % are needed. Use a larger board, or let the \
@@ -243,7 +245,7 @@ impl Axis {
             ),
         );
         wrong(
-            !(self.tilt_deg <= TILT_DEG_MAX),
+            !within(self.tilt_deg, TILT_DEG_MAX),
             "axis-tilted",
             format!(
                 "The board lies {:.1} degrees aslant to the platter's axis, at most {TILT_DEG_MAX} is good. Lay it flat, \
@@ -259,7 +261,7 @@ impl Axis {
                 .to_owned(),
         );
         wrong(
-            !(self.angle_max_deg <= ANGLE_DEG_MAX),
+            !within(self.angle_max_deg, ANGLE_DEG_MAX),
             "axis-slipping",
             format!(
                 "The platter was up to {:.1} degrees beside where the table said it was, at most {ANGLE_DEG_MAX} are \

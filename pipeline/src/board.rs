@@ -100,7 +100,8 @@ impl Window {
         // Pixels between two opposite sides of the window, halved.
         let wide = turn.abs() / up[0].hypot(up[1]);
         let high = turn.abs() / right[0].hypot(right[1]);
-        if !(wide.min(high) >= WINDOW_MIN) {
+        let narrow = wide.min(high);
+        if narrow.is_nan() || narrow < WINDOW_MIN {
             return None;
         }
         let shrunk = (WINDOW_MAX / wide.max(high)).min(1.0);

@@ -10,7 +10,7 @@ const ROUNDS: usize = 12;
 /// Pixel of a place in the camera's axes (right, down, ahead); the centre of the first pixel is at (0, 0). `None` of a
 /// place that is not in front of the camera.
 pub(crate) fn seen(lens: &Intrinsics, [x, y, z]: V3) -> Option<V2> {
-    if !(z > 0.0) {
+    if z.is_nan() || z <= 0.0 {
         return None;
     }
     let ideal = [x / z, y / z];

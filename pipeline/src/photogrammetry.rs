@@ -10,8 +10,6 @@
 //! centre of the first pixel is (0, 0), so half a pixel is added on the way out.
 //! Sources: colmap.github.io/format.html, docs.nerf.studio/quickstart/data_conventions.html.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 use turnstage_drivers::optics::{Intrinsics, Pose};
 
@@ -21,7 +19,7 @@ use crate::lens;
 /// A picture and how it was taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
-    /// Its file below the folder of pictures: no line breaks.
+    /// Its file below the folder of pictures, without blanks: COLMAP reads a name up to the first one.
     pub file: String,
     /// The lens.
     pub lens: Intrinsics,
@@ -49,7 +47,7 @@ pub enum Unwritable {
         /// The first such picture.
         file: String,
     },
-    /// A lens or a pose that is no number, or a name of several lines.
+    /// A lens or a pose that is no number, or a name with blanks.
     #[error("{file:?} has a name, lens or pose that cannot be")]
     Impossible {
         /// The first such picture.
@@ -65,15 +63,14 @@ pub fn colmap(pictures: &[Picture]) -> Result<Colmap, Unwritable> {
     let mut images =
         "# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n# POINTS2D[] as (X, Y, POINT3D_ID)\n"
             .to_owned();
-    // A string takes everything.
     for (k, lens) in lenses.iter().enumerate() {
-        let _ = writeln!(cameras, "{} {}", k + 1, model(lens));
+        cameras += &format!("{} {}\n", k + 1, model(lens));
     }
     for (k, picture) in pictures.iter().enumerate() {
         let camera = lenses.iter().position(|lens| **lens == picture.lens).unwrap_or_default() + 1;
         let Pose { rotation, translation: [x, y, z] } = inverse(&picture.pose);
         let [qw, qx, qy, qz] = quaternion(&rotation);
-        let _ = writeln!(images, "{} {qw} {qx} {qy} {qz} {x} {y} {z} {camera} {}\n", k + 1, picture.file);
+        images += &format!("{} {qw} {qx} {qy} {qz} {x} {y} {z} {camera} {}\n\n", k + 1, picture.file);
     }
     Ok(Colmap { cameras, images, points: "# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[]\n".to_owned() })
 }
@@ -106,7 +103,8 @@ fn check(pictures: &[Picture]) -> Result<(), Unwritable> {
     for picture in pictures {
         let file = || picture.file.clone();
         let numbers = picture.pose.rotation.as_flattened().iter().chain(&picture.pose.translation);
-        let broken = picture.file.is_empty() || picture.file.contains(char::is_control);
+        let broken =
+            picture.file.is_empty() || picture.file.contains(|c: char| c.is_control() || c.is_whitespace());
         if broken || !lens::is_possible(&picture.lens) || !numbers.into_iter().all(|k| k.is_finite()) {
             return Err(Unwritable::Impossible { file: file() });
         }
@@ -242,6 +240,6 @@ mod tests {
         assert_eq!(told, Unwritable::Backward { file: "b.jpg".to_owned() });
         backward.pose.translation[1] = f64::NAN;
         assert!(matches!(transforms(&[backward], "images"), Err(Unwritable::Impossible { .. })));
-        assert!(colmap(&[picture("a\nb.jpg", lens([0.0; 5]))]).is_err());
+        assert!(colmap(&[picture("a b.jpg", lens([0.0; 5]))]).is_err());
     }
 }
