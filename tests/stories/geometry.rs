@@ -183,10 +183,12 @@ fn the_command_line_prints_a_board_calibrates_lists_and_exports_and_refuses_othe
     assert_eq!(read["frames"].as_array().map(Vec::len), Some(12));
 
     // Another focus: the pictures that are taken now are given no pose, those from before still are.
-    let focused = board.replace("exposure_us = 8000.0,", "exposure_us = 8000.0, focus = 0.51,");
+    let focused = board
+        .replace("\"board\"", "\"block\"")
+        .replace("exposure_us = 8000.0,", "exposure_us = 8000.0, focus = 0.503,");
     station.configure(&focused);
     let ran = station.run(&["check"]);
-    assert!(ran.code == 65 && ran.out.contains("the focus is 0.510 now and was 0.500"), "{ran:?}");
+    assert!(ran.code == 65 && ran.out.contains("the focus is 0.503 now and was 0.500"), "{ran:?}");
     let ran = station.run(&["capture", "--item", "focused"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let other = session_in(&station.run(&["sessions", "list"]).out, "review");
@@ -194,7 +196,7 @@ fn the_command_line_prints_a_board_calibrates_lists_and_exports_and_refuses_othe
     station.refused(
         &["export", &other, "--format", "nerf", "--to", &to],
         77,
-        "the focus is 0.510 now and was 0.500",
+        "the focus is 0.503 now and was 0.500",
     );
     station.prints(&["export", &id, "--format", "nerf", "--to", &to], "12 pictures written");
 }

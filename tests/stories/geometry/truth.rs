@@ -20,6 +20,8 @@ use turnstage_tests::Bench;
 use super::{calibrated, rig, station};
 
 type V3 = [f64; 3];
+/// Where a camera stood, and the pixel at which it saw a point.
+type Ray = (Pose, [f64; 2]);
 
 /// Pixels and part of the object's size that triangulated points may be off.
 const REPROJECTION_PX_MAX: f64 = 0.5;
@@ -53,7 +55,7 @@ fn pixel(lens: &Intrinsics, pose: &Pose, at: V3) -> [f64; 2] {
 }
 
 /// The place whose pixels are nearest to those seen, by Gauss and Newton, and the root mean square of what is left.
-fn triangulated(lens: &Intrinsics, seen: &[(Pose, [f64; 2])]) -> (V3, f64) {
+fn triangulated(lens: &Intrinsics, seen: &[Ray]) -> (V3, f64) {
     const STEP: f64 = 1e-6;
     let mut at = [0.0, 0.0, 0.05];
     let beside = |at: V3| -> Vec<f64> {
@@ -110,7 +112,7 @@ async fn control_points(camera: &str) -> (Axis, Booth, f64, f64) {
     let axis = axes[0].axis.clone();
     let id = bench.start("turn").await;
     bench.settled(&id).await;
-    let mut seen: BTreeMap<(u16, usize), Vec<(Pose, [f64; 2])>> = BTreeMap::new();
+    let mut seen: BTreeMap<(u16, usize), Vec<Ray>> = BTreeMap::new();
     for record in bench.records(&id).await {
         let pose = axis.pose(record.facts.angle_reached.expect("an angle"));
         for mark in marks(&bytes(&bench, &record)) {
