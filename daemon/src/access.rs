@@ -212,6 +212,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/calibrations", CARE),
     post("/api/v1/calibrations/turn", CARE),
     post("/api/v1/calibrations/plate", CARE),
+    post("/api/v1/calibrations/axis/turn", CARE),
+    post("/api/v1/calibrations/axis", CARE),
     post("/api/v1/calibrations/forget", CARE),
     post("/api/v1/commands/reset-camera", CARE),
     // Whoever does not stand at the rig needs the code on its display.

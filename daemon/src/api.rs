@@ -122,6 +122,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(calibrations::list, calibrations::calibrate))
         .routes(routes!(calibrations::turn))
         .routes(routes!(calibrations::plate))
+        .routes(routes!(calibrations::axis_turn))
+        .routes(routes!(calibrations::axis))
         .routes(routes!(calibrations::forget))
         .routes(routes!(commands::reset_camera))
         .routes(routes!(commands::arm))

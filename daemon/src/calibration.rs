@@ -13,8 +13,9 @@
 //! - Burnt out and black: one and a half times the largest plus one percent. Highlights grow with the gloss of the
 //!   object, and 0 measured must not forbid a single reflection.
 //!
-//! Everything else stays as the recipe says. How they are kept is in [`shelf`].
+//! Everything else stays as the recipe says. How they are kept is in [`shelf`]; where cameras stand is in [`axis`].
 
+pub mod axis;
 pub mod shelf;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::{Record, Stamp};
 use turnstage_pipeline::Cells;
-use turnstage_pipeline::qc::{Limits, Policy};
+use turnstage_pipeline::qc::{self, Limits, Policy};
 
 use crate::command::Refusal;
 use crate::recipe::Recipe;
@@ -37,6 +38,8 @@ const FRAMES_MIN: usize = 12;
 const BLUR_PX_MAX: f64 = 2.5;
 /// Rules whose frames tell of a broken rig, not of a camera.
 const NEVER_GOOD: [&str; 3] = ["qc.corrupt", "qc.duplicate", "qc.not-moved"];
+/// Rules whose pictures show nothing.
+const UNREADABLE: [&str; 4] = ["qc.corrupt", "qc.too-large", "qc.format", "qc.size"];
 /// Rules whose limits come from the spread: on the turn that is to give them they only warn.
 const CALIBRATED: [&str; 4] = ["qc.sharpness", "qc.noise", "qc.dark", "qc.clipped"];
 
@@ -264,6 +267,14 @@ fn rounded(value: f64, digits: i32) -> f64 {
 /// A recipe for the turn that its limits are to come from: what will be calibrated is measured and stops nothing.
 pub fn measuring(mut recipe: Recipe) -> Recipe {
     recipe.qc.policy.extend(CALIBRATED.map(|rule| (rule.to_owned(), Policy::Warn)));
+    recipe
+}
+
+/// A recipe for a turn with the marker board: whatever is found in its pictures stops nothing, but what makes them no
+/// pictures.
+pub fn with_board(mut recipe: Recipe) -> Recipe {
+    let stopping = qc::RULES.iter().filter(|rule| !UNREADABLE.contains(&rule.id));
+    recipe.qc.policy.extend(stopping.map(|rule| (rule.id.to_owned(), Policy::Warn)));
     recipe
 }
 

@@ -8,6 +8,7 @@ mod cameras;
 mod check;
 mod desk;
 mod devices;
+mod export;
 mod inspect;
 mod line;
 mod people;
@@ -84,7 +85,8 @@ enum Verb {
         #[command(subcommand)]
         what: people::What,
     },
-    /// Sets limits and clean plates for the cameras of this station: qc, plate, list, forget. See docs/quality.md.
+    /// Sets limits, clean plates and places of the cameras of this station: qc, plate, board, axis, list, forget. See
+    /// docs/quality.md and docs/calibration.md.
     Calibrate {
         #[command(subcommand)]
         what: calibrate::What,
@@ -143,13 +145,9 @@ enum Verb {
         what: queue::What,
     },
     /// Copies the originals of sessions to a folder, with a manifest of hashes, and reads them back.
-    Export {
-        /// Folder to write to, for example a USB stick; it must exist.
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// Sessions by id; all released ones if absent.
-        sessions: Vec<String>,
-    },
+    ///
+    /// With --format one session in another form: its pictures, or pictures and poses for photogrammetry.
+    Export(export::Export),
     /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -338,7 +336,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Capture(options) => shoot::capture(&place, options).await,
         Verb::Sessions { what } => sessions::perform(&place, what).await,
         Verb::Queue { what } => queue::perform(&place, what).await,
-        Verb::Export { to, sessions } => queue::copy(&place, &to, &sessions).await,
+        Verb::Export(options) => export::perform(&place, options).await,
         Verb::Bench(options) => measure(place.data, options).await,
     }
 }

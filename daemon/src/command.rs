@@ -56,7 +56,7 @@ pub struct Override {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "act")]
 pub enum Act {
     /// Begin a session and shoot it.
@@ -122,6 +122,20 @@ pub enum Act {
         /// Name of the recipe; the configured one if absent.
         recipe: Option<String>,
     },
+    /// Begin a turn with the marker board on the platter; nothing that is found in its pictures stops it.
+    MeasureAxis {
+        /// Name of the recipe; the configured one if absent.
+        recipe: Option<String>,
+    },
+    /// Find out where each camera stands from a turn with the marker board.
+    CalibrateAxis {
+        /// The turn.
+        session: String,
+        /// Side of the board's chess pattern in millimetres.
+        board_mm: f64,
+        /// How far its print lies above the platter in millimetres.
+        thickness_mm: f64,
+    },
     /// Forget limits and clean plate of a camera with a recipe.
     ForgetCalibration {
         /// Name of the recipe.
@@ -168,6 +182,8 @@ impl Act {
             Self::Measure { .. } => "measure",
             Self::Calibrate { .. } => "calibrate",
             Self::Plate { .. } => "plate",
+            Self::MeasureAxis { .. } => "measure-axis",
+            Self::CalibrateAxis { .. } => "calibrate-axis",
             Self::ForgetCalibration { .. } => "forget-calibration",
             Self::ResetCamera { .. } => "reset-camera",
             Self::Arm { .. } => "arm",
@@ -183,6 +199,8 @@ impl Act {
             Self::Measure { .. } => "calibrations/turn",
             Self::Calibrate { .. } => "calibrations",
             Self::Plate { .. } => "calibrations/plate",
+            Self::MeasureAxis { .. } => "calibrations/axis/turn",
+            Self::CalibrateAxis { .. } => "calibrations/axis",
             Self::ForgetCalibration { .. } => "calibrations/forget",
             other => return format!("/api/v1/commands/{}", other.name()),
         };

@@ -294,6 +294,7 @@ impl Window {
         CalibrationsView {
             calibrations: all.calibrations,
             plates: all.plates.into_iter().map(plate).collect(),
+            axes: all.axes,
             unreadable: all.unreadable,
         }
     }

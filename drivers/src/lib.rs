@@ -3,6 +3,7 @@
 //! A turntable is a *protocol* over a *link*; a camera makes *frames*. The simulated booth ([`sim`]) and the
 //! replay camera are ordinary drivers: `driver = "sim"`, `driver = "replay"`.
 
+pub mod board;
 pub mod camera;
 pub mod frame;
 pub mod holder;

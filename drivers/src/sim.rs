@@ -19,6 +19,7 @@ mod raster;
 mod shadow;
 pub(crate) mod studio;
 mod texture;
+mod truth;
 mod vector;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,8 @@ pub use fault::{CameraFault, Fault};
 use model::Model;
 use platter::{Mechanics, Motor, Platter};
 use studio::{Lens, Studio};
+
+use crate::board::USUAL_MM;
 
 /// Commands kept for [`Booth::commands`]; older ones are forgotten.
 const COMMANDS_MAX: usize = 10_000;
@@ -55,6 +58,10 @@ pub struct BoothOptions {
     pub object_scale: f64,
     /// Radius of the platter in millimetres, 50 to 3000; the object is scaled with it.
     pub platter_radius_mm: f64,
+    /// Size of the board that `object = "board"` puts there, in millimetres, 40 to 1.4 times the platter's radius.
+    pub board_mm: f64,
+    /// The platter has a ring of marks round its rim, as [`Booth::rim`] says.
+    pub rim_markers: bool,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
 }
@@ -66,8 +73,21 @@ impl Default for BoothOptions {
             object: Object::Vase,
             object_scale: 1.0,
             platter_radius_mm: 150.0,
+            board_mm: USUAL_MM,
+            rim_markers: false,
             faults: Vec::new(),
         }
+    }
+}
+
+impl BoothOptions {
+    fn model(&self, object: Object) -> Model {
+        let board_scale = self.board_mm / self.platter_radius_mm * f64::from(model::RADIUS);
+        let scale = match object {
+            Object::Board => board_scale / model::board::USUAL.size_mm,
+            _ => self.object_scale,
+        };
+        Model::of(object, scale as f32, self.rim_markers)
     }
 }
 
@@ -91,6 +111,10 @@ pub enum Object {
     Shoe,
     /// A slender bottle of dark, glossy glass with a paper label on one side.
     Bottle,
+    /// The marker board, flat on the platter, to calibrate by.
+    Board,
+    /// A block with a mark on every side, to prove a calibration by.
+    Block,
     /// Nothing: the bare platter, for a clean plate.
     Empty,
 }
@@ -185,7 +209,11 @@ impl Booth {
         if !(0.05..=3.0).contains(&options.object_scale) {
             return Err(format!("object_scale = {} is not in 0.05 to 3", options.object_scale));
         }
-        let model = Model::of(options.object, options.object_scale as f32);
+        let board_max = 1.4 * options.platter_radius_mm;
+        if !(40.0..=board_max).contains(&options.board_mm) {
+            return Err(format!("board_mm = {} is not in 40 to {board_max}", options.board_mm));
+        }
+        let model = options.model(options.object);
         let state = State {
             options,
             aim: model.aim,
@@ -307,8 +335,8 @@ impl Booth {
     /// Takes away what stands on the platter and puts something else there, in the booth's `object_scale`. Pictures
     /// whose exposure begins from now on show it; cameras stay where they are and aim where they aimed.
     pub fn put(&self, object: Object) {
-        let scale = self.lock().options.object_scale;
-        let model = Arc::new(Model::of(object, scale as f32));
+        let options = self.lock().options.clone();
+        let model = Arc::new(options.model(object));
         let mut state = self.lock();
         state.options.object = object;
         state.model = model;

@@ -6,20 +6,27 @@
 //! hash and thumbnails all read those planes. Foreign bytes never panic: what cannot be read becomes a
 //! [`Finding`] that says why. No network, no clock, no child process, no disk.
 
+mod algebra;
+pub mod axis;
+pub mod board;
 mod cells;
 mod decode;
 pub mod depth;
 mod examiner;
 mod huffman;
 pub mod inference;
+mod lens;
+pub mod marker;
 pub mod metadata;
 mod phash;
+pub mod photogrammetry;
 mod plane;
 pub mod pose;
 pub mod privacy;
 mod pyramid;
 pub mod qc;
 mod raw;
+pub mod rim;
 mod spots;
 mod thumbnail;
 mod tiles;
@@ -30,6 +37,7 @@ pub use examiner::{
 };
 pub use metadata::ExifSummary;
 pub use phash::{Signature, phash_distance_bits, phash_to_hex};
+pub use plane::Plane;
 pub use privacy::CaptureClass;
 pub use qc::{Exposure, Finding, Nature, Sharpness, Verdict};
 pub use thumbnail::{SIDES_PX, Thumbnail};

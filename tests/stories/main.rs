@@ -15,6 +15,7 @@ mod disk_full;
 mod drift;
 mod faults;
 mod formats;
+mod geometry;
 mod halt;
 mod import_to_the_cloud;
 mod inputs;

@@ -12,7 +12,7 @@ use crate::access::Visitor;
 use crate::command::{Accepted, Act};
 use crate::window::views::CalibrationsView;
 
-/// See [`Act::Measure`] and [`Act::Plate`].
+/// See [`Act::Measure`], [`Act::Plate`] and [`Act::MeasureAxis`].
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeBody {
@@ -32,6 +32,21 @@ pub struct CalibrateBody {
     pub session: String,
 }
 
+/// See [`Act::CalibrateAxis`].
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AxisBody {
+    /// See [`RecipeBody::id`].
+    pub id: Option<String>,
+    /// A turn with the marker board.
+    pub session: String,
+    /// Side of the board's chess pattern in millimetres, 40 to 5000.
+    pub board_mm: f64,
+    /// How far its print lies above the platter in millimetres, 0 to 200.
+    #[serde(default)]
+    pub thickness_mm: f64,
+}
+
 /// See [`Act::ForgetCalibration`].
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +59,7 @@ pub struct ForgetBody {
     pub camera: String,
 }
 
-/// Limits and clean plates that are kept, each with the camera, the date and the turn that it came from.
+/// Limits, clean plates and axes that are kept, each with the camera, the date and the turn that it came from.
 #[utoipa::path(get, path = "/api/v1/calibrations", tag = "calibration",
     responses((status = 200, body = Object)))]
 pub async fn list(State(api): Here) -> Json<CalibrationsView> {
@@ -71,6 +86,22 @@ pub async fn turn(api: Here, visitor: Visitor, Body(body): Body<RecipeBody>) -> 
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn plate(api: Here, visitor: Visitor, Body(body): Body<RecipeBody>) -> Answered {
     ask(api, &visitor, body.id, Act::Plate { recipe: body.recipe }).await
+}
+
+/// Begins a turn with the marker board on the platter, to find out where the cameras stand.
+#[utoipa::path(post, path = "/api/v1/calibrations/axis/turn", tag = "calibration", request_body = RecipeBody,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn axis_turn(api: Here, visitor: Visitor, Body(body): Body<RecipeBody>) -> Answered {
+    ask(api, &visitor, body.id, Act::MeasureAxis { recipe: body.recipe }).await
+}
+
+/// Finds out where each camera stands against the platter's axis, from a turn with the marker board.
+#[utoipa::path(post, path = "/api/v1/calibrations/axis", tag = "calibration", request_body = AxisBody,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn axis(api: Here, visitor: Visitor, Body(body): Body<AxisBody>) -> Answered {
+    let AxisBody { id, session, board_mm, thickness_mm } = body;
+    api.0.window.session(&visitor, &session).await?;
+    ask(api, &visitor, id, Act::CalibrateAxis { session, board_mm, thickness_mm }).await
 }
 
 /// Forgets limits and clean plate of a camera with a recipe.

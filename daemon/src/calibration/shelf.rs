@@ -1,4 +1,4 @@
-//! Where calibrations and clean plates are kept: one small JSON file each in `DATA/calibration`.
+//! Where calibrations, clean plates and axes are kept: one small JSON file each in `DATA/calibration`.
 //!
 //! They belong to the station and not to a session, and `turnstage check` reads them beside a running one; so they are
 //! files and not documents of the spool. A file is written whole beside its place, flushed, and put there by one
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use turnstage_pipeline::qc::Limits;
 
+use super::axis::CameraAxis;
 use super::{CALIBRATION_SCHEMA, Calibration, Device, Plate};
 use crate::clock::readable;
 
@@ -20,6 +21,7 @@ use crate::clock::readable;
 const FOLDER: &str = "calibration";
 const LIMITS: &str = "limits.json";
 const PLATE: &str = "plate.json";
+const AXIS: &str = "axis.json";
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Kept {
     pub calibrations: Vec<Calibration>,
     /// Clean plates.
     pub plates: Vec<Plate>,
+    /// Where cameras stand.
+    pub axes: Vec<CameraAxis>,
     /// Files that cannot be used, with the reason.
     pub unreadable: Vec<String>,
 }
@@ -83,6 +87,11 @@ impl Shelf {
         self.write(&self.path(&plate.recipe, &plate.camera, PLATE), plate)
     }
 
+    /// Keeps where cameras stand, in the place of what was known of them.
+    pub fn keep_axes(&self, axes: &[CameraAxis]) -> std::io::Result<()> {
+        axes.iter().try_for_each(|axis| self.write(&self.axis_path(&axis.camera), axis))
+    }
+
     /// Limits for a camera as it is now; `None` where none were set.
     pub fn calibration(
         &self,
@@ -98,6 +107,16 @@ impl Shelf {
     pub fn plate(&self, recipe: &str, camera: &str, is: &Device) -> Result<Option<Plate>, Unusable> {
         let Some(kept) = read::<Plate>(&self.path(recipe, camera, PLATE))? else { return Ok(None) };
         same(camera, "clean plate", (kept.at.wall_ms, &kept.device), is).map(|()| Some(kept))
+    }
+
+    /// Where a camera stands, as it was calibrated; `None` where it was not.
+    pub fn axis(&self, camera: &str) -> Result<Option<CameraAxis>, Unusable> {
+        read(&self.axis_path(camera))
+    }
+
+    /// Whether a camera's axis is kept, good or not.
+    pub fn has_axis(&self, camera: &str) -> bool {
+        self.axis_path(camera).exists()
     }
 
     /// Whether anything is kept of a camera with a recipe, good or not.
@@ -130,6 +149,8 @@ impl Shelf {
                 read_limits(&path).map(|limits| kept.calibrations.extend(limits)).err()
             } else if name.ends_with(PLATE) {
                 read(&path).map(|plate| kept.plates.extend(plate)).err()
+            } else if name.ends_with(AXIS) {
+                read(&path).map(|axis| kept.axes.extend(axis)).err()
             } else {
                 None
             };
@@ -138,15 +159,13 @@ impl Shelf {
         kept
     }
 
-    /// No dot is left in a name, so that its parts can be told; nothing leads out of the folder.
     fn path(&self, recipe: &str, camera: &str, kind: &str) -> PathBuf {
-        let plain = |name: &str| {
-            let keep = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-            name.chars()
-                .map(|c| if keep(c) { c.to_string() } else { format!("={:x}=", c as u32) })
-                .collect::<String>()
-        };
         self.folder.join(format!("{}.{}.{kind}", plain(recipe), plain(camera)))
+    }
+
+    /// Where a camera stands is the same whatever the recipe.
+    fn axis_path(&self, camera: &str) -> PathBuf {
+        self.folder.join(format!("{}.{AXIS}", plain(camera)))
     }
 
     fn write(&self, path: &Path, what: &impl Serialize) -> std::io::Result<()> {
@@ -158,6 +177,12 @@ impl Shelf {
         fs::rename(&new, path)?;
         File::open(&self.folder)?.sync_all()
     }
+}
+
+/// No dot is left in a name, so that its parts can be told; nothing leads out of the folder.
+fn plain(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    name.chars().map(|c| if keep(c) { c.to_string() } else { format!("={:x}=", c as u32) }).collect()
 }
 
 /// Kept for a camera like the one that is there.

@@ -1,14 +1,18 @@
-//! `calibrate`: limits from a turn that is good on purpose, and pictures of the empty table.
+//! `calibrate`: limits from a turn that is good on purpose, where cameras stand, and pictures of the empty table.
 
 use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use turnstage_cloud_sync::{ClockQuality, Record, Stamp};
+use turnstage_drivers::board::{Board, USUAL_MM};
+use turnstage_pipeline::axis::{ANGLE_DEG_MAX, Axis, RMS_PX_MAX, TILT_DEG_MAX};
 
 use super::Place;
 use super::check::{Line, line};
 use super::desk::Desk;
+use crate::calibration::axis::Setting;
 use crate::calibration::shelf::{Shelf, Unusable};
 use crate::calibration::{CameraLimits, Device, Range, Spread, spreads};
 use crate::clock::readable;
@@ -16,7 +20,7 @@ use crate::command::Act;
 use crate::config::{Config, RigConfig};
 use crate::exit::{self, Exit};
 use crate::recipe::{Recipe, Recipes};
-use crate::rig::Rig;
+use crate::rig::{Rig, RigCamera};
 use crate::session::SessionState;
 use crate::window::views::{CalibrationsView, SessionDetail};
 
@@ -37,13 +41,38 @@ pub enum What {
         #[arg(long)]
         yes: bool,
     },
+    /// Writes the marker board as a page to print at 100 % (SVG, in millimetres).
+    Board {
+        /// Side of the chess pattern in millimetres; about as wide as the platter is best.
+        #[arg(long, default_value_t = USUAL_MM, value_name = "MM")]
+        size_mm: f64,
+        /// File to write.
+        file: PathBuf,
+    },
+    /// Shoots a turn with the marker board flat on the platter, and finds out where each camera stands.
+    ///
+    /// The turn is thrown away afterwards: it is not delivered.
+    Axis {
+        /// Recipe by name; the configured one if absent. At least 8 angles; 24 are better.
+        #[arg(long)]
+        recipe: Option<String>,
+        /// A turn with the board that was shot already; it is left as it is.
+        #[arg(long, value_name = "ID", conflicts_with = "recipe")]
+        session: Option<String>,
+        /// Side of the board's chess pattern in millimetres, as measured on the print.
+        #[arg(long, default_value_t = USUAL_MM, value_name = "MM")]
+        board_mm: f64,
+        /// How far the print lies above the platter: the plate that it is glued on.
+        #[arg(long, default_value_t = 0.0, value_name = "MM")]
+        thickness_mm: f64,
+    },
     /// Takes a picture of the empty table with every camera of a recipe. Take everything off the table first.
     Plate {
         /// Recipe by name; the configured one if absent.
         #[arg(long)]
         recipe: Option<String>,
     },
-    /// Lists limits and clean plates that are kept.
+    /// Lists limits, clean plates and axes that are kept.
     List {
         /// Print one JSON object.
         #[arg(long)]
@@ -60,7 +89,10 @@ pub enum What {
 
 /// Does it.
 pub async fn perform(place: &Place, what: What) -> Result<u8> {
-    let shoots = matches!(what, What::Qc { .. } | What::Plate { .. });
+    if let What::Board { size_mm, file } = &what {
+        return board(*size_mm, file);
+    }
+    let shoots = matches!(what, What::Qc { .. } | What::Plate { .. } | What::Axis { session: None, .. });
     let config = || {
         let mut config = place.config_of_data()?;
         match (shoots, &place.config) {
@@ -80,7 +112,20 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
 async fn act(desk: &mut Desk, what: What) -> Result<u8> {
     match what {
         What::Qc { session: Some(session), yes, .. } => set(desk, &session, yes).await,
-        What::Qc { recipe, yes, .. } => shoot(desk, recipe, yes).await,
+        What::Qc { recipe, yes, .. } => {
+            shoot(desk, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
+        }
+        What::Board { size_mm, file } => board(size_mm, &file),
+        What::Axis { recipe, session, board_mm, thickness_mm } => {
+            let set = async |desk: &mut Desk, session: &str| {
+                let session = session.to_owned();
+                axis(desk, Act::CalibrateAxis { session, board_mm, thickness_mm }).await
+            };
+            match session {
+                Some(session) => set(desk, &session).await,
+                None => shoot(desk, Act::MeasureAxis { recipe }, set).await,
+            }
+        }
         What::Plate { recipe } => {
             let accepted = desk.ask(Act::Plate { recipe }).await?;
             println!("The clean plate of {} is kept.", cameras(accepted.count));
@@ -96,12 +141,16 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
 }
 
 /// A turn of our own: whatever comes of it, it is not delivered.
-async fn shoot(desk: &mut Desk, recipe: Option<String>, yes: bool) -> Result<u8> {
-    let accepted = desk.ask(Act::Measure { recipe }).await?;
+async fn shoot(
+    desk: &mut Desk,
+    turn: Act,
+    set: impl AsyncFnOnce(&mut Desk, &str) -> Result<u8>,
+) -> Result<u8> {
+    let accepted = desk.ask(turn).await?;
     let id = accepted.session.unwrap_or_default();
     let state = desk.follow(&id).await?;
     let code = match state {
-        SessionState::Review => set(desk, &id, yes).await,
+        SessionState::Review => set(desk, &id).await,
         _ => {
             let now = desk.status().await?;
             let why = format!(
@@ -135,11 +184,56 @@ async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
     Ok(exit::OK)
 }
 
+/// Writes the board.
+fn board(size_mm: f64, file: &Path) -> Result<u8> {
+    let board = Board::new(size_mm, 0.0).map_err(|why| Exit::new(exit::USAGE, why))?;
+    std::fs::write(file, board.svg()).with_context(|| format!("cannot write {}", file.display()))?;
+    println!(
+        "{}: print it at 100 % on matt paper, see that its chess pattern measures {size_mm} mm, and glue it flat on a \
+         plate.",
+        file.display()
+    );
+    Ok(exit::OK)
+}
+
+/// Has the axes measured, and shows them.
+async fn axis(desk: &Desk, act: Act) -> Result<u8> {
+    let accepted = desk.ask(act).await?;
+    let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
+    for one in kept.axes.iter().filter(|one| Some(&one.session) == accepted.session.as_ref()) {
+        println!("Camera {}, {} frames with {} corners:", one.camera, one.axis.frames, one.axis.corners);
+        println!("{}", standing(&one.axis));
+    }
+    println!("Where {} stands is kept.", cameras(accepted.count));
+    Ok(exit::OK)
+}
+
+/// What was measured, with its limits.
+fn standing(axis: &Axis) -> String {
+    let [x, y, z] = axis.camera.translation.map(|metres| metres * 1000.0);
+    let level = x.hypot(y);
+    let lens = match axis.lens_known {
+        true => "as the camera tells it".to_owned(),
+        false => format!("measured within {:.2} %", 100.0 * axis.focal_error),
+    };
+    format!(
+        "  {level:.1} mm from the axis and {z:.1} mm above the platter, {:.1} degrees up\n  focal length {:.1} px, {lens}\n  \
+         corners {:.3} px beside, at most {RMS_PX_MAX}; board {:.2} degrees aslant, at most {TILT_DEG_MAX}\n  platter up to \
+         {:.2} degrees beside its angle, at most {ANGLE_DEG_MAX}",
+        z.atan2(level).to_degrees(),
+        axis.lens.fx,
+        axis.rms_px,
+        axis.tilt_deg,
+        axis.angle_max_deg
+    )
+}
+
 fn cameras(count: usize) -> String {
     if count == 1 { "1 camera".to_owned() } else { format!("each of {count} cameras") }
 }
 
-fn in_use(detail: &SessionDetail, mut records: Vec<Record>) -> Vec<Record> {
+/// Records of the pictures that are not history.
+pub(super) fn in_use(detail: &SessionDetail, mut records: Vec<Record>) -> Vec<Record> {
     records.retain(|record| detail.places.iter().any(|place| place.sequence == Some(record.key.sequence)));
     records
 }
@@ -215,8 +309,12 @@ async fn list(desk: &Desk, json: bool) -> Result<u8> {
     for one in &kept.plates {
         println!("{} {}  clean plate of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
     }
+    for one in &kept.axes {
+        println!("{}  axis of {}, {}", one.camera, date(&one.at), one.setting.device);
+        println!("{}", standing(&one.axis));
+    }
     kept.unreadable.iter().for_each(|why| println!("{why}"));
-    if kept.calibrations.is_empty() && kept.plates.is_empty() {
+    if kept.calibrations.is_empty() && kept.plates.is_empty() && kept.axes.is_empty() {
         println!("Nothing is calibrated: the recipes' own limits hold. See: turnstage calibrate qc.");
     }
     Ok(exit::OK)
@@ -238,7 +336,7 @@ pub async fn checked(config: &Config, shelf: &Shelf, rig: &mut Rig) -> Vec<Line>
     let recipes = Recipes::of(&config.recipes);
     for recipe in recipes.names().iter().filter_map(|name| recipes.get(name).ok()) {
         let Ok(names) = rig.names(&recipe.cameras) else { continue };
-        let kept = names.iter().any(|name| shelf.has(&recipe.name, name));
+        let kept = names.iter().any(|name| shelf.has(&recipe.name, name) || shelf.has_axis(name));
         if !kept && !recipe.clean_plate {
             continue;
         }
@@ -248,10 +346,25 @@ pub async fn checked(config: &Config, shelf: &Shelf, rig: &mut Rig) -> Vec<Line>
         for camera in rig.cameras.iter().filter(|camera| names.contains(&camera.name)) {
             if let Some(is) = camera.device() {
                 lines.extend(of_camera(shelf, &recipe, &camera.name, &is));
+                lines.extend(axis_of(shelf, &recipe.name, camera, is));
             }
         }
     }
     lines
+}
+
+/// Whether a camera set by this recipe is still the one whose place is known.
+fn axis_of(shelf: &Shelf, recipe: &str, camera: &RigCamera, is: Device) -> Option<Line> {
+    let what = format!("axis {recipe} {}", camera.name);
+    // What cannot be read was told of the whole folder.
+    let kept = shelf.axis(&camera.name).ok()??;
+    let focus = camera.applied.as_ref().and_then(|applied| applied.exposure.focus);
+    let now = Setting { device: is, focus, lens: kept.setting.lens.clone() };
+    let told = match kept.setting.changed(&now) {
+        None => Ok(format!("of {}, {:.2} px", date(&kept.at), kept.axis.rms_px)),
+        Some(why) => Err(format!("{why}: calibrate again with turnstage calibrate axis --recipe {recipe}")),
+    };
+    Some(line(&what, exit::DATA, told))
 }
 
 fn of_camera(shelf: &Shelf, recipe: &Recipe, camera: &str, is: &Device) -> Vec<Line> {

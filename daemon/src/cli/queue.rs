@@ -1,4 +1,4 @@
-//! `queue` and `export`: looks after what waits, without a camera.
+//! `queue`: looks after what waits, without a camera.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,11 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use indicatif::ProgressBar;
-use turnstage_cloud_sync::Record;
-use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
-use turnstage_cloud_sync::backend::{Backend, Delivery, Parcel, Payload};
-use turnstage_cloud_sync::queue::State;
 use turnstage_cloud_sync::spool::{Finding, repair};
 
 use super::Place;
@@ -73,7 +68,8 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
     }
 }
 
-async fn with_desk(place: &Place, act: impl AsyncFnOnce(&mut Desk) -> Result<u8>) -> Result<u8> {
+/// Does something at a station whose cameras and table are left alone.
+pub(super) async fn with_desk(place: &Place, act: impl AsyncFnOnce(&mut Desk) -> Result<u8>) -> Result<u8> {
     let config = || {
         let mut config = place.config_of_data()?;
         config.rig = RigConfig::default();
@@ -167,46 +163,4 @@ fn tell(findings: &[Finding]) {
     for finding in findings {
         println!("{}: {}", finding.kind, finding.sentence);
     }
-}
-
-/// `export`: originals of sessions to a folder, with manifest, read back.
-pub async fn copy(place: &Place, to: &Path, chosen: &[String]) -> Result<u8> {
-    with_desk(place, async |desk| {
-        let backend = DirectoryBackend::new(DirectoryOptions {
-            name: "export".to_owned(),
-            root: to.to_path_buf(),
-            create: false,
-            require_mount: false,
-        });
-        let known: Vec<String> = desk.sessions().await?.into_iter().map(|session| session.session).collect();
-        if let Some(unknown) = chosen.iter().find(|id| !known.contains(*id)) {
-            return Err(Exit::new(exit::NO_INPUT, format!("there is no session {unknown}")).into());
-        }
-        let mut records = Vec::new();
-        for id in known.iter().filter(|id| chosen.is_empty() || chosen.contains(*id)) {
-            records.extend(desk.get::<Vec<Record>>(&format!("/api/v1/sessions/{id}/records")).await?);
-        }
-        // History stays behind, and of several destinations the bytes are the same.
-        records.retain(|record| record.state != State::Captured);
-        records.dedup_by_key(|record| record.key.sequence);
-        let bar = ProgressBar::new(records.len() as u64);
-        let mut gone = 0;
-        for record in records {
-            if record.media.is_empty() {
-                gone += 1;
-                continue;
-            }
-            let bytes = desk.bytes(&format!("/api/v1/frames/{}/original", record.key.sequence)).await?;
-            let delivery = Delivery { files: vec![Parcel::stored(record, Payload::Ram(bytes))] };
-            backend.deliver(&delivery).await.map_err(|e| Exit::new(exit::STORAGE, e))?;
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        println!("{} pictures copied to {} and read back.", bar.position(), to.display());
-        if gone > 0 {
-            println!("{gone} were delivered before and are not kept on this station any more.");
-        }
-        Ok(exit::OK)
-    })
-    .await
 }

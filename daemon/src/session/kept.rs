@@ -130,7 +130,6 @@ fn meta(stage: &Stage<'_>, picture: &Judged, how: &Circumstances) -> serde_json:
         "camera": {
             "applied": picture.applied,
             "exposed_with": picture.frame.exposure,
-            "lens": picture.frame.intrinsics,
             "frame": picture.frame.seq,
             "lost_before": picture.frame.lost_before,
             "more": picture.frame.meta,
@@ -145,6 +144,7 @@ fn meta(stage: &Stage<'_>, picture: &Judged, how: &Circumstances) -> serde_json:
             "source": time.source,
             "skew_ms": how.skew.map(|skew| skew.as_secs_f64() * 1000.0),
         },
+        "lens": picture.frame.intrinsics,
         "place": {
             "tilt_deg": how.place.tilt_deg,
             "settle_ms": how.settle.map(|settle| settle.as_secs_f64() * 1000.0),

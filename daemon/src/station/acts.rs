@@ -6,6 +6,7 @@ use serde_json::json;
 use turnstage_cloud_sync::queue::{Change, State};
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Spool};
+use turnstage_drivers::board::Board;
 use turnstage_drivers::camera::CameraInfo;
 use turnstage_drivers::turntable::TurntableInfo;
 use turnstage_pipeline::privacy;
@@ -13,7 +14,7 @@ use turnstage_pipeline::privacy;
 use super::presence::{self, armed};
 use super::{Station, Then, stamp, write};
 use crate::audit;
-use crate::calibration::{ITEM, measuring};
+use crate::calibration::{ITEM, measuring, with_board};
 use crate::command::{Accepted, Act, Actor, Override, Refusal, Which};
 use crate::recipe::{Motion, Recipe, Subject};
 use crate::session::{ItemChange, SESSION_SCHEMA, Session, SessionDoc, SessionState, Step, Timing, keep};
@@ -57,6 +58,10 @@ impl Station {
             Act::Measure { recipe } => self.start(id, actor, act, ITEM, recipe.as_deref()).await,
             Act::Calibrate { session } => self.calibrate(id, actor, act, session).await,
             Act::Plate { recipe } => self.plate(id, actor, act, recipe.as_deref()).await,
+            Act::MeasureAxis { recipe } => self.start(id, actor, act, ITEM, recipe.as_deref()).await,
+            Act::CalibrateAxis { session, board_mm, thickness_mm } => {
+                self.calibrate_axis(id, actor, act, session, Board::new(*board_mm, *thickness_mm)).await
+            }
             Act::ForgetCalibration { recipe, camera } => {
                 self.forget_calibration(id, actor, act, recipe, camera).await
             }
@@ -85,7 +90,11 @@ impl Station {
         if recipe.motion != Motion::None {
             self.parts.mover.arming().check()?;
         }
-        let recipe = if matches!(act, Act::Measure { .. }) { measuring(recipe) } else { recipe };
+        let recipe = match act {
+            Act::Measure { .. } => measuring(recipe),
+            Act::MeasureAxis { .. } => with_board(recipe),
+            _ => recipe,
+        };
         let cameras = self.usable(&recipe)?;
         self.room_for(recipe.plan().len() * cameras.len()).await?;
         let optional = self.parts.rig.cameras.iter().filter(|c| !c.required && cameras.contains(&c.name));

@@ -1,16 +1,19 @@
-//! The commands that calibrate: limits from a good turn, clean plates, and forgetting both.
+//! The commands that calibrate: limits from a good turn, where cameras stand, clean plates, and forgetting.
 
 use serde_json::json;
 use turnstage_cloud_sync::Record;
 use turnstage_cloud_sync::event::NewEvent;
+use turnstage_drivers::board::Board;
 
 use super::acts::{Done, records};
 use super::{Station, Then, stamp, write};
 use crate::audit;
+use crate::calibration::axis::{self, CameraAxis, Taken};
 use crate::calibration::shelf::Shelf;
 use crate::calibration::{CALIBRATION_SCHEMA, Calibration, CameraLimits, Device, Plate, Spread, spreads};
 use crate::command::{Accepted, Act, Actor, Refusal};
 use crate::session::{Session, SessionDoc, plate};
+use crate::window::thumbnails;
 
 impl Station {
     pub(super) async fn calibrate(&mut self, id: &str, actor: &Actor, act: &Act, session: &str) -> Done {
@@ -85,6 +88,60 @@ impl Station {
         let set = px("/camera/applied/size/0").zip(px("/camera/applied/size/1"));
         let (width, height) = set.or_else(|| px("/width").zip(px("/height"))).unwrap_or_default();
         Ok(Device { driver: info.driver.to_owned(), model: info.model, width, height })
+    }
+
+    pub(super) async fn calibrate_axis(
+        &mut self,
+        id: &str,
+        actor: &Actor,
+        act: &Act,
+        session: &str,
+        board: Result<Board, String>,
+    ) -> Done {
+        let board = board.map_err(|why| Refusal::new("axis-board", format!("{why}.")))?;
+        let doc = self.own(session).await?;
+        let records = records(&self.parts.spool, session).await?;
+        let turn = Session::new(doc, &records, &self.parts.spool);
+        let mut taken = Vec::new();
+        for take in turn.takes().values() {
+            let record = records.iter().find(|record| record.key.sequence == take.sequence);
+            let Some(record) = record else { continue };
+            let Some(bytes) = thumbnails::original(&self.parts.spool, record).await else {
+                let reason = format!(
+                    "Frame {} of the turn is not on this station any more. Shoot the board again.",
+                    record.facts.shot + 1
+                );
+                return Err(Refusal::new("axis-gone", reason));
+            };
+            // One after the other, so that only one picture is in memory.
+            let (record, limits) = (record.clone(), self.parts.rig.input());
+            let work = move || Taken::of(record, &bytes, &limits, &board);
+            taken.push(tokio::task::spawn_blocking(work).await.map_err(|error| not_kept(&error))??);
+        }
+        let work = move || axis::measured(&taken, &board);
+        let measured = tokio::task::spawn_blocking(work).await.map_err(|error| not_kept(&error))??;
+        let axes: Vec<CameraAxis> = measured
+            .into_iter()
+            .map(|(camera, (setting, axis))| CameraAxis {
+                schema: CALIBRATION_SCHEMA,
+                camera,
+                setting,
+                at: stamp(&self.parts.clock),
+                session: session.to_owned(),
+                actor: actor.0.clone(),
+                board,
+                axis,
+            })
+            .collect();
+        let events = axes.iter().map(|one| {
+            let data = json!({ "camera": one.camera, "rms_px": one.axis.rms_px });
+            audit::entry("calibration.axis-set", actor, Some(session), data)
+        });
+        let log = std::iter::once(audit::accepted(id, actor, act, Some(session))).chain(events).collect();
+        self.note(log).await?;
+        let count = axes.len();
+        self.shelved(move |shelf| shelf.keep_axes(&axes)).await?;
+        Ok((Accepted { session: Some(session.to_owned()), count }, Then::Nothing))
     }
 
     pub(super) async fn plate(&mut self, id: &str, actor: &Actor, act: &Act, recipe: Option<&str>) -> Done {

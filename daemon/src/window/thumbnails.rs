@@ -73,7 +73,7 @@ fn make(
 }
 
 /// The bytes of a picture while they are on this station.
-pub(super) async fn original(spool: &Spool, record: &Record) -> Option<Bytes> {
+pub(crate) async fn original(spool: &Spool, record: &Record) -> Option<Bytes> {
     match spool.payload(record).ok()? {
         Payload::Ram(bytes) => Some(bytes),
         Payload::File(path) => {

@@ -8,6 +8,7 @@ use turnstage_cloud_sync::queue::{Proof, State};
 use turnstage_pipeline::qc::Finding;
 use utoipa::ToSchema;
 
+use crate::calibration::axis::CameraAxis;
 use crate::calibration::{Calibration, Device};
 use crate::command::Override;
 use crate::session::{SessionState, Timing};
@@ -201,6 +202,9 @@ pub struct CalibrationsView {
     pub calibrations: Vec<Calibration>,
     /// Clean plates, without their pictures.
     pub plates: Vec<PlateView>,
+    /// Where cameras stand, with what was measured.
+    #[serde(default)]
+    pub axes: Vec<CameraAxis>,
     /// Files that cannot be used, with the reason.
     pub unreadable: Vec<String>,
 }

@@ -82,6 +82,7 @@ fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> Opened {
         hint: "the simulated camera is unplugged".to_owned(),
     })?;
     let studio = Arc::new(booth.studio(lens));
+    booth.keep_optics(name, studio.optics(size, booth.scale()));
     let quality = keys.quality;
     Ok(Box::new(SimCamera {
         name: name.to_owned(),
@@ -208,7 +209,7 @@ impl SimCamera {
                 source: TimeSource::Simulated,
             },
             exposure,
-            intrinsics: None,
+            intrinsics: self.keys.tells_lens.then(|| self.studio.optics(self.size, 1.0).0),
             depth_unit_m: None,
             file_name: None,
             meta: BTreeMap::new(),
@@ -270,6 +271,7 @@ impl Camera for SimCamera {
             settings.size.map_or(Ok(self.size), checked_size).map_err(|what| self.unsupported(what))?;
         self.quality = settings.quality.unwrap_or(self.quality);
         (self.exposure, self.size) = (exposure, size);
+        self.booth.keep_optics(&self.name, self.studio.optics(size, self.booth.scale()));
         Ok(Applied { requested: *settings, exposure, size })
     }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::model::Model;
 use super::{Booth, CameraFault, Fault, Gone, NO_SESSION, State};
 use crate::frame::FrameData;
+use crate::optics::{Intrinsics, Pose};
 
 #[derive(Default)]
 pub(super) struct CameraSlot {
@@ -15,6 +16,8 @@ pub(super) struct CameraSlot {
     pub(super) unplugged: bool,
     /// The last picture, for [`CameraFault::StuckPicture`].
     last: Option<FrameData>,
+    /// Its lens and where it stands, once it was opened.
+    pub(super) optics: Option<(Intrinsics, Pose)>,
 }
 
 /// An exposure that has been counted, what befalls it and what stands there.
@@ -84,6 +87,12 @@ impl Booth {
     /// The camera's last picture.
     pub(crate) fn last_picture(&self, name: &str) -> Option<FrameData> {
         self.lock().cameras.get(name).and_then(|slot| slot.last.clone())
+    }
+
+    pub(crate) fn keep_optics(&self, name: &str, optics: (Intrinsics, Pose)) {
+        if let Some(slot) = self.lock().cameras.get_mut(name) {
+            slot.optics = Some(optics);
+        }
     }
 
     pub(crate) fn keep_picture(&self, name: &str, picture: &FrameData) {

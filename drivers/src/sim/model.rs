@@ -3,11 +3,13 @@
 //! Models are made once, in millimetres for a platter of radius [`RADIUS`], with z upward and the platter's top at
 //! z = 0. Paint is a function of the place on the shape, so that a picture of any size shows as much as it can.
 
+pub(super) mod block;
+pub(super) mod board;
 mod bottle;
 mod car;
 mod carton;
 mod chrome;
-mod disc;
+pub(super) mod disc;
 mod plush;
 mod shoe;
 mod toy;
@@ -71,16 +73,18 @@ pub(crate) struct Model {
     object: Object,
     /// Size of the object; the platter keeps its own.
     scale: f32,
+    /// The platter has a ring of marks round its rim.
+    ringed: bool,
     pub(crate) mesh: Mesh,
     /// Height that cameras are put up to look at, for an object of scale 1.
     pub(crate) aim: f32,
     paint: fn(&Spot) -> Finish,
 }
 
-/// A model follows from the object and its scale.
+/// A model follows from the object, its scale and the platter's ring.
 impl PartialEq for Model {
     fn eq(&self, other: &Model) -> bool {
-        (self.object, self.scale) == (other.object, other.scale)
+        (self.object, self.scale, self.ringed) == (other.object, other.scale, other.ringed)
     }
 }
 
@@ -92,7 +96,7 @@ impl fmt::Debug for Model {
 
 impl Model {
     /// An object on its platter, `scale` times as large as usual.
-    pub(crate) fn of(object: Object, scale: f32) -> Model {
+    pub(crate) fn of(object: Object, scale: f32, ringed: bool) -> Model {
         let mut mesh = Mesh::default();
         let paint = match object {
             Object::Vase => vase::build(&mut mesh),
@@ -103,6 +107,8 @@ impl Model {
             Object::Plush => plush::build(&mut mesh),
             Object::Shoe => shoe::build(&mut mesh),
             Object::Bottle => bottle::build(&mut mesh),
+            Object::Board => board::build(&mut mesh),
+            Object::Block => block::build(&mut mesh),
             Object::Empty => disc::paint,
         };
         let top = match object {
@@ -111,8 +117,11 @@ impl Model {
         };
         mesh.vertices.iter_mut().for_each(|vertex| vertex.p = vertex.p * scale);
         disc::build(&mut mesh);
+        if ringed {
+            disc::ring(&mut mesh);
+        }
         // A little below the middle, because the platter is seen in front of the foot.
-        Model { object, scale, mesh, aim: 0.42 * top - 6.0, paint }
+        Model { object, scale, ringed, mesh, aim: 0.42 * top - 6.0, paint }
     }
 
     /// What a place looks like.
@@ -123,6 +132,11 @@ impl Model {
         // Paint knows the object in its usual size.
         let usual = 1.0 / self.scale;
         (self.paint)(&Spot { p: spot.p * usual, px: spot.px * usual, ..*spot })
+    }
+
+    /// Whether a part is printed with edges as sharp as print is, so that one look a pixel does not do it justice.
+    pub(crate) fn is_print(&self, part: u8) -> bool {
+        part == disc::RING || part < disc::TOP && matches!(self.object, Object::Board | Object::Block)
     }
 
     /// Whether a part throws a shadow on the platter.

@@ -12,10 +12,11 @@ use super::develop::{Curve, Develop, blur, grain};
 use super::flaw::{Veil, kill, smear};
 use super::light::Tent;
 use super::model::{Model, RADIUS, Spot};
-use super::raster::{BAND_ROWS, Band, Eye, LOOKS, NOTHING, OFFSETS, Seen};
+use super::raster::{BAND_ROWS, Band, Eye, Flat, LOOKS, NOTHING, OFFSETS, Seen};
 use super::shadow::Shadow;
 use super::vector::{V3, v3};
 use crate::frame::FrameData;
+use crate::optics::{Distortion, Intrinsics, Pose};
 
 /// Renderings of one exposure at most; more only when the platter moves.
 const MOMENTS_MAX: u32 = 16;
@@ -23,6 +24,8 @@ const MOMENTS_MAX: u32 = 16;
 const SURVEY: u32 = 65;
 /// Pixels between two knots of the backdrop's grid.
 const KNOT: usize = 16;
+/// Looks at print across a pixel, and as many down.
+const PRINT_LOOKS: usize = 5;
 /// Pictures kept for `cache_frames`, in bytes.
 const KEPT_BYTES_MAX: usize = 512 << 20;
 
@@ -173,6 +176,27 @@ impl Studio {
         }
     }
 
+    /// The lens, and the way from the camera's axes (right, down, ahead) to those of an object that is not turned, in
+    /// metres; a model's millimetre is `scale` of the room's.
+    pub(crate) fn optics(&self, size: (u32, u32), scale: f64) -> (Intrinsics, Pose) {
+        let eye = self.eye(0.0, (size.0 as usize, size.1 as usize));
+        let focal = f64::from(size.0) * 0.5 / (self.lens.fov_deg.to_radians() * 0.5).tan();
+        let middle = |length: u32| f64::from(length) * 0.5 - 0.5;
+        let lens = Intrinsics {
+            width: size.0,
+            height: size.1,
+            fx: focal,
+            fy: focal,
+            cx: middle(size.0),
+            cy: middle(size.1),
+            distortion: Distortion::None,
+            coefficients: [0.0; 5],
+        };
+        let row = |of: fn(V3) -> f32| [of(eye.right), -of(eye.up), of(eye.ahead)].map(f64::from);
+        let metres = [eye.at.x, eye.at.y, eye.at.z].map(|lane| f64::from(lane) * scale / 1000.0);
+        (lens, Pose { rotation: [row(|v| v.x), row(|v| v.y), row(|v| v.z)], translation: metres })
+    }
+
     fn shadow(&self, model: &Model, deg: f64) -> Shadow {
         let (sin, cos) = deg.to_radians().sin_cos();
         let back = (-sin as f32, cos as f32);
@@ -262,28 +286,43 @@ impl Studio {
     }
 
     /// Light from a place of a triangle.
-    fn lit(&self, view: &View, flat: u32, (x, y): (f32, f32)) -> V3 {
-        let mesh = &view.model.mesh;
+    fn lit(&self, view: &View, flat: u32, at: (f32, f32)) -> V3 {
         let flat = &view.seen.flats[flat as usize];
-        let triangle = &mesh.triangles[flat.id as usize];
-        let ([a, b, c], depth) = flat.place(x, y);
-        let [va, vb, vc] = triangle.corners.map(|k| &mesh.vertices[k as usize]);
-        let p = va.p * a + vb.p * b + vc.p * c;
-        let n = (va.n * a + vb.n * b + vc.n * c).unit();
-        let toward_eye = (view.eye.at - p).unit();
-        // A slanted surface shows more of itself in one pixel.
-        let slant = n.dot(toward_eye).clamp(0.25, 1.0);
-        let spot = Spot {
-            p,
-            n,
-            u: va.u * a + vb.u * b + vc.u * c,
-            v: va.v * a + vb.v * b + vc.v * c,
-            part: triangle.part,
-            px: depth / view.eye.focal / slant.sqrt(),
-        };
-        let finish = view.model.finish(&spot);
+        let (spot, toward_eye) = spot(view, flat, at);
+        let mut finish = view.model.finish(&spot);
+        if view.model.is_print(spot.part) {
+            let looks = (0..PRINT_LOOKS * PRINT_LOOKS).map(|k| {
+                let beside = |k: usize| (k as f32 + 0.5) / PRINT_LOOKS as f32 - 0.5;
+                let at = (at.0 + beside(k % PRINT_LOOKS), at.1 + beside(k / PRINT_LOOKS));
+                view.model.finish(&self::spot(view, flat, at).0).color
+            });
+            let sum = looks.fold(V3::default(), |sum, color| sum + color);
+            finish.color = sum * (1.0 / (PRINT_LOOKS * PRINT_LOOKS) as f32);
+        }
         self.tent.lit(&spot, &finish, toward_eye, view.turn, &view.shadow)
     }
+}
+
+/// A place of a triangle, and the direction from there to the eye.
+fn spot(view: &View, flat: &Flat, (x, y): (f32, f32)) -> (Spot, V3) {
+    let mesh = &view.model.mesh;
+    let triangle = &mesh.triangles[flat.id as usize];
+    let ([a, b, c], depth) = flat.place(x, y);
+    let [va, vb, vc] = triangle.corners.map(|k| &mesh.vertices[k as usize]);
+    let p = va.p * a + vb.p * b + vc.p * c;
+    let n = (va.n * a + vb.n * b + vc.n * c).unit();
+    let toward_eye = (view.eye.at - p).unit();
+    // A slanted surface shows more of itself in one pixel.
+    let slant = n.dot(toward_eye).clamp(0.25, 1.0);
+    let spot = Spot {
+        p,
+        n,
+        u: va.u * a + vb.u * b + vc.u * c,
+        v: va.v * a + vb.v * b + vc.v * c,
+        part: triangle.part,
+        px: depth / view.eye.focal / slant.sqrt(),
+    };
+    (spot, toward_eye)
 }
 
 impl Backdrop {

@@ -31,6 +31,8 @@ pub(super) struct Keys {
     subsampling: Option<Subsampling>,
     progressive: Option<bool>,
     pub(super) cache_frames: bool,
+    /// Frames tell the lens that they were taken through, as a depth camera's do.
+    pub(super) tells_lens: bool,
 }
 
 /// What is delivered.
@@ -65,6 +67,7 @@ impl Default for Keys {
             subsampling: None,
             progressive: None,
             cache_frames: false,
+            tells_lens: false,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::f32::consts::TAU;
 
+use super::board::print;
 use super::{Finish, RADIUS, Spot, hex};
+use crate::board::Rim;
 use crate::sim::mesh::Mesh;
 use crate::sim::texture::{cell, inside, noise, number, repeat};
 use crate::sim::vector::V3;
@@ -10,6 +12,11 @@ use crate::sim::vector::V3;
 /// Upper side.
 pub(crate) const TOP: u8 = 200;
 const RIM: u8 = 201;
+/// The ring of marks round the rim.
+pub(crate) const RING: u8 = 202;
+/// The marks on it.
+pub(crate) const MARKS: Rim =
+    Rim { radius_mm: RADIUS as f64 + 1.0, marks: 24, mark_mm: 9.0, height_mm: -7.0 };
 
 pub(crate) fn build(mesh: &mut Mesh) {
     let edge = RADIUS - 1.5;
@@ -17,7 +24,16 @@ pub(crate) fn build(mesh: &mut Mesh) {
     mesh.lathe(RIM, 160, 12, &[(RADIUS - 3.0, -14.0), (RADIUS, -13.0), (RADIUS, -2.0), (edge, 0.0)]);
 }
 
+/// A band of paper glued round the rim.
+pub(crate) fn ring(mesh: &mut Mesh) {
+    let radius = MARKS.radius_mm as f32;
+    mesh.lathe(RING, 240, 1, &[(radius, -13.0), (radius, -1.0)]);
+}
+
 pub(crate) fn paint(spot: &Spot) -> Finish {
+    if spot.part == RING {
+        return print(MARKS.is_white(f64::from(spot.p.y.atan2(spot.p.x)), f64::from(spot.p.z)));
+    }
     if spot.part == RIM {
         let color = rim(spot);
         return Finish { color, mirror: V3::splat(0.06), rough: 0.45 };
