@@ -79,10 +79,12 @@ impl Rig {
         }
         for camera in self.cameras.iter_mut().filter(|camera| names.contains(&camera.name)) {
             let settings = layered(&camera.config.settings, over);
-            let result = match camera.camera.as_mut() {
-                Some(open) => open.apply(&settings).await.map_err(|e| e.to_string()),
-                None => Err(camera.fault.clone().unwrap_or_else(|| "not open".to_owned())),
-            };
+            let mut result = camera.apply(&settings).await;
+            if result.is_err() && camera.camera.is_none() {
+                // It went away while nobody looked, and may be back: once more, from the beginning.
+                camera.open(&self.around, &self.input).await;
+                result = camera.apply(&settings).await;
+            }
             match result {
                 Ok(applied) => camera.applied = Some(applied),
                 Err(reason) if camera.required => return Err(format!("{}: {reason}", camera.name)),
@@ -148,6 +150,17 @@ impl RigCamera {
         }
         self.camera = Some(camera);
         Ok(())
+    }
+
+    /// Locks settings; a camera that went away is closed.
+    async fn apply(&mut self, settings: &Settings) -> Result<Applied, String> {
+        let Some(open) = self.camera.as_mut() else {
+            return Err(self.fault.clone().unwrap_or_else(|| "not open".to_owned()));
+        };
+        open.apply(settings).await.map_err(|error| {
+            self.failed(&error);
+            error.to_string()
+        })
     }
 
     /// What it is, once its settings were locked.

@@ -15,10 +15,13 @@ use crate::motion::{Move, MoveEnd};
 use crate::recipe::Place;
 use crate::status::{Fault, Situation};
 
-/// Steps of the sweep to each side, over one spacing of frames.
-const STEPS: i32 = 8;
+/// Steps of the sweep to each side.
+const STEPS: i32 = 12;
+/// How far to each side, in spacings of frames: a table that lost its link may have gone on to the end of its step, a
+/// whole spacing from the last frame, and the tip must lie within.
+const SWEEP_SPACINGS: f64 = 1.5;
 /// The widest sweep to each side in degrees.
-const SWEEP_DEG_MAX: f64 = 15.0;
+const SWEEP_DEG_MAX: f64 = 22.5;
 /// The best place must differ from the taken frame by less than this part of what the usual place of the sweep does.
 const CLEAR: f64 = 0.5;
 
@@ -83,7 +86,7 @@ impl Session {
         let here = self.look(stage, 0.0).await?;
         let nearest = taken.iter().min_by(|a, b| difference(&a.1, &here).total_cmp(&difference(&b.1, &here)));
         let Some((angle, wanted)) = nearest else { return Err(unknown()) };
-        let width_deg = self.spacing_deg().min(SWEEP_DEG_MAX);
+        let width_deg = (SWEEP_SPACINGS * self.spacing_deg()).min(SWEEP_DEG_MAX);
         let mut sweep = Vec::new();
         for step in -STEPS..=STEPS {
             let at = width_deg * f64::from(step) / f64::from(STEPS);

@@ -56,7 +56,7 @@ async fn a_serial_table_and_a_usb_camera_lose_the_tables_plug_in_mid_turn_and_fi
     lost(&service).await;
     let told = cable.with(|table| table.told.len());
     plug.again();
-    let session = finish(&service).await;
+    let session = finish(&service, || {}).await;
     assert_eq!(session["taken"], 36, "{session}");
     let after = cable.with(|table| (table.commands.clone(), table.told[told..].to_vec()));
     let reopened =

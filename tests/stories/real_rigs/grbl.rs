@@ -35,20 +35,16 @@ async fn a_grbl_table_and_a_depth_camera_lose_the_tables_plug_in_mid_turn_and_fi
     lost(&service).await;
     let before = cable.with(|controller| controller.told.len());
     plug.again();
-    let session = finish(&service).await;
+    let session = finish(&service, || {}).await;
     assert_eq!(session["taken"], 36, "{session}");
     let records = service.records(&id).await;
     let current = |product: &str| {
         records.iter().filter(|r| r.superseded_by.is_none() && r.key.product == product).count()
     };
     assert_eq!((current("original"), current("depth")), (36, 36), "each picture with its distances");
-    // The board believes what is true, so nothing moved that it was not told; and nothing was told twice: each motion
-    // after the plug was pulled was of use.
-    let (counted, truly, told) = cable.with(|controller| {
-        (controller.counted_deg(0), controller.truly_deg(0), controller.told[before..].to_vec())
-    });
+    // Nothing was told twice: each motion after the plug was pulled was of use.
+    let told = cable.with(|controller| controller.told[before..].to_vec());
     assert!(told.len() <= 36 - 10 + 4, "{told:?}");
-    assert!((0.0..360.5).contains(&counted.abs()) && truly.is_finite());
     assert_eq!(cable.with(|controller| controller.meddled), 0, "no setting was written, nothing unlocked");
     let last = records.iter().rfind(|record| record.superseded_by.is_none()).expect("a frame");
     assert_eq!(last.facts.angle_reached.map(f64::round), last.facts.angle_commanded.map(f64::round));
