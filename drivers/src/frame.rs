@@ -153,6 +153,13 @@ pub struct FrameTime {
     pub source: TimeSource,
 }
 
+impl FrameTime {
+    /// Stamped by us, at this moment.
+    pub fn arrived() -> Self {
+        Self { start: Instant::now(), uncertainty: Duration::ZERO, source: TimeSource::Arrival }
+    }
+}
+
 /// Settings a frame was really exposed with, as read back; `None` where the camera does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Exposure {

@@ -184,10 +184,9 @@ fn encode(width: u32, height: u32, samples: &[u8]) -> Result<Vec<u8>, DepthError
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use proptest::prelude::*;
-    use turnstage_drivers::frame::{Codec, Exposure, FrameTime, StreamKind, TimeSource};
+    use turnstage_drivers::frame::{Codec, Exposure, FrameTime, StreamKind};
 
     use super::*;
     use crate::samples::noise;
@@ -236,11 +235,7 @@ mod tests {
             data: FrameData::Pixels { format: PixelFormat::Z16, width, height, stride, bytes: bytes.into() },
             seq: 1,
             lost_before: 0,
-            time: FrameTime {
-                start: tokio::time::Instant::now(),
-                uncertainty: Duration::ZERO,
-                source: TimeSource::Simulated,
-            },
+            time: FrameTime::arrived(),
             exposure: Exposure::default(),
             intrinsics: None,
             depth_unit_m: unit_m,

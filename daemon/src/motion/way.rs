@@ -6,6 +6,9 @@ use turnstage_drivers::{Angle, Moved, Position, Turntable, TurntableError};
 
 use super::{Drive, Move};
 
+/// Nearer than this a table stands where it should: it is not sent off for a rounding error.
+const SAME_DEG: f64 = 1e-3;
+
 /// Drives every leg of a move. `under_way_deg` is what the command at hand asks for: how far a table may go on that
 /// has lost its link.
 pub(super) async fn drive(
@@ -76,7 +79,7 @@ fn legs(from: Position, to: Angle, approach_deg: f64) -> Vec<Target> {
     };
     let ahead = from.forward_to(to);
     let behind = 360.0 - ahead;
-    if ahead == 0.0 {
+    if ahead.min(behind) < SAME_DEG {
         Vec::new()
     } else if ahead <= behind + 2.0 * approach_deg {
         vec![forward]
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!(way(350.0, 170.0), [(170.0, Direction::Forward)]);
         assert_eq!(way(100.0, 40.0), [(35.0, Direction::Backward), (40.0, Direction::Forward)]);
         assert_eq!(way(40.0, 40.0), []);
+        assert_eq!(way(40.000_000_1, 40.0), [], "no turn of 360 degrees for a rounding error");
     }
 
     #[test]

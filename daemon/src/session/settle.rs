@@ -13,9 +13,11 @@ use crate::rig::Rig;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
-/// Looks that differ by less are of a platter that stands; above the noise of a preview, below a tenth of a degree of most
-/// objects. In grey levels of [`Signature::difference`].
-const STILL_LEVELS: f64 = 0.5;
+/// Cells of two looks that differ by more than this are not of the same thing: above the noise of a preview's cell.
+const STILL_LEVELS: u8 = 1;
+/// Of a platter that stands, fewer cells than this part do so; a tenth of a degree moves the edges of most objects through
+/// more of them.
+const STILL_PART: f64 = 0.01;
 /// Looks in a row that must be alike.
 const STILL_LOOKS: u32 = 2;
 
@@ -30,8 +32,8 @@ pub(super) async fn by_sight(rig: &mut Rig, names: &[String], longest: Duration)
             tokio::time::sleep_until(began + longest).await;
             break;
         };
-        let change = before.as_ref().map(|before| before.difference(&look));
-        still = if change.is_some_and(|change| change < STILL_LEVELS) { still + 1 } else { 0 };
+        let is_still = before.as_ref().is_some_and(|before| changed_part(before, &look) < STILL_PART);
+        still = if is_still { still + 1 } else { 0 };
         if still >= STILL_LOOKS {
             break;
         }
@@ -39,6 +41,13 @@ pub(super) async fn by_sight(rig: &mut Rig, names: &[String], longest: Duration)
         tokio::time::sleep(LOOK_EVERY.min(longest.saturating_sub(began.elapsed()))).await;
     }
     began.elapsed()
+}
+
+/// The part of the cells that differ.
+fn changed_part(one: &Signature, other: &Signature) -> f64 {
+    let differs = |(a, b): &(&u8, &u8)| a.abs_diff(**b) > STILL_LEVELS;
+    let changed = one.cells().iter().zip(other.cells()).filter(differs).count();
+    changed as f64 / one.cells().len() as f64
 }
 
 async fn look(rig: &mut Rig, names: &[String], limits: InputLimits) -> Option<Signature> {
