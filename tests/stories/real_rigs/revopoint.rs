@@ -67,7 +67,7 @@ async fn a_bluetooth_table_and_a_tethered_camera_lose_the_tables_link_in_mid_tur
     lost(&service).await;
     // The camera's card is full after 26 pictures of one connection: a helper that ends is a cable that was pulled.
     camera.kill();
-    let session = finish(&service, || drop(camera.kill())).await;
+    let session = finish(&service, || assert!(camera.kill(), "a helper held it")).await;
     assert_eq!(session["taken"], 36, "{session}");
     assert!(bluez.counted("Connect") >= 2, "{:?}", bluez.log());
     shows_its_angles(&service, &service.records(&id).await, 0.0, SIZE).await;
