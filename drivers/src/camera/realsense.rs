@@ -1,6 +1,6 @@
 //! RealSense depth cameras: colour and, aligned to it, distance, through realsense-rust.
 //!
-//! Nothing is linked. librealsense is looked for when the first camera is opened ([`library`]); a station without one
+//! Nothing is linked. librealsense is looked for when the first camera is opened (`realsense/library.rs`); a station without one
 //! runs as well without it. The library hangs and realsense-rust panics at what it does not know, so each camera has
 //! a thread of its own that is given up when it does. A recording (`bag`) is played as if it were a camera.
 

@@ -1,7 +1,7 @@
 //! Bytes over Bluetooth LE: to one characteristic of a table, and back as notifications of one.
 //!
 //! Each open link has a thread of its own, with a runtime that ends with it, so that nothing of the Bluetooth stack is
-//! shared, moved between threads or left behind: see [`plug`](self::plug) for what goes wrong otherwise. The link talks
+//! shared, moved between threads or left behind: see `ble/plug.rs` for what goes wrong otherwise. The link talks
 //! to its thread by bounded channels. A link that is lost stays lost; open another one, which builds everything anew.
 //!
 //! | file | what |

@@ -20,14 +20,14 @@ impl Booth {
         Rim { radius_mm: radius_mm * scale, marks, mark_mm: mark_mm * scale, height_mm: height_mm * scale }
     }
 
-    /// The board that [`Object::Board`] puts there.
+    /// The board that [`Object::Board`](super::Object::Board) puts there.
     pub fn board(&self) -> Board {
         let size_mm = self.lock().options.board_mm;
         let usual = board::USUAL;
         Board { size_mm, thickness_mm: usual.thickness_mm * size_mm / usual.size_mm }
     }
 
-    /// The marks of [`Object::Block`] and their corners in the object's frame in metres: top left, top right, bottom
+    /// The marks of [`Object::Block`](super::Object::Block) and their corners in the object's frame in metres: top left, top right, bottom
     /// right, bottom left as one looks at each.
     pub fn block(&self) -> Vec<(u16, [[f64; 3]; 4])> {
         let scale = self.scale() * self.lock().options.object_scale / 1000.0;

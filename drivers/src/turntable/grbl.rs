@@ -1,7 +1,7 @@
 //! GRBL 1.1, grblHAL and FluidNC as a rotary axis: `driver = "grbl"`.
 //!
 //! `ok` says that a line was taken, not that its motion has ended, and one `<Idle>` may be older than the motion. A
-//! move has ended when a dwell behind it was taken too and a later `<Idle>` stands at the target ([`mod@motion`]). A
+//! move has ended when a dwell behind it was taken too and a later `<Idle>` stands at the target (`grbl/motion.rs`). A
 //! normal stop is a hold and, at rest, a reset, which keeps the position; a reset in motion loses it and locks the
 //! controller. The lock is a person's to open: nothing here ever sends `$X`, and no setting is ever written.
 
