@@ -257,7 +257,7 @@ impl Axis {
             self.reversed,
             "axis-reversed",
             "The platter turns clockwise where it should turn counter-clockwise, seen from above. Turn its direction \
-             round in the configuration of the turntable, then calibrate again."
+             round (motion.reversed in the configuration), then calibrate again."
                 .to_owned(),
         );
         wrong(
