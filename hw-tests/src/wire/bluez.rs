@@ -232,6 +232,11 @@ impl Bluez {
         lock(&self.air.state).plugged = true;
     }
 
+    /// Whether clients find the adapter.
+    pub fn has_adapter(&self) -> bool {
+        lock(&self.air.state).adapter_known
+    }
+
     /// Waits for a state; `what` is said if it does not come within 10 s.
     ///
     /// # Panics

@@ -116,10 +116,11 @@ async fn adapter(bus: &Connection, air: &Arc<Air>) -> zbus::Result<()> {
             state.discovering_since = None;
         }
         let plugged = state.plugged;
-        (plugged, std::mem::replace(&mut state.adapter_known, plugged))
+        (plugged, state.adapter_known)
     };
     if plugged && !known {
         bus.object_server().at(ADAPTER, AdapterObject(air.clone())).await?;
+        lock(&air.state).adapter_known = true;
     } else if known && !plugged {
         let count = lock(&air.state).devices.len();
         for number in 0..count {
@@ -140,6 +141,7 @@ async fn adapter(bus: &Connection, air: &Arc<Air>) -> zbus::Result<()> {
         bus.object_server().remove::<AdapterObject, _>(ADAPTER).await?;
         let mut state = lock(&air.state);
         state.powered = false;
+        state.adapter_known = false;
         state.discovering.clear();
     }
     Ok(())
