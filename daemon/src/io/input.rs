@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use turnstage_drivers::io::{self, Input, IoError, Signal};
 
 use super::{Controls, InputStatus, IoTask, Level};
+use crate::arming::Armed;
 use crate::command::{Act, Actor};
 use crate::config::{Does, InputConfig};
 use crate::session::SessionState;
@@ -90,7 +91,12 @@ impl<'a> Contact<'a> {
     /// Asks one act after the other and keeps why one was refused.
     async fn ask(&self, mut acts: mpsc::Receiver<Act>) -> Infallible {
         while let Some(act) = acts.recv().await {
+            let armed_here = self.arm_for(&act).await;
             let answer = self.task.parts.commands.ask(&self.actor, act).await;
+            if armed_here && answer.is_err() {
+                // Nothing began: the table is not left free to turn for whoever asks next.
+                drop(self.task.parts.commands.ask(&self.actor, Act::Disarm).await);
+            }
             let refused = answer.err().map(|refusal| refusal.reason);
             self.change(|input| input.refused = refused);
             if !self.config.does.guards() {
@@ -98,6 +104,16 @@ impl<'a> Contact<'a> {
             }
         }
         pending().await
+    }
+
+    /// Whoever presses the start pedal stands at the rig, so its press arms, on record; the table says that it is about to
+    /// move. Whether it did.
+    async fn arm_for(&self, act: &Act) -> bool {
+        let parts = &self.task.parts;
+        let begins = matches!(act, Act::Start { .. } | Act::Resume { .. });
+        let asks = matches!(self.config.does, Does::Start) && begins;
+        asks && parts.mover.arming().state() == Armed::No
+            && parts.commands.ask(&self.actor, Act::Arm { code: None }).await.is_ok()
     }
 
     /// It failed or is not there. A guard that is gone is a guard that was pressed.
@@ -162,8 +178,6 @@ impl<'a> Contact<'a> {
         if self.is(SessionState::Shooting) {
             return None;
         }
-        // Whoever presses it stands at the rig; the table says that it is about to move.
-        self.task.parts.mover.arming().arm();
         if self.is(SessionState::Paused) {
             return Some(Act::Resume { session: None, anew: false, confirm: false });
         }
