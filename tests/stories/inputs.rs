@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::Instant;
+use turnstage::arming::Armed;
 use turnstage::command::Act;
 use turnstage::io::Level;
 use turnstage::session::SessionState;
@@ -365,5 +366,35 @@ async fn a_flash_that_does_not_fire_pauses_the_turn_and_names_the_frame() {
         () = story => {}
         () = flash => {}
     }
+    rig.bench.end().await;
+}
+
+/// A table that is not simulated: the pedal's press lets it turn, for the session that it begins and for nothing else.
+#[tokio::test(start_paused = true)]
+async fn the_press_of_the_pedal_arms_a_real_table_only_where_a_session_begins() {
+    let data = TempDir::new().expect("a folder");
+    write_recipe(&data.path().join("recipes"), "spin36", 12, "about = \"Twelve frames\"");
+    let rig = quick_rig(RIG);
+    let (before, rest) = rig.split_once("[rig.turntable]").expect("a table");
+    let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+    let rig = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
+    let bench = Bench::in_memory(&rig, data);
+    let booth = bench.running.around.booth.clone().expect("a booth");
+    let rig = Rig { bench, booth };
+    rig.ready().await;
+    let armed = |status: &Status| status.table.as_ref().map(|table| table.armed);
+    let refused =
+        |status: &Status| status.inputs.iter().any(|input| input.name == "left" && input.refused.is_some());
+
+    rig.booth.tap("left");
+    let told = rig.until(refused).await;
+    assert!(told.session.is_none(), "no item was scanned");
+    rig.until(|status| armed(status) == Some(Armed::No)).await;
+
+    rig.booth.scan("hand", "jug-1");
+    rig.until(|status| status.next_item.is_some()).await;
+    rig.booth.tap("left");
+    let told = rig.until(|status| status.session.is_some()).await;
+    assert_eq!(armed(&told), Some(Armed::Yes));
     rig.bench.end().await;
 }
