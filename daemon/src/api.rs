@@ -49,8 +49,6 @@ pub struct Api {
     counters: Counters,
     /// Sign-ins pass one by one.
     door: Arc<Semaphore>,
-    /// So do probes: they must not fill the queue of commands.
-    probe: Arc<Semaphore>,
 }
 
 #[derive(OpenApi)]
@@ -70,7 +68,6 @@ pub fn router(window: Window, accounts: Arc<Accounts>, hosts: Arc<[String]>) -> 
         accounts,
         counters: Counters::default(),
         door: Arc::new(Semaphore::new(1)),
-        probe: Arc::new(Semaphore::new(1)),
     };
     let (router, document) = documented().split_for_parts();
     let document = Arc::new(document);

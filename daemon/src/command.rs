@@ -161,8 +161,6 @@ pub enum Act {
         /// Number of the question; the one asked now if absent.
         number: Option<u64>,
     },
-    /// Are you alive? Answered by the task itself; never logged.
-    Ping,
 }
 
 impl Act {
@@ -189,7 +187,6 @@ impl Act {
             Self::Arm { .. } => "arm",
             Self::Disarm => "disarm",
             Self::Answer { .. } => "answer",
-            Self::Ping => "ping",
         }
     }
 

@@ -254,7 +254,7 @@ impl MotionTask {
         } else if !self.announce().await {
             MoveEnd::Stopped
         } else {
-            self.perform(request.what).await
+            self.perform(request.what, &request.halt).await
         };
         // The asker may have given up waiting; the end is in the state all the same.
         drop(request.end.send(end));
@@ -286,14 +286,14 @@ impl MotionTask {
         goes_on
     }
 
-    async fn perform(&mut self, what: Move) -> MoveEnd {
+    async fn perform(&mut self, what: Move, halt: &CancellationToken) -> MoveEnd {
         let Some(mut table) = self.table.take() else {
             return refused("motion-missing", "The table is not there.");
         };
         self.publish(|state| state.moving = true);
         let began = Instant::now();
         let mut under_way_deg = 0.0;
-        let outcome = self.carry_out(table.as_mut(), what, &mut under_way_deg).await;
+        let outcome = self.carry_out(table.as_mut(), what, halt, &mut under_way_deg).await;
         let mut end = match outcome {
             Some(Ok(Moved::Done(at))) => MoveEnd::Arrived { at, took: began.elapsed() },
             Some(Ok(Moved::Refused { rule, reason })) => refused(rule, &reason),
@@ -342,11 +342,12 @@ impl MotionTask {
         end
     }
 
-    /// Drives every leg; `None` when the stop line was pulled. `under_way_deg` is what the last leg asked for.
+    /// Drives every leg; `None` when the stop line was pulled, or nobody wants it any more. `under_way_deg` is what the last leg asked for.
     async fn carry_out(
         &mut self,
         table: &mut dyn Turntable,
         what: Move,
+        halt: &CancellationToken,
         under_way_deg: &mut f64,
     ) -> Option<Result<Moved, TurntableError>> {
         let mut stop = self.stop.clone();
@@ -362,6 +363,7 @@ impl MotionTask {
                     return None;
                 }
                 moved = &mut drive => return Some(moved),
+                () = halt.cancelled() => return None,
                 _ = beat.tick() => alive(state),
             }
         }

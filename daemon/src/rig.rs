@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use turnstage_drivers::camera::{self, Applied, Settings};
 use turnstage_drivers::turntable::Hand;
 use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
@@ -62,11 +63,10 @@ impl Rig {
 
     /// Opens what is not open, without touching the others.
     pub async fn open(&mut self) {
-        for camera in &mut self.cameras {
-            if camera.camera.is_none() {
-                camera.open(&self.around, &self.input).await;
-            }
-        }
+        let (around, input) = (&self.around, &self.input);
+        let closed = self.cameras.iter_mut().filter(|camera| camera.camera.is_none());
+        // Together: one that hangs must not keep the others waiting.
+        join_all(closed.map(|camera| camera.open(around, input))).await;
     }
 
     /// Locks the settings of a session on the cameras that it uses; the reason of the first required one that fails.

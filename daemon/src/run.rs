@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
@@ -26,7 +27,7 @@ use crate::api;
 use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
-use crate::command::{Act, Actor, Commands};
+use crate::command::Commands;
 use crate::config::{Config, Destination, RigConfig};
 use crate::derivative;
 use crate::io::{self, Controls, IoTask};
@@ -37,12 +38,10 @@ use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
-use crate::window::{self, Frame, Window};
+use crate::window::{self, ALIVE_LIMIT, Frame, Window};
 
 /// How often confirmed pictures are looked at for deletion.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// A task that does not answer for so long is dead.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running station.
 pub struct Running {
@@ -149,6 +148,7 @@ impl Running {
         let (failed, delivery) = watch::channel(None);
         let (status, status_receiver) =
             watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
+        let (alive, living) = watch::channel(Instant::now());
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mover = drive(&config, &around, &mut tasks, &cancel);
@@ -164,6 +164,7 @@ impl Running {
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: status_receiver.clone(),
+            alive: living,
             destinations,
             panel: panel.subscribe(),
             spool: spool.clone(),
@@ -188,6 +189,7 @@ impl Running {
             delivery,
             controls,
             status,
+            alive,
         };
         let token = cancel.clone();
         tasks.spawn(async move {
@@ -261,12 +263,9 @@ impl Running {
         }
     }
 
-    /// Whether the station answers and the motion task looks up from its work.
-    pub async fn is_alive(&self) -> bool {
-        let watchdog = Actor("watchdog".to_owned());
-        let ping = self.commands.ask(&watchdog, Act::Ping);
-        let station = tokio::time::timeout(ANSWER_LIMIT, ping).await;
-        matches!(station, Ok(Ok(_))) && self.mover.state().alive.elapsed() < ANSWER_LIMIT
+    /// Whether the station task and the motion task look up from their work.
+    pub fn is_alive(&self) -> bool {
+        self.window.is_alive() && self.mover.state().alive.elapsed() < ALIVE_LIMIT
     }
 
     /// Ends every task and closes the spool; the table's last command is a stop.

@@ -178,10 +178,7 @@ impl Session {
             Ok(()) => {
                 self.spun_before_s = self.doc.timing.spin_s;
                 let began = Instant::now();
-                match self.sweep_turns(stage, began).await {
-                    Ok(()) => self.shoot_all(stage, began).await,
-                    Err(outcome) => outcome,
-                }
+                self.shoot_all(stage, began).await
             }
             Err(outcome) => outcome,
         };
@@ -192,7 +189,11 @@ impl Session {
     /// Shoots on after a camera that went away has come back.
     async fn shoot_all(&mut self, stage: &mut Stage<'_>, began: Instant) -> Outcome {
         loop {
-            match self.shoot(stage, began).await {
+            let outcome = match self.sweep_turns(stage, began).await {
+                Ok(()) => self.shoot(stage, began).await,
+                Err(outcome) => outcome,
+            };
+            match outcome {
                 Outcome::Fault(fault) if fault.rule == UNPLUGGED => {
                     if let Err(outcome) = self.await_cameras(stage, fault).await {
                         return outcome;
@@ -300,7 +301,8 @@ impl Session {
             )));
         }
         self.calibrate(stage).await?;
-        if self.plan.places().iter().all(|place| place.angle.is_none()) || self.plan.is_done() {
+        let turns = self.plan.places().iter().any(|place| place.angle.is_some());
+        if !turns || (self.plan.is_done() && !self.wants_closing()) {
             return Ok(());
         }
         self.tie_zero(stage).await

@@ -1,6 +1,6 @@
 //! The station task: the only one that changes the session. Commands in, one status out.
 //!
-//! While a session runs, only pause, stop and ping are obeyed; everything else is refused with what to do first. The
+//! While a session runs, only pause, stop and what a person at the rig says are obeyed; everything else is refused with what to do first. The
 //! state diagram of a session is in `session/journal.rs`.
 
 mod acts;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
@@ -40,6 +41,9 @@ use underway::{Underway, while_running};
 
 /// Rule of a configuration that cannot be used.
 pub const SAFE_MODE: &str = "config-invalid";
+
+/// How often the task shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Why a session is interrupted.
 const WENT_OFF: &str = "The station went off in the middle";
@@ -72,6 +76,8 @@ pub struct Parts {
     pub controls: watch::Receiver<Controls>,
     /// Where its state is told.
     pub status: watch::Sender<Status>,
+    /// Where its task shows that it is alive.
+    pub alive: watch::Sender<Instant>,
 }
 
 /// The station.
@@ -113,8 +119,23 @@ impl Station {
         }
     }
 
-    /// Serves commands until `cancel`.
-    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, cancel: CancellationToken) {
+    /// Serves commands until `cancel`. Work that takes long, as opening a camera or reading a turn of boards, is no
+    /// death: the task shows that it is alive as long as it does not hold its thread.
+    pub async fn run(self, commands: mpsc::Receiver<Command>, cancel: CancellationToken) {
+        let alive = self.parts.alive.clone();
+        let mut work = pin!(self.work(commands, cancel));
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                () = &mut work => return,
+                _ = beat.tick() => {
+                    alive.send_replace(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn work(mut self, mut commands: mpsc::Receiver<Command>, cancel: CancellationToken) {
         self.parts.rig.open().await;
         if let Err(error) = self.interrupt_unfinished().await {
             self.storage_fault(&error);

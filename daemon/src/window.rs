@@ -11,8 +11,10 @@ pub mod views;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
@@ -36,6 +38,9 @@ use views::{CalibrationsView, PlateView, QueueView};
 pub use log::{Told, owner_since};
 pub use sessions::Filter;
 
+/// A task that does not look up from its work for so long is dead.
+pub const ALIVE_LIMIT: Duration = Duration::from_secs(10);
+
 /// Sessions that the queue lists, oldest first; of further ones only the number is told.
 const QUEUE_SESSIONS_MAX: usize = 50;
 
@@ -48,6 +53,7 @@ pub struct Window {
 struct Inner {
     commands: Commands,
     status: watch::Receiver<Status>,
+    alive: watch::Receiver<Instant>,
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
     spool: Spool,
@@ -67,6 +73,8 @@ pub struct Frame {
     pub commands: Commands,
     /// The state now.
     pub status: watch::Receiver<Status>,
+    /// When the station task last showed that it is alive.
+    pub alive: watch::Receiver<Instant>,
     /// The destinations now.
     pub destinations: watch::Receiver<Vec<DestinationState>>,
     /// Why the panel is not where it was configured.
@@ -104,12 +112,13 @@ impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
         let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, .. } = frame;
-        let Frame { shelf, clock, config, since, .. } = frame;
+        let Frame { alive, shelf, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
             commands,
             status,
+            alive,
             destinations,
             panel,
             spool,
@@ -130,6 +139,12 @@ impl Window {
             Some(id) => self.inner.commands.ask_as(id, actor, act).await,
             None => self.inner.commands.ask(actor, act).await,
         }
+    }
+
+    /// Whether the station task looks up from its work.
+    pub fn is_alive(&self) -> bool {
+        let alive = &self.inner.alive;
+        alive.has_changed().is_ok() && alive.borrow().elapsed() < ALIVE_LIMIT
     }
 
     /// Whether the table may turn, and who lets it.

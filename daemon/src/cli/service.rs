@@ -168,7 +168,7 @@ async fn serve(running: &mut Running) -> Result<u8> {
                 return Ok(exit::TASK_DIED);
             }
             _ = feed.tick(), if fed.is_some() => {
-                if running.is_alive().await {
+                if running.is_alive() {
                     systemd::notify(&[NotifyState::Watchdog]);
                 }
             }

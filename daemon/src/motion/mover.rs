@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use turnstage_drivers::turntable::{DegPerS, Reference, Sighting, TurntableInfo};
 use turnstage_drivers::{Angle, Position, TurntableError};
 
@@ -86,6 +87,8 @@ pub struct Motion {
 
 pub(super) struct Request {
     pub what: Move,
+    /// Cancelled when whoever asked wants no more of it.
+    pub halt: CancellationToken,
     pub end: oneshot::Sender<MoveEnd>,
 }
 
@@ -118,12 +121,17 @@ impl std::fmt::Debug for Request {
 impl Mover {
     /// Asks for a move and waits for its end.
     pub async fn go(&self, what: Move) -> MoveEnd {
+        self.go_until(what, CancellationToken::new()).await
+    }
+
+    /// The same, ended early when `halt` is cancelled: the table is stopped then, and nothing is latched.
+    pub async fn go_until(&self, what: Move, halt: CancellationToken) -> MoveEnd {
         let gone = || MoveEnd::Failed {
             rule: "motion-gone",
             reason: "The motion task has ended. Restart the service.".to_owned(),
         };
         let (end, wait) = oneshot::channel();
-        match self.requests.send(Request { what, end }).await {
+        match self.requests.send(Request { what, halt, end }).await {
             Ok(()) => wait.await.unwrap_or_else(|_| gone()),
             Err(_) => gone(),
         }

@@ -106,7 +106,8 @@ impl Session {
     /// Small versions of the frames already taken, by angle.
     async fn taken_looks(&self, limits: InputLimits) -> Vec<(Angle, Look)> {
         let payloads = self.takes.iter().filter_map(|((shot, camera), take)| {
-            let angle = self.plan.places().iter().find(|place| place.shot == *shot)?.angle?;
+            // Brackets and focus steps differ in light and focus, not in where the platter stands.
+            let angle = self.plan.places().iter().find(|place| place.shot == *shot && place.leads)?.angle?;
             Some((angle, camera.clone(), take.payload.clone()?))
         });
         let payloads: Vec<(Angle, String, Payload)> = payloads.collect();

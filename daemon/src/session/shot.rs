@@ -51,8 +51,9 @@ pub(super) struct Turned {
 pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Result<Turned, Outcome> {
     let began = Instant::now();
     let before = mover.state().position;
+    let tilts = place.tilt_deg.is_some_and(|tilt_deg| mover.state().tilt_deg != Some(tilt_deg));
     if let Some(tilt_deg) = place.tilt_deg
-        && mover.state().tilt_deg != Some(tilt_deg)
+        && tilts
     {
         match mover.go(Move::Tilt(tilt_deg)).await {
             MoveEnd::Arrived { .. } => {}
@@ -70,7 +71,7 @@ pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Resul
         },
     };
     let motion = began.elapsed();
-    let stands = reached.is_some() && mover.state().position == before && !place.leads;
+    let stands = reached.is_some() && mover.state().position == before && !tilts && !place.leads;
     let settle = if stands { Duration::ZERO } else { settle };
     // The table says "there" before it stops ringing.
     tokio::time::sleep(settle).await;

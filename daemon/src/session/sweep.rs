@@ -1,20 +1,23 @@
 //! A turn without stopping: the table sweeps at constant speed, and each frame is exposed when its angle passes.
 //!
-//! Where the platter is at a moment follows from the table's own reports ([`Track`]); each frame is kept with the angle
-//! that it was exposed at and how sure that is. What was missed, or is farther from its angle than the recipe allows, is
-//! shot again standing. A shutter that would be open while the platter turns too far is refused before anything moves.
+//! Where the platter was at a moment follows from the table's reports before and after it ([`Track`]); each frame is kept
+//! with the angle that it was exposed at and how sure that is. What was missed, is farther from its angle than the recipe
+//! allows, or was not followed by a report, is shot again standing. A shutter that would be open while the platter turns
+//! too far is refused before anything moves, and a sweep ends when nobody shoots any more.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use turnstage_drivers::Angle;
 use turnstage_drivers::turntable::Sighting;
 
+use super::absent::UNPLUGGED;
 use super::shot::{Reached, Shot, expose, interrupted_by};
 use super::{Outcome, Session, Stage};
-use crate::motion::{Motion, Move, MoveEnd, Mover};
+use crate::motion::{Move, MoveEnd, Mover};
 use crate::recipe::{Continuous, Place};
 use crate::status::Fault;
 
@@ -24,6 +27,10 @@ const TRACK_MAX: usize = 64;
 const MARGIN_DEG: f64 = 2.0;
 /// A trigger that is later than this against its angle would miss it.
 const LATE_MAX: Duration = Duration::from_millis(200);
+/// A frame waits for the report that follows it as long as so many reports usually take.
+const REPORTS_AWAITED: u32 = 3;
+/// How long that is before two reports are there.
+const REPORT_USUAL: Duration = Duration::from_millis(250);
 
 /// Where a platter is that turns at constant speed.
 #[derive(Debug, Default)]
@@ -51,15 +58,30 @@ impl Track {
         }
     }
 
-    /// Degrees at a moment, and how far that may be wrong: as far as the nearest report, and what the speed leaves open
-    /// since.
+    /// Degrees at a moment between two reports, and how far that may be wrong: as far as the reports, and what a speed
+    /// other than the commanded one leaves open since the one before. After the last report nothing is known: the
+    /// platter may have been stopped.
     fn at(&self, moment: Instant, commanded: f64) -> Option<(f64, f64)> {
-        let away = |sighting: &&Sighting| seconds_between(sighting.at, moment).abs();
-        let nearest = self.seen.iter().min_by(|a, b| away(a).total_cmp(&away(b)))?;
-        let since = seconds_between(nearest.at, moment);
-        let speed = self.speed(commanded);
-        let doubt = (speed - commanded).abs().max(0.01 * commanded) * since.abs();
-        Some((nearest.deg + speed * since, nearest.error_deg + doubt))
+        let next = self.seen.iter().position(|sighting| sighting.at >= moment)?;
+        let after = self.seen[next];
+        if after.at == moment {
+            return Some((after.deg, after.error_deg));
+        }
+        let before = self.seen[next.checked_sub(1)?];
+        let speed = (after.deg - before.deg) / (after.at - before.at).as_secs_f64();
+        let since = seconds_between(before.at, moment);
+        let doubt = (speed - commanded).abs().max(0.01 * commanded) * since;
+        Some((before.deg + speed * since, before.error_deg.max(after.error_deg) + doubt))
+    }
+
+    /// How long the next report usually takes.
+    fn usual(&self) -> Duration {
+        match (self.seen.front(), self.seen.back()) {
+            (Some(first), Some(last)) if self.seen.len() > 1 => {
+                (last.at - first.at) / (self.seen.len() as u32 - 1)
+            }
+            _ => REPORT_USUAL,
+        }
     }
 
     /// When the platter will be at `deg`.
@@ -84,7 +106,9 @@ fn seconds_between(from: Instant, to: Instant) -> f64 {
 /// A sweep under way, as the shooting side sees it.
 struct Sweep {
     sightings: watch::Receiver<Option<Sighting>>,
-    motion: watch::Receiver<Motion>,
+    /// The table stands again, or never began.
+    over: CancellationToken,
+    pause: watch::Receiver<bool>,
     track: Track,
     speed: f64,
     /// From a request to the middle of the exposure, as it was the last time.
@@ -96,14 +120,6 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn new(mover: &Mover, speed: f64, lead: Duration, from_deg: f64) -> Self {
-        let mut sightings = mover.sightings();
-        // What an earlier sweep left is no news.
-        sightings.mark_unchanged();
-        let (motion, track, ahead_deg) = (mover.watch(), Track::default(), None);
-        Self { sightings, motion, track, speed, lead, from_deg, ahead_deg }
-    }
-
     /// Takes up the newest report.
     fn look(&mut self) {
         if let Some(sighting) = *self.sightings.borrow_and_update() {
@@ -113,40 +129,50 @@ impl Sweep {
         }
     }
 
-    /// Waits until a request made now is exposed at `deg`; `false` if that has passed, or the table stands.
+    /// Nothing more is to be shot on this sweep.
+    fn is_over(&self) -> bool {
+        self.over.is_cancelled() || *self.pause.borrow()
+    }
+
+    /// Waits until a request made now is exposed at `deg`; `false` if that has passed, or the sweep is over.
     async fn reach(&mut self, deg: f64) -> bool {
-        let mut was_moving = false;
         loop {
             let due = self.track.when(deg, self.speed).and_then(|at| at.checked_sub(self.lead));
-            if due.is_some_and(|due| due + LATE_MAX < Instant::now()) {
+            if self.is_over() || due.is_some_and(|due| due + LATE_MAX < Instant::now()) {
                 return false;
             }
             let far = Instant::now() + Duration::from_secs(3600);
             tokio::select! {
                 biased;
+                () = self.over.cancelled() => return false,
+                Ok(()) = self.pause.changed() => {}
                 Ok(()) = self.sightings.changed() => self.look(),
                 () = tokio::time::sleep_until(due.unwrap_or(far)), if due.is_some() => return true,
-                changed = self.motion.changed() => {
-                    let moving = self.motion.borrow_and_update().moving;
-                    if changed.is_err() || (was_moving && !moving) {
-                        return false;
-                    }
-                    was_moving = was_moving || moving;
-                }
             }
         }
     }
 
-    /// Where the platter was in the middle of a shot.
-    fn reached(&mut self, shot: &Shot, asked: Instant) -> Option<Reached> {
-        if self.sightings.has_changed().unwrap_or(false) {
-            self.look();
-        }
+    /// Where the platter was in the middle of a shot, once the table has told where it was after it.
+    async fn reached(&mut self, shot: &Shot, asked: Instant) -> Option<Reached> {
         let first = shot.exposed().map(|exposed| exposed.start).min()?;
         let last = shot.exposed().map(|exposed| exposed.end).max()?;
         let middle = first + (last - first) / 2;
         self.lead = middle.saturating_duration_since(asked);
-        let (deg, error_deg) = self.track.at(middle, self.speed)?;
+        let until = Instant::now() + REPORTS_AWAITED * self.track.usual();
+        if self.sightings.has_changed().unwrap_or(false) {
+            self.look();
+        }
+        let (deg, error_deg) = loop {
+            if let Some(place) = self.track.at(middle, self.speed) {
+                break place;
+            }
+            tokio::select! {
+                biased;
+                Ok(()) = self.sightings.changed() => self.look(),
+                () = self.over.cancelled() => return None,
+                () = tokio::time::sleep_until(until) => return None,
+            }
+        };
         let open_deg = self.speed * (last - first).as_secs_f64() / 2.0;
         Some(Reached { angle: Angle::new(deg), error_deg: Some(error_deg + open_deg) })
     }
@@ -172,7 +198,9 @@ impl Session {
 
     /// Refuses what would smear: the platter turns on while a shutter is open.
     fn allow_sweep(&self, stage: &Stage<'_>, how: Continuous) -> Result<(), Outcome> {
-        for camera in stage.rig.cameras.iter().filter(|camera| self.doc.cameras.contains(&camera.name)) {
+        let own = stage.rig.cameras.iter().filter(|camera| self.doc.cameras.contains(&camera.name));
+        // One that may be missing and is takes no frames that could be smeared.
+        for camera in own.filter(|camera| camera.required || camera.camera.is_some()) {
             let exposure_us = camera.applied.as_ref().and_then(|applied| applied.exposure.exposure_us);
             let name = &camera.name;
             let why =
@@ -226,14 +254,46 @@ impl Session {
         let span = 360.0 - 360.0 / places.len() as f64;
         let degrees = span + 2.0 * run_up;
         let turning = Instant::now();
-        let lead = self.lead(stage);
-        let sweep = Sweep::new(&mover, how.speed_deg_s, lead, start.deg() - run_up);
-        let turn = mover.go(Move::Sweep { degrees, speed: how.speed_deg_s });
-        let (end, shot) = tokio::join!(turn, self.shoot_passing(stage, sweep, places, how, began));
+        let (over, halt) = (CancellationToken::new(), CancellationToken::new());
+        let mut sightings = mover.sightings();
+        // What an earlier sweep left is no news.
+        sightings.mark_unchanged();
+        let sweep = Sweep {
+            sightings,
+            over: over.clone(),
+            pause: stage.pause.clone(),
+            track: Track::default(),
+            speed: how.speed_deg_s,
+            lead: self.lead(stage),
+            from_deg: start.deg() - run_up,
+            ahead_deg: None,
+        };
+        let turn = async {
+            let end = mover.go_until(Move::Sweep { degrees, speed: how.speed_deg_s }, halt.clone()).await;
+            over.cancel();
+            end
+        };
+        let pause = stage.pause.clone();
+        let shooting = async {
+            let shot = self.shoot_passing(stage, sweep, places, how, began).await;
+            // While a camera is plugged in again the table may go on to where it knows that it stands.
+            let goes_on = match &shot {
+                Ok(()) => !*pause.borrow(),
+                Err(Outcome::Fault(fault)) => fault.rule == UNPLUGGED,
+                Err(_) => false,
+            };
+            if !goes_on {
+                halt.cancel();
+            }
+            shot
+        };
+        let (end, shot) = tokio::join!(turn, shooting);
         self.doc.timing.motion_s += turning.elapsed().as_secs_f64();
         shot?;
         match end {
             MoveEnd::Arrived { .. } => Ok(()),
+            // Halted by us: the session says why it ends.
+            MoveEnd::Stopped if halt.is_cancelled() && !mover.state().stopped => Ok(()),
             end => Err(interrupted_by(end)),
         }
     }
@@ -268,7 +328,10 @@ impl Session {
             };
             let (passes, finished) = tokio::join!(sweep.reach(start.deg() + ahead), finish);
             finished?;
-            if !passes || *stage.pause.borrow() {
+            if sweep.is_over() {
+                break;
+            }
+            if !passes {
                 continue;
             }
             self.plan.take(place.shot);
@@ -279,11 +342,13 @@ impl Session {
             let asked = Instant::now();
             let names = self.doc.cameras.clone();
             let mut shot = expose(stage.rig, *place, None, &names, 1).await;
-            shot.reached = sweep.reached(&shot, asked);
+            shot.reached = sweep.reached(&shot, asked).await;
             self.doc.timing.spin_s = self.spun_before_s + shot.end().duration_since(began).as_secs_f64();
-            let good = shot.reached.is_some_and(|reached| {
+            let fits = |reached: Reached| {
                 reached.angle.distance(angle) + reached.error_deg.unwrap_or(0.0) <= how.angle_error_deg_max
-            });
+            };
+            // What no camera exposed has no angle, but reasons, which are told.
+            let good = shot.exposed().next().is_none() || shot.reached.is_some_and(fits);
             if good {
                 before = Some(shot);
             } else {
@@ -343,6 +408,22 @@ mod tests {
         let when = track.when(28.6, 6.0).unwrap();
         assert!((seconds_between(zero, when) - 3.0).abs() < 1e-6);
         assert!(track.when(10.0, 6.0).unwrap() < zero + Duration::from_secs(1), "passed already");
+    }
+
+    #[test]
+    fn after_the_last_report_and_before_the_first_nothing_is_said() {
+        let (track, zero) = track(&[(1.0, 10.0), (2.0, 16.0)]);
+        let at = |seconds| track.at(zero + Duration::from_secs_f64(seconds), 6.0);
+        assert_eq!((at(0.9), at(2.1)), (None, None));
+        assert_eq!(at(2.0), Some((16.0, 0.1)));
+    }
+
+    #[test]
+    fn a_platter_that_stopped_between_two_reports_is_not_believed_to_be_where_it_should() {
+        let (track, zero) = track(&[(0.0, 10.0), (1.0, 16.0), (2.0, 17.0)]);
+        let (deg, error) = track.at(zero + Duration::from_secs_f64(1.9), 6.0).unwrap();
+        // It stood at 17 since 1.17 s.
+        assert!((deg - error..=deg + error).contains(&17.0) && error > 4.0, "{deg} within {error}");
     }
 
     #[test]

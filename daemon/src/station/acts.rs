@@ -71,7 +71,6 @@ impl Station {
                 self.log(id, actor, act).await?;
                 Ok((self.accepted(0), Then::Nothing))
             }
-            Act::Ping => Ok((self.accepted(0), Then::Nothing)),
         }
     }
 

@@ -17,9 +17,6 @@ impl Answers {
     }
 
     pub(super) fn remember(&mut self, id: String, actor: &Actor, act: &Act, answer: &Answer) {
-        if *act == Act::Ping {
-            return;
-        }
         match answer {
             Ok(_) => tracing::info!(command = id, actor = actor.0, name = act.name(), "command accepted"),
             Err(refusal) => {

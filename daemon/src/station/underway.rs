@@ -34,18 +34,16 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
             Ok(())
         }
         Act::Arm { .. } | Act::Answer { .. } => presence::obey(mover, hand, &act),
-        Act::Stop | Act::Ping => Ok(()),
+        Act::Stop => Ok(()),
         _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
     }
     .map(|()| Accepted { session: Some(session.to_owned()), count: 0 });
-    if act != Act::Ping {
-        let entry = match &given {
-            Ok(_) => audit::accepted(&id, &actor, &act, Some(session)),
-            Err(refusal) => audit::refused(&id, &actor, &act, Some(session), refusal),
-        };
-        if let Err(error) = write(spool, vec![entry]).await {
-            tracing::error!(%error, "a command is not in the audit log");
-        }
+    let entry = match &given {
+        Ok(_) => audit::accepted(&id, &actor, &act, Some(session)),
+        Err(refusal) => audit::refused(&id, &actor, &act, Some(session), refusal),
+    };
+    if let Err(error) = write(spool, vec![entry]).await {
+        tracing::error!(%error, "a command is not in the audit log");
     }
     answers.remember(id, &actor, &act, &given);
     drop(answer.send(given));
