@@ -150,9 +150,18 @@ impl Mover {
         self.pull(|halts| halts.latched.store(false, Ordering::Relaxed));
     }
 
-    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait.
+    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait. Where a door is
+    /// open or a stop button in, somebody may be at the table: who armed it before has not seen them.
     pub fn hold(&self, held: bool) {
         self.pull(|halts| halts.held.store(held, Ordering::Relaxed));
+        if held {
+            self.arming.disarm();
+        }
+    }
+
+    /// A stop button is in, a door is open, or nobody knows.
+    pub fn is_held(&self) -> bool {
+        self.halts.held.load(Ordering::Relaxed)
     }
 
     fn pull(&self, change: impl FnOnce(&Halts)) {

@@ -76,6 +76,22 @@ async fn a_held_table_stays_halted_whatever_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_holds_the_table_ends_arming_and_letting_go_does_not_bring_it_back() {
+    let (task, mover, booth) = guarded("", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    mover.hold(true);
+    assert_eq!(mover.arming().state(), Armed::No);
+    mover.hold(false);
+    let refusal = mover.go(Move::Reference(Reference::Home)).await;
+    assert!(matches!(&refusal, MoveEnd::Refused { rule, .. } if rule == "motion-not-armed"), "{refusal:?}");
+    assert!(booth.commands().iter().all(|told| !told.command.is_motion()));
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreferenced_table_does_not_go_to_an_angle() {
     let (task, mover, _booth) = table("");
     let cancel = CancellationToken::new();

@@ -27,8 +27,16 @@ pub(super) fn armed(mover: &Mover, session: &Session) -> Result<(), Refusal> {
     }
 }
 
-/// Allows motion; with a code, only if the rig's display shows it.
+/// Allows motion; with a code, only if the rig's display shows it. Behind an open door nobody has seen yet who is there
+/// when it is shut.
 fn arm(mover: &Mover, code: Option<&str>) -> Result<(), Refusal> {
+    if mover.is_held() {
+        return Err(Refusal::new(
+            "arm-held",
+            "A door is open, a stop button is in, or one of them is not heard of. See that nobody is at the table, shut \
+             the door, release the button, then arm.",
+        ));
+    }
     if let Some(code) = code {
         mover.arming().prove(code)?;
     }
