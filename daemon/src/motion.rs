@@ -19,6 +19,7 @@ use turnstage_drivers::turntable::{self, Sighting, TurntableInfo};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 
 use crate::arming::{Armed, Arming};
+use crate::command::Refusal;
 use mover::{Request, failed, refused};
 
 pub use mover::{Motion, Move, MoveEnd, Mover};
@@ -49,7 +50,7 @@ pub struct MotionTask {
     state: watch::Sender<Motion>,
     seen: watch::Sender<Option<Sighting>>,
     table: Option<Box<dyn Turntable>>,
-    /// When the last motion ended.
+    /// When the last motion of the run at hand ended.
     stood: Option<Instant>,
     /// Openings that failed in a row.
     failures: u32,
@@ -141,7 +142,11 @@ impl MotionTask {
                     Ok(()) => self.latch().await,
                     Err(_) => break,
                 },
-                Ok(()) = arming.changed() => self.publish(|_| {}),
+                Ok(()) = arming.changed() => {
+                    // Whoever arms it anew may be somebody else.
+                    self.stood = self.stood.filter(|_| self.arming.until().is_some());
+                    self.publish(|_| {});
+                }
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => break,
@@ -217,7 +222,7 @@ impl MotionTask {
 
     /// The link is gone: whoever comes next must look at the table first.
     fn lost(&mut self) {
-        self.table = None;
+        (self.table, self.stood) = (None, None);
         self.arming.disarm();
         self.publish(|state| {
             state.info = None;
@@ -226,8 +231,10 @@ impl MotionTask {
         });
     }
 
-    /// The stop line changed while nothing was under way.
+    /// The stop line was touched while nothing was under way: pulled, released for a run that begins, or to have the
+    /// next motion announced.
     async fn latch(&mut self) {
+        self.stood = None;
         if *self.stop.borrow_and_update()
             && let Some(table) = self.table.as_mut()
             && let Err(e) = table.stop().await
@@ -239,32 +246,58 @@ impl MotionTask {
     }
 
     async fn serve(&mut self, request: Request) {
-        let end = if *self.stop.borrow() {
-            refused("motion-stopped", "Stop is latched. Look at the table, then continue at the rig.")
-        } else if self.options.is_none() {
-            refused("motion-none", "This rig has no turntable. Use a recipe with motion = \"none\".")
-        } else if self.table.is_none() {
-            let fault = self.state.borrow().fault.clone().unwrap_or_default();
-            refused(
-                "motion-missing",
-                &format!("The table is not there: {fault}. It is tried again by itself."),
-            )
-        } else if let Err(refusal) = self.arming.check() {
-            MoveEnd::Refused { rule: refusal.rule, reason: refusal.reason }
-        } else if !self.announce().await {
-            MoveEnd::Stopped
-        } else {
-            self.perform(request.what).await
+        // A run that begins touches the stop line before it asks for its first motion.
+        if self.stop.has_changed().unwrap_or(false) {
+            self.latch().await;
+        }
+        let end = match self.admit(request.what).await {
+            Ok(()) => self.perform(request.what).await,
+            Err(end) => end,
         };
         // The asker may have given up waiting; the end is in the state all the same.
         drop(request.end.send(end));
     }
 
+    /// Lets a motion begin, announced where it must be; `Err` is its end.
+    async fn admit(&mut self, what: Move) -> Result<(), MoveEnd> {
+        if *self.stop.borrow() {
+            return Err(refused(
+                "motion-stopped",
+                "Stop is latched. Look at the table, then continue at the rig.",
+            ));
+        }
+        if self.options.is_none() {
+            return Err(refused(
+                "motion-none",
+                "This rig has no turntable. Use a recipe with motion = \"none\".",
+            ));
+        }
+        if self.table.is_none() {
+            let fault = self.state.borrow().fault.clone().unwrap_or_default();
+            return Err(refused(
+                "motion-missing",
+                &format!("The table is not there: {fault}. It is tried again by itself."),
+            ));
+        }
+        self.armed()?;
+        if !self.announce(what).await {
+            return Err(MoveEnd::Stopped);
+        }
+        // Arming may have ended in the seconds that it was announced.
+        self.armed()
+    }
+
+    fn armed(&self) -> Result<(), MoveEnd> {
+        let refused = |refusal: Refusal| MoveEnd::Refused { rule: refusal.rule, reason: refusal.reason };
+        self.arming.check().map_err(refused)
+    }
+
     /// Tells whoever stands there that the table is about to turn; `false` when it was stopped meanwhile. A simulated
-    /// table surprises nobody.
-    async fn announce(&mut self) -> bool {
+    /// table surprises nobody, nor does one that stays where it is.
+    async fn announce(&mut self, what: Move) -> bool {
         let recent = self.stood.is_some_and(|stood| stood.elapsed() < QUIET);
-        if recent || self.arming.state() == Armed::ByItself {
+        let turns = self.table.as_deref().is_some_and(|table| way::turns(table, what, &self.drive));
+        if recent || !turns || self.arming.state() == Armed::ByItself {
             return true;
         }
         self.publish(|state| state.announced = true);
@@ -291,6 +324,7 @@ impl MotionTask {
             return refused("motion-missing", "The table is not there.");
         };
         self.publish(|state| state.moving = true);
+        let turns = way::turns(table.as_ref(), what, &self.drive);
         let began = Instant::now();
         let mut under_way_deg = 0.0;
         let outcome = self.carry_out(table.as_mut(), what, &mut under_way_deg).await;
@@ -316,7 +350,9 @@ impl MotionTask {
             // A stop that did not reach the table is no stop.
             end = failed(e, under_way_deg);
         }
-        self.stood = Some(Instant::now());
+        if turns {
+            self.stood = Some(Instant::now());
+        }
         if lost {
             self.lost();
         } else {

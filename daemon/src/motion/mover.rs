@@ -109,6 +109,12 @@ pub(super) struct Halts {
     held: AtomicBool,
 }
 
+impl Halts {
+    fn pull(&self) -> bool {
+        self.latched.load(Ordering::Relaxed) || self.held.load(Ordering::Relaxed)
+    }
+}
+
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.what.fmt(f)
@@ -131,7 +137,7 @@ impl Mover {
 
     /// Halts the table now and keeps it halted. Does not wait.
     pub fn stop(&self) {
-        self.pull(|halts| halts.latched.store(true, Ordering::Relaxed));
+        self.latch(true);
         self.arming.disarm();
     }
 
@@ -145,15 +151,19 @@ impl Mover {
         self.sightings.clone()
     }
 
-    /// Allows motion again; the act of a person at the rig. Nothing moves as long as the table is held.
+    /// Allows motion again, of which the first is announced; the act of a person at the rig. Nothing moves as long as the
+    /// table is held.
     pub fn release(&self) {
-        self.pull(|halts| halts.latched.store(false, Ordering::Relaxed));
+        self.latch(false);
     }
 
     /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait. Where a door is
     /// open or a stop button in, somebody may be at the table: who armed it before has not seen them.
     pub fn hold(&self, held: bool) {
-        self.pull(|halts| halts.held.store(held, Ordering::Relaxed));
+        self.stop.send_if_modified(|stop| {
+            self.halts.held.store(held, Ordering::Relaxed);
+            std::mem::replace(stop, self.halts.pull()) != *stop
+        });
         if held {
             self.arming.disarm();
         }
@@ -164,10 +174,15 @@ impl Mover {
         self.halts.held.load(Ordering::Relaxed)
     }
 
-    fn pull(&self, change: impl FnOnce(&Halts)) {
+    /// Has the next motion announced, whenever the last one was: nobody waits for it any more.
+    pub fn announce_next(&self) {
+        self.stop.send_modify(|_| {});
+    }
+
+    fn latch(&self, latched: bool) {
         self.stop.send_modify(|stop| {
-            change(&self.halts);
-            *stop = self.halts.latched.load(Ordering::Relaxed) || self.halts.held.load(Ordering::Relaxed);
+            self.halts.latched.store(latched, Ordering::Relaxed);
+            *stop = self.halts.pull();
         });
     }
 

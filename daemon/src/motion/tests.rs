@@ -136,6 +136,74 @@ async fn a_real_table_turns_only_while_armed_and_says_so_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_motion_of_a_run_is_announced_however_short_the_table_stood() {
+    let (task, mover, _booth) = guarded("", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    assert!(matches!(mover.go(Move::Reference(Reference::Home)).await, MoveEnd::Arrived { .. }));
+    let takes = async |deg: f64| {
+        let asked = Instant::now();
+        assert!(matches!(mover.go(Move::To(Angle::new(deg))).await, MoveEnd::Arrived { .. }));
+        asked.elapsed()
+    };
+    assert!(takes(1.0).await < DRIVE.announce);
+    mover.release();
+    assert!(takes(2.0).await >= DRIVE.announce, "a person went on");
+    mover.announce_next();
+    assert!(takes(3.0).await >= DRIVE.announce, "it went on by itself");
+    mover.hold(true);
+    mover.hold(false);
+    mover.arming().arm();
+    assert!(takes(4.0).await >= DRIVE.announce, "it was held");
+    mover.arming().disarm();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    mover.arming().arm();
+    assert!(takes(5.0).await >= DRIVE.announce, "it was armed anew");
+    mover.hold(false);
+    assert!(takes(6.0).await < DRIVE.announce, "a pedal was pressed, and no guard");
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_turns_nothing_is_not_announced_and_leaves_the_first_motion_to_be() {
+    let (task, mover, _booth) = guarded("home = false", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    let asked = Instant::now();
+    let zero = Angle::default();
+    for still in [Move::Reference(Reference::At(zero)), Move::To(zero)] {
+        assert!(matches!(mover.go(still).await, MoveEnd::Arrived { .. }));
+    }
+    assert!(asked.elapsed() < DRIVE.announce);
+    assert!(matches!(mover.go(Move::To(Angle::new(1.0))).await, MoveEnd::Arrived { .. }));
+    assert!(asked.elapsed() >= DRIVE.announce);
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn arming_that_ends_while_a_motion_is_announced_is_no_leave_to_move() {
+    let (task, mover, booth) = guarded("", false, Vec::new());
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.arming().arm();
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(Move::Reference(Reference::Home)).await }
+    });
+    mover.watch().wait_for(|state| state.announced).await.unwrap();
+    mover.arming().disarm();
+    let end = moving.await.unwrap();
+    assert!(matches!(&end, MoveEnd::Refused { rule, .. } if rule == "motion-not-armed"), "{end:?}");
+    assert!(booth.commands().iter().all(|told| !told.command.is_motion()));
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_while_a_motion_is_announced_moves_nothing_and_disarms() {
     let (task, mover, booth) = guarded("", false, Vec::new());
     let cancel = CancellationToken::new();

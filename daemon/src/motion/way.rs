@@ -1,7 +1,7 @@
 //! The way to an angle: which way round, and in how many commands.
 
 use tokio::sync::watch;
-use turnstage_drivers::turntable::{Direction, Sighting, Target};
+use turnstage_drivers::turntable::{Direction, Reference, Sighting, Target};
 use turnstage_drivers::{Angle, Moved, Position, Turntable, TurntableError};
 
 use super::{Drive, Move};
@@ -53,6 +53,15 @@ pub(super) async fn drive(
             }
             Ok(last)
         }
+    }
+}
+
+/// Whether a move turns the platter at all.
+pub(super) fn turns(table: &dyn Turntable, what: Move, drive: &Drive) -> bool {
+    match what {
+        Move::Reference(Reference::At(_)) => false,
+        Move::To(angle) => !legs(table.position(), angle, drive.approach_deg).is_empty(),
+        Move::Reference(Reference::Home) | Move::Tilt(_) | Move::Sweep { .. } => true,
     }
 }
 
