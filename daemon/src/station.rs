@@ -36,7 +36,7 @@ use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, St
 use crate::status::{Fault, Situation, Status, TableStatus};
 use answers::Answers;
 use baseline::Baseline;
-use underway::{Underway, while_running};
+use underway::{Underway, given_up, while_running};
 
 /// Rule of a configuration that cannot be used.
 pub const SAFE_MODE: &str = "config-invalid";
@@ -155,6 +155,10 @@ impl Station {
 
     /// Answers one command while no session runs.
     async fn serve(&mut self, command: Command) -> Then {
+        let session = self.session.as_ref().map(|session| session.doc.id.as_str());
+        if given_up(&self.parts.spool, session, &command).await {
+            return Then::Nothing;
+        }
         let Command { id, actor, act, answer } = command;
         if let Some(known) = self.answers.known(&id) {
             drop(answer.send(known));

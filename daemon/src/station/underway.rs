@@ -20,9 +20,28 @@ pub(super) struct Underway<'a> {
     pub mover: &'a Mover,
 }
 
+/// Whether a command came too late: its sender was told to repeat it. On record, and not remembered, so that the
+/// repetition is obeyed.
+pub(super) async fn given_up(spool: &Spool, session: Option<&str>, command: &Command) -> bool {
+    let Command { id, actor, act, .. } = command;
+    if !command.is_given_up() {
+        return false;
+    }
+    let reason = "Whoever asked for this has not waited for the answer. Nothing was done; repeat it.";
+    let entry = audit::refused(id, actor, act, session, &Refusal::new("sender-gone", reason));
+    if let Err(error) = write(spool, vec![entry]).await {
+        tracing::error!(%error, "a refusal is not in the audit log");
+    }
+    tracing::warn!(command = id, actor = actor.0, name = act.name(), "command given up");
+    true
+}
+
 /// Answers one command while a session runs.
 pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, command: Command) {
     let Underway { spool, pause, session, hand, mover } = run;
+    if given_up(spool, Some(session), &command).await {
+        return;
+    }
     let Command { id, actor, act, answer } = command;
     if let Some(known) = answers.known(&id) {
         drop(answer.send(known));
