@@ -20,7 +20,7 @@ use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Tur
 
 use crate::arming::{Armed, Arming};
 use crate::command::Refusal;
-use mover::{Request, failed, refused};
+use mover::{Request, failed, refused, unstopped};
 
 pub use mover::{Motion, Move, MoveEnd, Mover};
 
@@ -84,6 +84,7 @@ impl MotionTask {
             announced: false,
             armed: arming.state(),
             may_turn_deg: None,
+            unstopped: None,
             stopped: false,
             fault: None,
             info: None,
@@ -191,7 +192,7 @@ impl MotionTask {
                 self.failures = 0;
                 self.publish(|state| {
                     state.fault = None;
-                    state.may_turn_deg = None;
+                    (state.may_turn_deg, state.unstopped) = (None, None);
                     state.info = Some(info);
                 });
             }
@@ -204,6 +205,10 @@ impl MotionTask {
 
     /// Looks whether an idle table is still there.
     async fn beat(&mut self) {
+        if *self.stop.borrow() && self.state.borrow().unstopped.is_some() {
+            // A stop may be sent as often as it takes.
+            return self.latch().await;
+        }
         let Some(table) = self.table.as_mut() else { return self.publish(|_| {}) };
         match table.heartbeat().await {
             Ok(()) => {
@@ -235,14 +240,24 @@ impl MotionTask {
     /// next motion announced.
     async fn latch(&mut self) {
         self.stood = None;
-        if *self.stop.borrow_and_update()
-            && let Some(table) = self.table.as_mut()
-            && let Err(e) = table.stop().await
-        {
-            let reason = e.to_string();
-            self.publish(|state| state.fault = Some(reason));
+        let pulled = *self.stop.borrow_and_update();
+        let halted = match self.table.as_mut().filter(|_| pulled) {
+            Some(table) => Some(table.stop().await),
+            None => None,
+        };
+        if matches!(halted, Some(Err(TurntableError::LinkLost { .. }))) {
+            self.lost();
         }
-        self.publish(|_| {});
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, 0.0));
+        self.publish(|state| {
+            let told = state.unstopped.as_ref().map(|(_, told)| told);
+            // What was wrong because of a stop is right again with the next one.
+            state.fault = match &unstopped {
+                Some((_, reason)) => Some(reason.clone()),
+                None => state.fault.take().filter(|fault| Some(fault) != told),
+            };
+            state.unstopped = unstopped;
+        });
     }
 
     async fn serve(&mut self, request: Request) {
@@ -339,17 +354,23 @@ impl MotionTask {
             Some(Err(e)) => failed(&e, under_way_deg),
         };
         let halted = match end {
-            MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => Ok(Moved::Done(Angle::default())),
+            MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => None,
             // Every way out of a move but its proper end stops the motor.
-            MoveEnd::Stopped | MoveEnd::Failed { .. } => table.stop().await,
+            MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(table.stop().await),
         };
         let position = table.position();
         let info = table.info().clone();
-        let lost = matches!(halted, Err(TurntableError::LinkLost { .. }));
-        if let Err(e) = &halted {
-            // A stop that did not reach the table is no stop.
-            end = failed(e, under_way_deg);
-        }
+        let lost = matches!(halted, Some(Err(TurntableError::LinkLost { .. })));
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, under_way_deg));
+        end = match (end, &unstopped, &halted) {
+            // Why it failed is known already, and the stop adds to it.
+            (MoveEnd::Failed { rule, reason }, Some((_, told)), Some(Ok(_))) => {
+                MoveEnd::Failed { rule, reason: format!("{reason} {told}") }
+            }
+            // A stop that did not reach the table, or that it refused, is no stop.
+            (_, Some((rule, told)), _) => MoveEnd::Failed { rule: *rule, reason: told.clone() },
+            (end, None, _) => end,
+        };
         if turns {
             self.stood = Some(Instant::now());
         }
@@ -364,6 +385,7 @@ impl MotionTask {
             state.info = (!lost).then_some(info);
             state.position = if lost { Position::Unknown } else { position };
             state.may_turn_deg = lost.then_some(under_way_deg);
+            state.unstopped = unstopped;
             state.tilt_deg = match (what, &end) {
                 (Move::Tilt(deg), MoveEnd::Arrived { .. }) => Some(deg),
                 (Move::Tilt(_), _) => None,

@@ -348,6 +348,7 @@ impl Station {
         let controls = self.parts.controls.borrow().clone();
         faults.extend(controls.faults());
         faults.extend(missing(&self.parts.rig, &motion));
+        faults.extend(underway::unstopped(&motion, &faults));
         let situation = self.situation(&faults, &controls);
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use turnstage_drivers::turntable::{DegPerS, Reference, Sighting, TurntableInfo};
-use turnstage_drivers::{Angle, Position, TurntableError};
+use turnstage_drivers::{Angle, Moved, Position, TurntableError};
 
 use crate::arming::{Armed, Arming};
 
@@ -76,6 +76,8 @@ pub struct Motion {
     pub may_turn_deg: Option<f64>,
     /// Stop is latched.
     pub stopped: bool,
+    /// It may turn on though it was told to stop: the stop did not reach it, or it refused it. Rule id and sentence.
+    pub unstopped: Option<(&'static str, String)>,
     /// Why it cannot be used, if so.
     pub fault: Option<String>,
     /// What table it is.
@@ -201,7 +203,24 @@ pub(super) fn refused(rule: &str, reason: &str) -> MoveEnd {
     MoveEnd::Refused { rule: rule.to_owned(), reason: reason.to_owned() }
 }
 
+/// Why a table that was told to stop may turn on.
+pub(super) fn unstopped(
+    halted: &Result<Moved, TurntableError>,
+    under_way_deg: f64,
+) -> Option<(&'static str, String)> {
+    match halted {
+        Ok(Moved::Refused { rule, reason }) => Some((*rule, format!("The table was not stopped: {reason}."))),
+        Ok(_) => None,
+        Err(error) => Some(words(error, under_way_deg)),
+    }
+}
+
 pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
+    let (rule, reason) = words(error, under_way_deg);
+    MoveEnd::Failed { rule, reason }
+}
+
+fn words(error: &TurntableError, under_way_deg: f64) -> (&'static str, String) {
     let (rule, advice) = match error {
         TurntableError::Config { .. } => ("motion-config", "Correct the configuration.".to_owned()),
         TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself.".to_owned()),
@@ -226,5 +245,5 @@ pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
             ("motion-jammed", "Check that nothing blocks the table, then find zero.".to_owned())
         }
     };
-    MoveEnd::Failed { rule, reason: format!("{error}. {advice}") }
+    (rule, format!("{error}. {advice}"))
 }

@@ -244,3 +244,56 @@ async fn a_link_lost_under_way_says_how_far_the_table_may_still_turn_and_disarms
     cancel.cancel();
     running.await.unwrap();
 }
+
+/// A platter that somebody else turns, seen ten times a second; sends how fast, in degrees a second.
+fn seen_platter(around: &Surroundings) -> watch::Sender<f64> {
+    let (speed, goes) = watch::channel(0.0);
+    let sightings = around.sightings.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut deg = 0.0;
+        loop {
+            tick.tick().await;
+            deg += *goes.borrow() / 10.0;
+            sightings.tell(Sighting { at: Instant::now(), deg, error_deg: 0.1 });
+        }
+    });
+    speed
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_the_table_refuses_is_told_as_one_until_the_table_stands() {
+    let around = Surroundings::default();
+    let speed = seen_platter(&around);
+    let options = toml::from_str("driver = \"external\"").unwrap();
+    let arming = Arming::new(true, Duration::from_secs(600));
+    let (task, mover) = MotionTask::new(Some(options), around, DRIVE, arming);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let zero = Move::Reference(Reference::At(Angle::default()));
+    assert!(matches!(mover.go(zero).await, MoveEnd::Arrived { .. }));
+
+    speed.send_replace(6.0);
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(Move::To(Angle::new(90.0))).await }
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    mover.stop();
+    let end = moving.await.unwrap();
+    let MoveEnd::Failed { rule: "motion-not-ours", reason } = end else { panic!("{end:?}") };
+    assert!(reason.starts_with("The table was not stopped: this table is turned from elsewhere"), "{reason}");
+
+    // Pressed while nothing is under way it is told too, and once the platter stands it is not any more.
+    let told = |state: &Motion| state.unstopped.as_ref().map(|(rule, _)| *rule);
+    mover.release();
+    mover.watch().wait_for(|state| told(state).is_none()).await.unwrap();
+    mover.stop();
+    mover.watch().wait_for(|state| told(state) == Some("motion-not-ours")).await.unwrap();
+    speed.send_replace(0.0);
+    let stands = mover.watch().wait_for(|state| told(state).is_none()).await.unwrap().clone();
+    assert_eq!((stands.stopped, stands.fault), (true, None));
+    cancel.cancel();
+    running.await.unwrap();
+}

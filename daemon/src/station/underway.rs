@@ -9,7 +9,7 @@ use crate::audit;
 use crate::command::{Accepted, Act, Answer, Command, Refusal};
 use crate::io::Controls;
 use crate::motion::{Motion, Mover};
-use crate::status::{Situation, Status, TableStatus};
+use crate::status::{Fault, Situation, Status, TableStatus};
 
 /// What a command may touch while a session runs.
 pub(super) struct Underway<'a> {
@@ -84,6 +84,17 @@ pub(super) fn show_motion(status: &watch::Sender<Status>, motion: &Motion, cover
             _ => {}
         }
     });
+}
+
+/// A table that was told to stop and may turn on, unless a session has told the same.
+pub(super) fn unstopped(motion: &Motion, faults: &[Fault]) -> Option<Fault> {
+    let (rule, what) = motion.unstopped.clone()?;
+    if faults.iter().any(|fault| fault.rule == rule) {
+        return None;
+    }
+    let why = "A stop that does not arrive stops nothing. The table may still turn.";
+    let todo = "Keep clear of it, and stop it by its own switch or its plug. Then continue.";
+    Some(Fault::new(rule, what, why, todo))
 }
 
 /// A person is asked to turn a manual table.
