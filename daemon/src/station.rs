@@ -1,7 +1,7 @@
 //! The station task: the only one that changes the session. Commands in, one status out.
 //!
-//! While a session runs, only pause, stop and ping are obeyed; everything else is refused with what to do first. The
-//! state diagram of a session is in `session/journal.rs`.
+//! While a session runs, only pause, stop, ping and what a person at the rig says are obeyed; everything else is refused
+//! with what to do first. The state diagram of a session is in `session/journal.rs`.
 
 mod acts;
 mod answers;
@@ -226,8 +226,9 @@ impl Station {
                     Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
                     Ok(()) = controls.changed() => underway::show_controls(status, &controls.borrow_and_update()),
                     Some(command) = commands.recv() => {
-                        // A stop does not wait for the disk: the table first, the audit log after.
-                        if command.act == Act::Stop {
+                        // A stop does not wait for the disk: the table first, the audit log after. Whoever takes the leave to
+                        // turn back from a table that turns stops it.
+                        if matches!(command.act, Act::Stop | Act::Disarm) {
                             mover.stop();
                             pause.send_replace(true);
                             stopper = Some(command.actor.clone());

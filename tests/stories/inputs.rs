@@ -438,3 +438,17 @@ async fn a_door_that_opens_and_one_that_is_lost_disarm_and_an_open_one_lets_nobo
     go_on().await.expect("a person at the rig allowed it");
     rig.bench.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_disarms_while_the_table_turns_stops_it() {
+    let rig = Rig::new("");
+    rig.shoot(2).await;
+    rig.bench.ask(Act::Disarm).await.expect("anybody may");
+    let session = rig.session(SessionState::Paused).await;
+    assert!(session.taken < 12);
+    let status = rig.until(|status| status.sentence == "Stopped by test").await;
+    assert!(status.table.expect("a table").stopped);
+    rig.stays().await;
+    assert_eq!(rig.log("command.accepted").await.pop(), Some(asked("operator:test", "disarm")));
+    rig.bench.end().await;
+}

@@ -232,7 +232,7 @@ pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answ
     ask(api, &visitor, body.id, Act::Arm { code: body.code }).await
 }
 
-/// Allows motion no more.
+/// Allows motion no more; where a session runs the table stops at once.
 #[utoipa::path(post, path = "/api/v1/commands/disarm", tag = "commands", request_body = Plain,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn disarm(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Answered {

@@ -1,4 +1,4 @@
-//! The few commands that are obeyed while a session runs: pause, stop, and what a person at the rig says.
+//! The few commands that are obeyed while a session runs: pause, stop, disarm, and what a person at the rig says.
 
 use tokio::sync::watch;
 use turnstage_cloud_sync::Spool;
@@ -52,7 +52,7 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
             pause.send_replace(true);
             Ok(())
         }
-        Act::Arm { .. } | Act::Answer { .. } => presence::obey(mover, hand, &act),
+        Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => presence::obey(mover, hand, &act),
         Act::Stop | Act::Ping => Ok(()),
         _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
     }
