@@ -225,6 +225,11 @@ pub async fn reset_camera(api: Here, visitor: Visitor, Body(body): Body<ResetCam
 #[utoipa::path(post, path = "/api/v1/commands/arm", tag = "commands", request_body = ArmBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answered {
+    if !visitor.at_rig && !api.0.window.config().panel.own_display {
+        let reason = "This station has no display of its own (panel.own_display). Go to the rig and arm it by its key or \
+                      pedal.";
+        return Err(Refusal::new("arm-no-display", reason).into());
+    }
     if !visitor.at_rig && body.code.is_none() {
         let reason = "Arming is the act of a person at the rig: enter the code that its display shows.";
         return Err(Refusal::new("arm-code-missing", reason).into());

@@ -238,6 +238,8 @@ pub struct PanelConfig {
     pub socket: String,
     /// Names that the panel answers to, beside plain addresses and this machine's own.
     pub hosts: Vec<String>,
+    /// A browser on this machine is the rig's own display: whoever uses it stands at the rig.
+    pub own_display: bool,
 }
 
 impl PanelConfig {
