@@ -353,6 +353,7 @@ impl Station {
         let situation = self.situation(&faults, &controls);
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());
+        faults.extend(presence::guessed(&self.parts.mover));
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;

@@ -6,6 +6,7 @@ use crate::command::{Act, Refusal};
 use crate::motion::Mover;
 use crate::recipe::Motion;
 use crate::session::Session;
+use crate::status::Fault;
 
 /// Does one of the three acts.
 pub(super) fn obey(mover: &Mover, hand: &Hand, act: &Act) -> Result<(), Refusal> {
@@ -17,6 +18,18 @@ pub(super) fn obey(mover: &Mover, hand: &Hand, act: &Act) -> Result<(), Refusal>
             Ok(())
         }
     }
+}
+
+/// Somebody may be guessing the code.
+pub(super) fn guessed(mover: &Mover) -> Option<Fault> {
+    mover.arming().is_guessed().then(|| {
+        Fault::new(
+            "arm-code-guessed",
+            "Several wrong codes for arming were entered from elsewhere",
+            "Whoever guesses it would let the table turn without having seen who is on it.",
+            "Ask who it was: the audit log names them. Arming at the rig ends this.",
+        )
+    })
 }
 
 /// A session with a table goes on only while a person at the rig lets it turn.
