@@ -52,6 +52,8 @@ pub struct MotionTask {
     table: Option<Box<dyn Turntable>>,
     /// When the last motion of the run at hand ended.
     stood: Option<Instant>,
+    /// How far the table's cable was wound up when it was last heard of: opening it anew unwinds nothing.
+    wound_deg: Option<f64>,
     /// Openings that failed in a row.
     failures: u32,
     /// The last look at the idle table found it silent or at fault.
@@ -98,7 +100,7 @@ impl MotionTask {
             sightings,
             arming: arming.clone(),
         };
-        let (table, stood, failures, is_ill) = (None, None, 0, false);
+        let (table, stood, wound_deg, failures, is_ill) = (None, None, None, 0, false);
         let task = Self {
             options,
             around,
@@ -110,6 +112,7 @@ impl MotionTask {
             seen,
             table,
             stood,
+            wound_deg,
             failures,
             is_ill,
         };
@@ -175,7 +178,7 @@ impl MotionTask {
 
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        let opening = open(options, &self.around, self.drive.mount);
+        let opening = open(options, &self.around, self.drive.mount, self.wound_deg);
         tokio::pin!(opening);
         let mut beat = tokio::time::interval(BEAT);
         let opened = loop {
@@ -371,6 +374,7 @@ impl MotionTask {
             (_, Some((rule, told)), _) => MoveEnd::Failed { rule: *rule, reason: told.clone() },
             (end, None, _) => end,
         };
+        self.wound_deg = table.winding().map(|winding| winding.deg);
         if turns {
             self.stood = Some(Instant::now());
         }
@@ -446,10 +450,11 @@ async fn open(
     options: &DeviceOptions,
     around: &Surroundings,
     mount: Mount,
+    wound_deg: Option<f64>,
 ) -> Result<Box<dyn Turntable>, TurntableError> {
     let table = turntable::open(options, around).await?;
     let mut table: Box<dyn Turntable> =
-        if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount)) };
+        if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount).wound(wound_deg)) };
     table.stop().await?;
     Ok(table)
 }
