@@ -78,7 +78,7 @@ async fn a_camera_that_comes_back_with_another_view_does_not_go_on() {
 async fn a_real_table_says_so_before_the_session_goes_on_by_itself() {
     let data = tempfile::tempdir().expect("a folder");
     write_recipe(&data.path().join("recipes"), "turn12", 12, "");
-    let config = quick_rig(&UNPLUGGED.replace("frame = 30", "frame = 3"));
+    let config = quick_rig(&UNPLUGGED.replace("frame = 30", "frame = 2"));
     let (before, rest) = config.split_once("[rig.turntable]").expect("a table");
     let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
     let config = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
@@ -104,7 +104,6 @@ async fn a_real_table_says_so_before_the_session_goes_on_by_itself() {
             told = status.wait_for(|status| status.situation == Situation::Announced) => drop(told.unwrap()),
             _ = bench.settled(&id) => panic!("it went on without a word"),
         }
-        assert_eq!(bench.settled(&id).await.state, SessionState::Review);
     };
     tokio::select! {
         () = story => {}
