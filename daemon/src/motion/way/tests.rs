@@ -207,7 +207,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 async fn hold(mount: Mount, home_way: Direction, declared: Option<f64>, all: Vec<Asked>) {
     let track = Arc::new(Mutex::new(Track::default()));
     let mut table = Mounted::new(Box::new(Spool::new(home_way, track.clone())), mount);
-    let drive_so = Drive {
+    let driven = Drive {
         approach_deg: 5.0,
         reopen: Duration::from_secs(1),
         announce: Duration::from_secs(3),
@@ -229,9 +229,10 @@ async fn hold(mount: Mount, home_way: Direction, declared: Option<f64>, all: Vec
     }
     for (what, cut) in moves {
         track.lock().unwrap().cut = cut;
+        let mut under_way_deg = 0.0;
         let ended = tokio::select! {
             biased;
-            moved = drive(&mut table, what, &drive_so, &seen, &mut 0.0) => Some(moved.unwrap()),
+            moved = drive(&mut table, what, &driven, &seen, &mut under_way_deg) => Some(moved.unwrap()),
             () = std::future::ready(()) => None,
         };
         track.lock().unwrap().cut = None;
@@ -255,8 +256,8 @@ async fn hold(mount: Mount, home_way: Direction, declared: Option<f64>, all: Vec
 proptest! {
     #[test]
     fn whatever_is_asked_of_a_table_with_a_cable_is_done_within_its_range(
-        low in -360.0..-10.0,
-        more in 0.0..400.0,
+        low in -360.0..-10.0_f64,
+        more in 0.0..400.0_f64,
         reversed: bool,
         zero_deg in 0.0..360.0,
         home_forward: bool,
