@@ -14,8 +14,12 @@ use utoipa::ToSchema;
 
 use crate::command::Refusal;
 
-/// Wrong codes until another one is shown.
+/// Wrong codes until another one is shown, and no code is taken for a while.
 const TRIES_MAX: u32 = 5;
+/// How long no code is taken then; twice as long after each five more, until somebody arms.
+const LOCKED_MIN: Duration = Duration::from_secs(60);
+/// And no longer than this: whoever guesses has five tries an hour at a million codes.
+const LOCKED_MAX: Duration = Duration::from_secs(3600);
 
 /// Whether the table may turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -46,13 +50,46 @@ struct Shared {
 struct Code {
     digits: String,
     tries: u32,
+    /// No code is taken until then.
+    locked: Option<Instant>,
+    /// How often that happened since somebody armed.
+    lockings: u32,
 }
 
 impl Code {
     fn new() -> Self {
+        Self { digits: Self::drawn(), tries: 0, locked: None, lockings: 0 }
+    }
+
+    fn drawn() -> String {
         // The random bits of a version 4 UUID come from the system's generator.
-        let digits = format!("{:06}", uuid::Uuid::new_v4().as_u128() % 1_000_000);
-        Self { digits, tries: 0 }
+        format!("{:06}", uuid::Uuid::new_v4().as_u128() % 1_000_000)
+    }
+
+    /// Takes a try.
+    fn tried(&mut self, digits: &str) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if let Some(left) = self.locked.map(|until| until.duration_since(now)).filter(|left| !left.is_zero())
+        {
+            let minutes = left.as_secs().div_ceil(60);
+            let reason = format!(
+                "Too many wrong codes: none is taken for the next {minutes} min. Go to the rig and arm it there, or read \
+                 its display then."
+            );
+            return Err(Refusal::new("arm-code-locked", reason));
+        }
+        if self.digits == digits.trim() {
+            *self = Self::new();
+            return Ok(());
+        }
+        self.tries += 1;
+        if self.tries >= TRIES_MAX {
+            let wait = LOCKED_MIN.saturating_mul(1 << self.lockings.min(16)).min(LOCKED_MAX);
+            (self.digits, self.tries, self.locked) = (Self::drawn(), 0, Some(now + wait));
+            self.lockings += 1;
+        }
+        let wrong = "This is not the code on the rig's display. Go there and read it; it changes.";
+        Err(Refusal::new("arm-code-wrong", wrong))
     }
 }
 
@@ -106,18 +143,17 @@ impl Arming {
         self.0.code.borrow().digits.clone()
     }
 
-    /// Whether whoever says `digits` stands before the rig's display. A code is good once, and for few tries.
+    /// Whether whoever says `digits` stands before the rig's display. A code is good once, and for few tries; after
+    /// those none is taken for a while.
     pub fn prove(&self, digits: &str) -> Result<(), Refusal> {
-        let mut proven = false;
-        self.0.code.send_modify(|code| {
-            proven = code.digits == digits.trim();
-            code.tries += 1;
-            if proven || code.tries >= TRIES_MAX {
-                *code = Code::new();
-            }
-        });
-        let wrong = "This is not the code on the rig's display. Go there and read it; it changes.";
-        if proven { Ok(()) } else { Err(Refusal::new("arm-code-wrong", wrong)) }
+        let mut proven = Ok(());
+        self.0.code.send_modify(|code| proven = code.tried(digits));
+        proven
+    }
+
+    /// So many wrong codes came in since somebody armed that somebody may be guessing.
+    pub fn is_guessed(&self) -> bool {
+        self.0.code.borrow().lockings > 0
     }
 
     /// Refuses motion that nobody at the rig allowed.
@@ -169,6 +205,26 @@ mod tests {
             assert!(arming.prove(wrong).is_err());
         }
         assert!(arming.prove(&code).is_err(), "five wrong tries made it useless");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_five_wrong_codes_none_is_taken_for_longer_and_longer() {
+        let arming = Arming::new(false, TEN_MINUTES);
+        let wrong = || if arming.code() == "000000" { "000001" } else { "000000" };
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            for _ in 0..TRIES_MAX {
+                assert_eq!(arming.prove(wrong()).unwrap_err().rule, "arm-code-wrong");
+            }
+            assert!(arming.is_guessed());
+            tokio::time::advance(Duration::from_secs(60 * minutes - 1)).await;
+            let refusal = arming.prove(&arming.code()).unwrap_err();
+            assert_eq!(refusal.rule, "arm-code-locked", "the right one neither");
+            assert!(refusal.reason.contains("for the next 1 min"), "{}", refusal.reason);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        arming.prove(&arming.code()).unwrap();
+        arming.arm();
+        assert!(!arming.is_guessed(), "a person at the rig armed");
     }
 
     #[test]

@@ -107,7 +107,7 @@ enum Verb {
     Setup(devices::Setup),
     /// Shoots four frames around the table and a closing one, and says what works; nothing is delivered.
     Selftest {
-        /// You stand at the rig, see that nobody is on the table, and let it turn.
+        /// You stand at the rig, see that nobody is on the table, and let it turn. Not for a station that runs already.
         #[arg(long)]
         armed: bool,
         /// Print one JSON object a line.
@@ -200,7 +200,7 @@ pub struct Capture {
     /// Release the session when every frame passed, and deliver it.
     #[arg(long)]
     release: bool,
-    /// You stand at the rig, see that nobody is on the table, and let it turn.
+    /// You stand at the rig, see that nobody is on the table, and let it turn. Not for a station that runs already.
     #[arg(long)]
     armed: bool,
     /// Print events and the summary as JSON, one object a line.

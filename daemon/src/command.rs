@@ -190,6 +190,33 @@ impl Act {
         }
     }
 
+    /// It lets the table move, or says how things are at the rig at this moment. Whoever was told that it was not heard
+    /// does not expect it any more.
+    fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Start { .. }
+            | Self::Resume { .. }
+            | Self::Retake { .. }
+            | Self::Measure { .. }
+            | Self::MeasureAxis { .. }
+            | Self::Arm { .. }
+            | Self::Answer { .. } => true,
+            Self::Pause
+            | Self::Stop
+            | Self::Abort
+            | Self::Release { .. }
+            | Self::MoveItem { .. }
+            | Self::Open { .. }
+            | Self::Requeue { .. }
+            | Self::Calibrate { .. }
+            | Self::Plate { .. }
+            | Self::CalibrateAxis { .. }
+            | Self::ForgetCalibration { .. }
+            | Self::ResetCamera { .. }
+            | Self::Disarm => false,
+        }
+    }
+
     /// Where it is asked for over the interface.
     pub fn path(&self) -> String {
         let below = match self {
@@ -247,6 +274,13 @@ pub struct Command {
     pub answer: oneshot::Sender<Answer>,
 }
 
+impl Command {
+    /// Nobody waits for its answer any more, and it is not to be obeyed that late.
+    pub fn is_given_up(&self) -> bool {
+        self.act.is_of_the_moment() && self.answer.is_closed()
+    }
+}
+
 /// The sending end; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Commands {
@@ -274,7 +308,8 @@ impl Commands {
         self.ask_as(uuid::Uuid::now_v7().to_string(), actor, act).await
     }
 
-    /// Asks with an id of the sender's own.
+    /// Asks with an id of the sender's own. Dropped before the answer it withdraws what would move the table, as long as
+    /// the station has not begun to obey it.
     pub async fn ask_as(&self, id: String, actor: &Actor, act: Act) -> Answer {
         let gone = || Refusal::new("station-gone", "The station task has ended. Restart the service.");
         if act == Act::Stop {

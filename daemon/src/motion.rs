@@ -16,10 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use turnstage_drivers::turntable::mounted::{Mount, Mounted};
 use turnstage_drivers::turntable::{self, Sighting, TurntableInfo};
-use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
+use turnstage_drivers::{DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 
 use crate::arming::{Armed, Arming};
-use mover::{Request, failed, refused};
+use crate::command::Refusal;
+use mover::{Request, failed, refused, unstopped};
 
 pub use mover::{Motion, Move, MoveEnd, Mover};
 
@@ -49,8 +50,10 @@ pub struct MotionTask {
     state: watch::Sender<Motion>,
     seen: watch::Sender<Option<Sighting>>,
     table: Option<Box<dyn Turntable>>,
-    /// When the last motion ended.
+    /// When the last motion of the run at hand ended.
     stood: Option<Instant>,
+    /// How far the table's cable was wound up when it was last heard of: opening it anew unwinds nothing.
+    wound_deg: Option<f64>,
     /// Openings that failed in a row.
     failures: u32,
     /// The last look at the idle table found it silent or at fault.
@@ -83,6 +86,7 @@ impl MotionTask {
             announced: false,
             armed: arming.state(),
             may_turn_deg: None,
+            unstopped: None,
             stopped: false,
             fault: None,
             info: None,
@@ -96,7 +100,7 @@ impl MotionTask {
             sightings,
             arming: arming.clone(),
         };
-        let (table, stood, failures, is_ill) = (None, None, 0, false);
+        let (table, stood, wound_deg, failures, is_ill) = (None, None, None, 0, false);
         let task = Self {
             options,
             around,
@@ -108,6 +112,7 @@ impl MotionTask {
             seen,
             table,
             stood,
+            wound_deg,
             failures,
             is_ill,
         };
@@ -141,7 +146,11 @@ impl MotionTask {
                     Ok(()) => self.latch().await,
                     Err(_) => break,
                 },
-                Ok(()) = arming.changed() => self.publish(|_| {}),
+                Ok(()) = arming.changed() => {
+                    // Whoever arms it anew may be somebody else.
+                    self.stood = self.stood.filter(|_| self.arming.until().is_some());
+                    self.publish(|_| {});
+                }
                 request = self.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => break,
@@ -169,7 +178,7 @@ impl MotionTask {
 
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        let opening = open(options, &self.around, self.drive.mount);
+        let opening = open(options, &self.around, self.drive.mount, self.wound_deg);
         tokio::pin!(opening);
         let mut beat = tokio::time::interval(BEAT);
         let opened = loop {
@@ -186,7 +195,7 @@ impl MotionTask {
                 self.failures = 0;
                 self.publish(|state| {
                     state.fault = None;
-                    state.may_turn_deg = None;
+                    (state.may_turn_deg, state.unstopped) = (None, None);
                     state.info = Some(info);
                 });
             }
@@ -199,6 +208,10 @@ impl MotionTask {
 
     /// Looks whether an idle table is still there.
     async fn beat(&mut self) {
+        if *self.stop.borrow() && self.state.borrow().unstopped.is_some() {
+            // A stop may be sent as often as it takes.
+            return self.latch().await;
+        }
         let Some(table) = self.table.as_mut() else { return self.publish(|_| {}) };
         match table.heartbeat().await {
             Ok(()) => {
@@ -217,7 +230,7 @@ impl MotionTask {
 
     /// The link is gone: whoever comes next must look at the table first.
     fn lost(&mut self) {
-        self.table = None;
+        (self.table, self.stood) = (None, None);
         self.arming.disarm();
         self.publish(|state| {
             state.info = None;
@@ -226,45 +239,83 @@ impl MotionTask {
         });
     }
 
-    /// The stop line changed while nothing was under way.
+    /// The stop line was touched while nothing was under way: pulled, released for a run that begins, or to have the
+    /// next motion announced.
     async fn latch(&mut self) {
-        if *self.stop.borrow_and_update()
-            && let Some(table) = self.table.as_mut()
-            && let Err(e) = table.stop().await
-        {
-            let reason = e.to_string();
-            self.publish(|state| state.fault = Some(reason));
+        self.stood = None;
+        let pulled = *self.stop.borrow_and_update();
+        let halted = match self.table.as_mut().filter(|_| pulled) {
+            Some(table) => Some(table.stop().await),
+            None => None,
+        };
+        if matches!(halted, Some(Err(TurntableError::LinkLost { .. }))) {
+            self.lost();
         }
-        self.publish(|_| {});
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, 0.0));
+        self.publish(|state| {
+            let told = state.unstopped.as_ref().map(|(_, told)| told);
+            // What was wrong because of a stop is right again with the next one.
+            state.fault = match &unstopped {
+                Some((_, reason)) => Some(reason.clone()),
+                None => state.fault.take().filter(|fault| Some(fault) != told),
+            };
+            state.unstopped = unstopped;
+        });
     }
 
     async fn serve(&mut self, request: Request) {
-        let end = if *self.stop.borrow() {
-            refused("motion-stopped", "Stop is latched. Look at the table, then continue at the rig.")
-        } else if self.options.is_none() {
-            refused("motion-none", "This rig has no turntable. Use a recipe with motion = \"none\".")
-        } else if self.table.is_none() {
-            let fault = self.state.borrow().fault.clone().unwrap_or_default();
-            refused(
-                "motion-missing",
-                &format!("The table is not there: {fault}. It is tried again by itself."),
-            )
-        } else if let Err(refusal) = self.arming.check() {
-            MoveEnd::Refused { rule: refusal.rule, reason: refusal.reason }
-        } else if !self.announce().await {
-            MoveEnd::Stopped
-        } else {
-            self.perform(request.what, &request.halt).await
+        // A run that begins touches the stop line before it asks for its first motion.
+        if self.stop.has_changed().unwrap_or(false) {
+            self.latch().await;
+        }
+        let end = match self.admit(request.what).await {
+            Ok(()) => self.perform(request.what, &request.halt).await,
+            Err(end) => end,
         };
         // The asker may have given up waiting; the end is in the state all the same.
         drop(request.end.send(end));
     }
 
+    /// Lets a motion begin, announced where it must be; `Err` is its end.
+    async fn admit(&mut self, what: Move) -> Result<(), MoveEnd> {
+        if *self.stop.borrow() {
+            return Err(refused(
+                "motion-stopped",
+                "Stop is latched. Look at the table, then continue at the rig.",
+            ));
+        }
+        if self.options.is_none() {
+            return Err(refused(
+                "motion-none",
+                "This rig has no turntable. Use a recipe with motion = \"none\".",
+            ));
+        }
+        if self.table.is_none() {
+            let fault = self.state.borrow().fault.clone().unwrap_or_default();
+            return Err(refused(
+                "motion-missing",
+                &format!("The table is not there: {fault}. It is tried again by itself."),
+            ));
+        }
+        self.armed()?;
+        if !self.announce(what).await {
+            return Err(MoveEnd::Stopped);
+        }
+        // Arming may have ended in the seconds that it was announced.
+        self.armed()
+    }
+
+    fn armed(&self) -> Result<(), MoveEnd> {
+        let refused = |refusal: Refusal| MoveEnd::Refused { rule: refusal.rule, reason: refusal.reason };
+        self.arming.check().map_err(refused)
+    }
+
     /// Tells whoever stands there that the table is about to turn; `false` when it was stopped meanwhile. A simulated
-    /// table surprises nobody.
-    async fn announce(&mut self) -> bool {
+    /// table surprises nobody, nor does one that stays where it is.
+    async fn announce(&mut self, what: Move) -> bool {
         let recent = self.stood.is_some_and(|stood| stood.elapsed() < QUIET);
-        if recent || self.arming.state() == Armed::ByItself {
+        let turns = self.table.as_deref().is_some_and(|table| way::turns(table, what, &self.drive));
+        if recent || !turns || self.arming.state() == Armed::ByItself {
             return true;
         }
         self.publish(|state| state.announced = true);
@@ -291,6 +342,7 @@ impl MotionTask {
             return refused("motion-missing", "The table is not there.");
         };
         self.publish(|state| state.moving = true);
+        let turns = way::turns(table.as_ref(), what, &self.drive);
         let began = Instant::now();
         let mut under_way_deg = 0.0;
         let outcome = self.carry_out(table.as_mut(), what, halt, &mut under_way_deg).await;
@@ -305,18 +357,27 @@ impl MotionTask {
             Some(Err(e)) => failed(&e, under_way_deg),
         };
         let halted = match end {
-            MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => Ok(Moved::Done(Angle::default())),
+            MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => None,
             // Every way out of a move but its proper end stops the motor.
-            MoveEnd::Stopped | MoveEnd::Failed { .. } => table.stop().await,
+            MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(table.stop().await),
         };
         let position = table.position();
         let info = table.info().clone();
-        let lost = matches!(halted, Err(TurntableError::LinkLost { .. }));
-        if let Err(e) = &halted {
-            // A stop that did not reach the table is no stop.
-            end = failed(e, under_way_deg);
+        let lost = matches!(halted, Some(Err(TurntableError::LinkLost { .. })));
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, under_way_deg));
+        end = match (end, &unstopped, &halted) {
+            // Why it failed is known already, and the stop adds to it.
+            (MoveEnd::Failed { rule, reason }, Some((_, told)), Some(Ok(_))) => {
+                MoveEnd::Failed { rule, reason: format!("{reason} {told}") }
+            }
+            // A stop that did not reach the table, or that it refused, is no stop.
+            (_, Some((rule, told)), _) => MoveEnd::Failed { rule: *rule, reason: told.clone() },
+            (end, None, _) => end,
+        };
+        self.wound_deg = table.winding().map(|winding| winding.deg);
+        if turns {
+            self.stood = Some(Instant::now());
         }
-        self.stood = Some(Instant::now());
         if lost {
             self.lost();
         } else {
@@ -328,6 +389,7 @@ impl MotionTask {
             state.info = (!lost).then_some(info);
             state.position = if lost { Position::Unknown } else { position };
             state.may_turn_deg = lost.then_some(under_way_deg);
+            state.unstopped = unstopped;
             state.tilt_deg = match (what, &end) {
                 (Move::Tilt(deg), MoveEnd::Arrived { .. }) => Some(deg),
                 (Move::Tilt(_), _) => None,
@@ -390,10 +452,11 @@ async fn open(
     options: &DeviceOptions,
     around: &Surroundings,
     mount: Mount,
+    wound_deg: Option<f64>,
 ) -> Result<Box<dyn Turntable>, TurntableError> {
     let table = turntable::open(options, around).await?;
     let mut table: Box<dyn Turntable> =
-        if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount)) };
+        if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount).wound(wound_deg)) };
     table.stop().await?;
     Ok(table)
 }

@@ -1,7 +1,7 @@
 //! The station task: the only one that changes the session. Commands in, one status out.
 //!
-//! While a session runs, only pause, stop and what a person at the rig says are obeyed; everything else is refused with what to do first. The
-//! state diagram of a session is in `session/journal.rs`.
+//! While a session runs, only pause, stop and what a person at the rig says are obeyed; everything else is refused
+//! with what to do first. The state diagram of a session is in `session/journal.rs`.
 
 mod acts;
 mod answers;
@@ -37,7 +37,7 @@ use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, St
 use crate::status::{Fault, Situation, Status, TableStatus};
 use answers::Answers;
 use baseline::Baseline;
-use underway::{Underway, while_running};
+use underway::{Underway, given_up, while_running};
 
 /// Rule of a configuration that cannot be used.
 pub const SAFE_MODE: &str = "config-invalid";
@@ -176,6 +176,10 @@ impl Station {
 
     /// Answers one command while no session runs.
     async fn serve(&mut self, command: Command) -> Then {
+        let session = self.session.as_ref().map(|session| session.doc.id.as_str());
+        if given_up(&self.parts.spool, session, &command).await {
+            return Then::Nothing;
+        }
         let Command { id, actor, act, answer } = command;
         if let Some(known) = self.answers.known(&id) {
             drop(answer.send(known));
@@ -243,8 +247,9 @@ impl Station {
                     Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
                     Ok(()) = controls.changed() => underway::show_controls(status, &controls.borrow_and_update()),
                     Some(command) = commands.recv() => {
-                        // A stop does not wait for the disk: the table first, the audit log after.
-                        if command.act == Act::Stop {
+                        // A stop does not wait for the disk: the table first, the audit log after. Whoever takes the leave to
+                        // turn back from a table that turns stops it.
+                        if matches!(command.act, Act::Stop | Act::Disarm) {
                             mover.stop();
                             pause.send_replace(true);
                             stopper = Some(command.actor.clone());
@@ -365,9 +370,11 @@ impl Station {
         let controls = self.parts.controls.borrow().clone();
         faults.extend(controls.faults());
         faults.extend(missing(&self.parts.rig, &motion));
+        faults.extend(underway::unstopped(&motion, &faults));
         let situation = self.situation(&faults, &controls);
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());
+        faults.extend(presence::guessed(&self.parts.mover));
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.cameras = cameras;

@@ -45,6 +45,44 @@ pub struct Target {
     pub direction: Direction,
 }
 
+impl Direction {
+    /// The other way round.
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+        }
+    }
+}
+
+/// How far the cable of a platter is wound up, in degrees that are counted on over turns, and the range that it must
+/// stay in. Declaring an angle winds nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Winding {
+    /// Now; 0 where the table was opened first, or at its home switch.
+    pub deg: f64,
+    /// Lowest that is allowed, 0 or less.
+    pub low: f64,
+    /// Highest that is allowed, 0 or more.
+    pub high: f64,
+}
+
+impl Winding {
+    /// Nearer to its home switch than this a table may stand on either side of it.
+    pub const HOME_DOUBT_DEG: f64 = 0.5;
+
+    /// What is wound up once the home switch was found that way round from `deg`: the switch is there once a turn.
+    pub fn at_home(deg: f64, way: Direction) -> f64 {
+        let turns = deg / 360.0;
+        let doubt = Self::HOME_DOUBT_DEG / 360.0;
+        360.0
+            * match way {
+                Direction::Forward => (turns - doubt).ceil(),
+                Direction::Backward => (turns + doubt).floor(),
+            }
+    }
+}
+
 /// Why an angle is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,6 +148,10 @@ pub struct TurntableInfo {
     pub model: String,
     /// It has a home switch, so [`Reference::Home`] works.
     pub home: bool,
+    /// Which way round it looks for that switch.
+    pub home_way: Direction,
+    /// It turns this way round only, and refuses the other (`motion-one-way`).
+    pub one_way: Option<Direction>,
     /// Fastest turn in degrees a second.
     pub speed_max: DegPerS,
     /// Acceleration in degrees per second squared.
@@ -267,6 +309,11 @@ pub trait Turntable: Send {
 
     /// Last known position; asks nothing of the device.
     fn position(&self) -> Position;
+
+    /// How far its cable is wound up; `None` where it may turn on and on. Asks nothing of the device.
+    fn winding(&self) -> Option<Winding> {
+        None
+    }
 
     /// What table this is.
     fn info(&self) -> &TurntableInfo;

@@ -315,3 +315,38 @@ async fn whatever_bytes_come_the_answer_is_a_problem_and_the_station_lives() {
     assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
     bench.end().await;
 }
+
+/// A tunnel that ends on the station, or a shell there, looks like the rig's own display.
+#[tokio::test(start_paused = true)]
+async fn a_station_without_a_display_of_its_own_is_armed_by_nobody_on_this_machine() {
+    let rig = |more: &str| {
+        let data = TempDir::new().expect("a folder");
+        let config =
+            quick_rig("").replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:0\"\n{more}"));
+        let (before, rest) = config.split_once("[rig.turntable]").expect("a table");
+        let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+        let manual = "[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]";
+        Bench::in_memory(&format!("{before}{manual}{after}"), data)
+    };
+    let arm = "/api/v1/commands/arm";
+
+    let with = rig("");
+    with.running.status.clone().wait_for(|status| status.sentence == "Ready").await.expect("a station");
+    let display = with.client();
+    let page = display.get("/").await.text();
+    let code = with.running.commands.arming().code();
+    assert!(page.contains(&code), "the rig's own display shows it");
+    assert_eq!(display.post(arm, json!({ "code": null })).await.status, StatusCode::OK);
+    let proxied = with.client().with("x-forwarded-for", "10.0.0.7");
+    assert_eq!(proxied.post(arm, json!({ "code": null })).await.rule(), "arm-code-missing");
+    with.end().await;
+
+    let without = rig("own_display = false");
+    without.running.status.clone().wait_for(|status| status.sentence == "Ready").await.expect("a station");
+    let tunnel = without.client();
+    let code = without.running.commands.arming().code();
+    assert!(!tunnel.get("/").await.text().contains(&code), "it is shown nowhere");
+    assert_eq!(tunnel.post(arm, json!({ "code": null })).await.rule(), "arm-no-display");
+    assert_eq!(tunnel.post(arm, json!({ "code": code })).await.rule(), "arm-no-display");
+    without.end().await;
+}

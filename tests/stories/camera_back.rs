@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use turnstage::command::Act;
 use turnstage::session::SessionState;
 use turnstage::status::{Situation, Status};
 use turnstage_drivers::sim::Object;
@@ -69,5 +70,44 @@ async fn a_camera_that_comes_back_with_another_view_does_not_go_on() {
     let session = bench.settled(&id).await;
     assert_eq!((session.state, session.taken), (SessionState::Paused, 29));
     assert_eq!(bench.running.status.borrow().faults[0].rule, "camera-moved");
+    bench.end().await;
+}
+
+/// Whoever put the cable back stands beside the table, and has not pressed anything.
+#[tokio::test(start_paused = true)]
+async fn a_real_table_says_so_before_the_session_goes_on_by_itself() {
+    let data = tempfile::tempdir().expect("a folder");
+    write_recipe(&data.path().join("recipes"), "turn12", 12, "");
+    let config = quick_rig(&UNPLUGGED.replace("frame = 30", "frame = 2"));
+    let (before, rest) = config.split_once("[rig.turntable]").expect("a table");
+    let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+    let config = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
+    let bench = Bench::in_memory(&config.replace("camera_wait_s = 0.0", "camera_wait_s = 180.0"), data);
+    bench.ask(Act::Arm { code: None }).await.expect("armed");
+    let id = bench.start("turn12").await;
+    let booth = bench.running.around.booth.clone().unwrap();
+    let hand = bench.running.around.hand.clone();
+    let turning = async {
+        let mut asked = hand.watch();
+        loop {
+            let asks = asked.wait_for(|asked| asked.is_some_and(|asked| !asked.answered)).await;
+            let number = asks.expect("a station").expect("a question").number;
+            hand.answer(number);
+        }
+    };
+    let story = async {
+        let mut status = bench.running.status.clone();
+        status.wait_for(is_awaited).await.unwrap();
+        booth.replug("main");
+        tokio::select! {
+            biased;
+            told = status.wait_for(|status| status.situation == Situation::Announced) => drop(told.unwrap()),
+            _ = bench.settled(&id) => panic!("it went on without a word"),
+        }
+    };
+    tokio::select! {
+        () = story => {}
+        () = turning => {}
+    }
     bench.end().await;
 }

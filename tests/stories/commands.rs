@@ -41,6 +41,27 @@ async fn a_command_sent_twice_is_obeyed_once() {
     bench.end().await;
 }
 
+/// The interface answers "did not answer in time, repeat it" while the command still waits.
+#[tokio::test(start_paused = true)]
+async fn what_would_move_the_table_is_dropped_when_its_sender_has_given_up_and_obeyed_when_repeated() {
+    let bench = bench("");
+    let actor = Actor("panel:test".to_owned());
+    let ask = |act| bench.running.commands.ask_as("id-1".to_owned(), &actor, act);
+    tokio::select! {
+        biased;
+        answer = ask(start("a")) => panic!("the station has not looked yet: {answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    bench.ask(Act::Ping).await.expect("it looked");
+    assert_eq!(bench.sessions().await.len(), 0, "nobody waits for it any more");
+    let events = bench.running.spool.events(0, 100).await.expect("the log");
+    let dropped: Vec<_> = events.iter().filter(|event| event.data["rule"] == "sender-gone").collect();
+    assert_eq!((dropped.len(), dropped[0].actor.as_str()), (1, "panel:test"));
+    let id = ask(start("a")).await.expect("it was told to repeat it").session.expect("an id");
+    assert_eq!(bench.settled(&id).await.taken, 12);
+    bench.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_second_session_waits_for_the_end_of_the_first() {
     let bench = bench("");

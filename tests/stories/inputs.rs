@@ -62,6 +62,19 @@ impl Rig {
         Self { bench, booth }
     }
 
+    /// The same with a table that is not simulated.
+    fn by_hand() -> Self {
+        let data = TempDir::new().expect("a folder");
+        write_recipe(&data.path().join("recipes"), "spin36", 12, "about = \"Twelve frames\"");
+        let rig = quick_rig(RIG);
+        let (before, rest) = rig.split_once("[rig.turntable]").expect("a table");
+        let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+        let rig = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
+        let bench = Bench::in_memory(&rig, data);
+        let booth = bench.running.around.booth.clone().expect("a booth");
+        Self { bench, booth }
+    }
+
     fn status(&self) -> Status {
         self.bench.running.status.borrow().clone()
     }
@@ -119,6 +132,10 @@ impl Rig {
     fn levels(&self, output: &str) -> Vec<f64> {
         self.booth.lamp_changes(output).into_iter().map(|(_, level)| level).collect()
     }
+}
+
+fn armed(status: &Status) -> Option<Armed> {
+    status.table.as_ref().map(|table| table.armed)
 }
 
 fn asked(actor: &str, name: &str) -> (String, String) {
@@ -372,17 +389,8 @@ async fn a_flash_that_does_not_fire_pauses_the_turn_and_names_the_frame() {
 /// A table that is not simulated: the pedal's press lets it turn, for the session that it begins and for nothing else.
 #[tokio::test(start_paused = true)]
 async fn the_press_of_the_pedal_arms_a_real_table_only_where_a_session_begins() {
-    let data = TempDir::new().expect("a folder");
-    write_recipe(&data.path().join("recipes"), "spin36", 12, "about = \"Twelve frames\"");
-    let rig = quick_rig(RIG);
-    let (before, rest) = rig.split_once("[rig.turntable]").expect("a table");
-    let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
-    let rig = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
-    let bench = Bench::in_memory(&rig, data);
-    let booth = bench.running.around.booth.clone().expect("a booth");
-    let rig = Rig { bench, booth };
+    let rig = Rig::by_hand();
     rig.ready().await;
-    let armed = |status: &Status| status.table.as_ref().map(|table| table.armed);
     let refused =
         |status: &Status| status.inputs.iter().any(|input| input.name == "left" && input.refused.is_some());
 
@@ -396,5 +404,51 @@ async fn the_press_of_the_pedal_arms_a_real_table_only_where_a_session_begins() 
     rig.booth.tap("left");
     let told = rig.until(|status| status.session.is_some()).await;
     assert_eq!(armed(&told), Some(Armed::Yes));
+    rig.bench.end().await;
+}
+
+/// Whoever opens the door goes in. Behind a door that falls shut, nobody far away lets the table turn.
+#[tokio::test(start_paused = true)]
+async fn a_door_that_opens_and_one_that_is_lost_disarm_and_an_open_one_lets_nobody_arm() {
+    let rig = Rig::by_hand();
+    rig.ready().await;
+    rig.booth.scan("hand", "jug-1");
+    rig.until(|status| status.next_item.is_some()).await;
+    rig.booth.tap("left");
+    rig.until(|status| status.session.as_ref().is_some_and(|session| session.taken == 1)).await;
+    let go_on = || rig.bench.ask(Act::Resume { session: None, anew: false, confirm: false });
+    let arm = || rig.bench.ask(Act::Arm { code: None });
+
+    rig.booth.press("gate");
+    rig.session(SessionState::Paused).await;
+    assert_eq!(armed(&rig.status()), Some(Armed::No));
+    assert_eq!(arm().await.expect_err("somebody is inside").rule, "arm-held");
+    rig.booth.release("gate");
+    rig.until(|status| status.sentence != "Door gate is open").await;
+    assert_eq!(go_on().await.expect_err("nobody at the rig allowed it").rule, "motion-not-armed");
+
+    arm().await.expect("the door is shut");
+    rig.booth.unplug_input("gate");
+    rig.until(|status| status.faults.iter().any(|fault| fault.rule == "door-lost")).await;
+    rig.booth.replug_input("gate");
+    rig.until(|status| status.faults.is_empty()).await;
+    assert_eq!(go_on().await.expect_err("nobody knows who went in").rule, "motion-not-armed");
+
+    arm().await.expect("the contact is back");
+    go_on().await.expect("a person at the rig allowed it");
+    rig.bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_disarms_while_the_table_turns_stops_it() {
+    let rig = Rig::new("");
+    rig.shoot(2).await;
+    rig.bench.ask(Act::Disarm).await.expect("anybody may");
+    let session = rig.session(SessionState::Paused).await;
+    assert!(session.taken < 12);
+    let status = rig.until(|status| status.sentence == "Stopped by test").await;
+    assert!(status.table.expect("a table").stopped);
+    rig.stays().await;
+    assert_eq!(rig.log("command.accepted").await.pop(), Some(asked("operator:test", "disarm")));
     rig.bench.end().await;
 }

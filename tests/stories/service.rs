@@ -97,6 +97,23 @@ fn a_service_tells_that_it_is_ready_feeds_the_watchdog_and_ends_on_a_signal() {
 }
 
 #[test]
+fn a_station_that_runs_already_is_not_armed_from_the_command_line() {
+    let rig = quick_rig("");
+    let (before, rest) = rig.split_once("[rig.turntable]").expect("a table");
+    let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+    let rig = format!("{before}[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]{after}");
+    let service = Service::start(&rig, false);
+    service.told("STATUS=Ready");
+    let folder = service.data.path().join("data").display().to_string();
+    for command in [&["selftest", "--armed"][..], &["capture", "--item", "jug-1", "--armed"][..]] {
+        let ran = turnstage(&[command, &["--data-dir", &folder]].concat());
+        assert_eq!(ran.code, 77, "{ran:?}");
+        assert!(ran.err.contains("this one runs already"), "{ran:?}");
+        assert_eq!(service.status()["table"]["armed"], "no");
+    }
+}
+
+#[test]
 fn a_hang_up_asks_for_a_restart() {
     let mut service = Service::start(&quick_rig(""), false);
     service.told("STATUS=Ready");

@@ -158,7 +158,8 @@ impl Guard {
                 let signed_in = cookie(headers, COOKIE).and_then(|token| self.accounts.visitor(token));
                 let open = address.ip().is_loopback() && self.accounts.is_empty();
                 let visitor = signed_in.or_else(|| open.then(Visitor::local));
-                let at_rig = address.ip().is_loopback() && !is_forwarded(headers);
+                let display = self.window.config().panel.own_display;
+                let at_rig = display && address.ip().is_loopback() && !is_forwarded(headers);
                 visitor.map(|visitor| Visitor { at_rig, ..visitor })
             }
         }

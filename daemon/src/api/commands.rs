@@ -225,6 +225,11 @@ pub async fn reset_camera(api: Here, visitor: Visitor, Body(body): Body<ResetCam
 #[utoipa::path(post, path = "/api/v1/commands/arm", tag = "commands", request_body = ArmBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answered {
+    if !visitor.at_rig && !api.0.window.config().panel.own_display {
+        let reason = "This station has no display of its own (panel.own_display). Go to the rig and arm it by its key or \
+                      pedal.";
+        return Err(Refusal::new("arm-no-display", reason).into());
+    }
     if !visitor.at_rig && body.code.is_none() {
         let reason = "Arming is the act of a person at the rig: enter the code that its display shows.";
         return Err(Refusal::new("arm-code-missing", reason).into());
@@ -232,7 +237,7 @@ pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answ
     ask(api, &visitor, body.id, Act::Arm { code: body.code }).await
 }
 
-/// Allows motion no more.
+/// Allows motion no more; where a session runs the table stops at once.
 #[utoipa::path(post, path = "/api/v1/commands/disarm", tag = "commands", request_body = Plain,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn disarm(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Answered {

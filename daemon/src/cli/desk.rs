@@ -113,6 +113,17 @@ impl Desk {
         Ok(serde_json::from_slice(&good(status, bytes)?)?)
     }
 
+    /// Arms the table for whoever stands at this keyboard, as `--armed` says: only where this process runs the station.
+    /// A station that runs already is asked from anywhere on this machine, and over any tunnel to it.
+    pub async fn arm(&self) -> Result<()> {
+        if self.running.is_none() {
+            let why = "--armed lets the table of a station turn that this command runs itself, and this one runs already. \
+                       Arm it at the rig, or with the code on its display (turnstage arm CODE), then leave --armed away";
+            return Err(Exit::new(exit::REFUSED, why).into());
+        }
+        self.ask(Act::Arm { code: None }).await.map(drop)
+    }
+
     /// The state now.
     pub async fn status(&self) -> Result<Now> {
         self.get("/api/v1/status").await

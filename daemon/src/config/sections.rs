@@ -61,7 +61,7 @@ pub struct MotionConfig {
     pub zero_deg: f64,
     /// The tilt that the table calls 0.
     pub tilt_zero_deg: f64,
-    /// Lowest and highest degrees since the last reference; empty: it turns on and on.
+    /// How far its cable may be wound up each way, in degrees; empty: it turns on and on.
     pub limits_deg: Vec<f64>,
 }
 
@@ -238,6 +238,8 @@ pub struct PanelConfig {
     pub socket: String,
     /// Names that the panel answers to, beside plain addresses and this machine's own.
     pub hosts: Vec<String>,
+    /// A browser on this machine is the rig's own display: whoever uses it stands at the rig.
+    pub own_display: bool,
 }
 
 impl PanelConfig {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turnstage_drivers::turntable::{DegPerS, Reference, Sighting, TurntableInfo};
-use turnstage_drivers::{Angle, Position, TurntableError};
+use turnstage_drivers::{Angle, Moved, Position, TurntableError};
 
 use crate::arming::{Armed, Arming};
 
@@ -77,6 +77,8 @@ pub struct Motion {
     pub may_turn_deg: Option<f64>,
     /// Stop is latched.
     pub stopped: bool,
+    /// It may turn on though it was told to stop: the stop did not reach it, or it refused it. Rule id and sentence.
+    pub unstopped: Option<(&'static str, String)>,
     /// Why it cannot be used, if so.
     pub fault: Option<String>,
     /// What table it is.
@@ -112,6 +114,12 @@ pub(super) struct Halts {
     held: AtomicBool,
 }
 
+impl Halts {
+    fn pull(&self) -> bool {
+        self.latched.load(Ordering::Relaxed) || self.held.load(Ordering::Relaxed)
+    }
+}
+
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.what.fmt(f)
@@ -139,7 +147,7 @@ impl Mover {
 
     /// Halts the table now and keeps it halted. Does not wait.
     pub fn stop(&self) {
-        self.pull(|halts| halts.latched.store(true, Ordering::Relaxed));
+        self.latch(true);
         self.arming.disarm();
     }
 
@@ -153,20 +161,38 @@ impl Mover {
         self.sightings.clone()
     }
 
-    /// Allows motion again; the act of a person at the rig. Nothing moves as long as the table is held.
+    /// Allows motion again, of which the first is announced; the act of a person at the rig. Nothing moves as long as the
+    /// table is held.
     pub fn release(&self) {
-        self.pull(|halts| halts.latched.store(false, Ordering::Relaxed));
+        self.latch(false);
     }
 
-    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait.
+    /// Halts the table now and keeps it halted as long as `held`, whatever is released. Does not wait. Where a door is
+    /// open or a stop button in, somebody may be at the table: who armed it before has not seen them.
     pub fn hold(&self, held: bool) {
-        self.pull(|halts| halts.held.store(held, Ordering::Relaxed));
+        self.stop.send_if_modified(|stop| {
+            self.halts.held.store(held, Ordering::Relaxed);
+            std::mem::replace(stop, self.halts.pull()) != *stop
+        });
+        if held {
+            self.arming.disarm();
+        }
     }
 
-    fn pull(&self, change: impl FnOnce(&Halts)) {
+    /// A stop button is in, a door is open, or nobody knows.
+    pub fn is_held(&self) -> bool {
+        self.halts.held.load(Ordering::Relaxed)
+    }
+
+    /// Has the next motion announced, whenever the last one was: nobody waits for it any more.
+    pub fn announce_next(&self) {
+        self.stop.send_modify(|_| {});
+    }
+
+    fn latch(&self, latched: bool) {
         self.stop.send_modify(|stop| {
-            change(&self.halts);
-            *stop = self.halts.latched.load(Ordering::Relaxed) || self.halts.held.load(Ordering::Relaxed);
+            self.halts.latched.store(latched, Ordering::Relaxed);
+            *stop = self.halts.pull();
         });
     }
 
@@ -185,7 +211,24 @@ pub(super) fn refused(rule: &str, reason: &str) -> MoveEnd {
     MoveEnd::Refused { rule: rule.to_owned(), reason: reason.to_owned() }
 }
 
+/// Why a table that was told to stop may turn on.
+pub(super) fn unstopped(
+    halted: &Result<Moved, TurntableError>,
+    under_way_deg: f64,
+) -> Option<(&'static str, String)> {
+    match halted {
+        Ok(Moved::Refused { rule, reason }) => Some((*rule, format!("The table was not stopped: {reason}."))),
+        Ok(_) => None,
+        Err(error) => Some(words(error, under_way_deg)),
+    }
+}
+
 pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
+    let (rule, reason) = words(error, under_way_deg);
+    MoveEnd::Failed { rule, reason }
+}
+
+fn words(error: &TurntableError, under_way_deg: f64) -> (&'static str, String) {
     let (rule, advice) = match error {
         TurntableError::Config { .. } => ("motion-config", "Correct the configuration.".to_owned()),
         TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself.".to_owned()),
@@ -210,5 +253,5 @@ pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
             ("motion-jammed", "Check that nothing blocks the table, then find zero.".to_owned())
         }
     };
-    MoveEnd::Failed { rule, reason: format!("{error}. {advice}") }
+    (rule, format!("{error}. {advice}"))
 }

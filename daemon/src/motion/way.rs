@@ -1,7 +1,7 @@
 //! The way to an angle: which way round, and in how many commands.
 
 use tokio::sync::watch;
-use turnstage_drivers::turntable::{Direction, Sighting, Target};
+use turnstage_drivers::turntable::{Direction, Reference, Sighting, Target, Winding};
 use turnstage_drivers::{Angle, Moved, Position, Turntable, TurntableError};
 
 use super::{Drive, Move};
@@ -9,7 +9,17 @@ use super::{Drive, Move};
 /// Nearer than this a table stands where it should: it is not sent off for a rounding error.
 const SAME_DEG: f64 = 1e-3;
 
-/// Drives every leg of a move. `under_way_deg` is what the command at hand asks for: how far a table may go on that
+/// A table that turns one way only stands where it should when it is so far past: the way there is a whole turn, which
+/// ends as far beside.
+const PAST_DEG: f64 = 0.2;
+/// A part of a way is shorter than this: a target says an angle, and not how often round.
+const PART_DEG_MAX: f64 = 350.0;
+/// A cable is not wound to the last of this.
+const EDGE_DEG: f64 = 5e-7;
+/// Whole turns that are looked at to find a place within the limits of a cable.
+const TURNS_MAX: i32 = 100;
+
+/// Drives every part of a move. `under_way_deg` is what the command at hand asks for: how far a table may go on that
 /// has lost its link.
 pub(super) async fn drive(
     table: &mut dyn Turntable,
@@ -20,6 +30,14 @@ pub(super) async fn drive(
 ) -> Result<Moved, TurntableError> {
     match what {
         Move::Reference(how) => {
+            if how == Reference::Home
+                && let Some(deg) = before_home(table, drive)
+            {
+                let unwound = turn_by(table, deg, drive, under_way_deg).await?;
+                if !matches!(unwound, Moved::Done(_)) {
+                    return Ok(unwound);
+                }
+            }
             // The way to a home switch is the table's own: a whole turn at most.
             *under_way_deg = 360.0;
             table.reference(how).await
@@ -38,27 +56,91 @@ pub(super) async fn drive(
                     ),
                 });
             }
+            // The cable is unwound first where the sweep would not fit.
+            if let Position::Known(here, _) = table.position() {
+                let ready = go(table, here, degrees, drive, under_way_deg).await?;
+                if !matches!(ready, Moved::Done(_)) {
+                    return Ok(ready);
+                }
+            }
             *under_way_deg = degrees;
             table.sweep(degrees, speed, seen).await
         }
-        Move::To(angle) => {
-            let mut last = Moved::Done(angle);
-            let legs = legs(table.position(), angle, drive.approach_deg);
-            for leg in split(table.position(), &legs, most(table, drive)) {
-                *under_way_deg = turn(table.position(), leg);
-                last = table.move_to(leg).await?;
-                if !matches!(last, Moved::Done(_)) {
-                    break;
-                }
-            }
-            Ok(last)
+        Move::To(angle) => go(table, angle, 0.0, drive, under_way_deg).await,
+    }
+}
+
+/// Whether a move turns the platter at all.
+pub(super) fn turns(table: &dyn Turntable, what: Move, drive: &Drive) -> bool {
+    match what {
+        Move::Reference(Reference::At(_)) => false,
+        Move::To(angle) => !targets(table, angle, 0.0, drive).is_empty(),
+        Move::Reference(Reference::Home) | Move::Tilt(_) | Move::Sweep { .. } => true,
+    }
+}
+
+/// Goes to an angle from which it can go on by `then`.
+async fn go(
+    table: &mut dyn Turntable,
+    to: Angle,
+    then: f64,
+    drive: &Drive,
+    under_way_deg: &mut f64,
+) -> Result<Moved, TurntableError> {
+    let mut last = Moved::Done(match table.position() {
+        Position::Known(here, _) => here,
+        _ => to,
+    });
+    for target in targets(table, to, then, drive) {
+        *under_way_deg = turn(table.position(), target);
+        last = table.move_to(target).await?;
+        if !matches!(last, Moved::Done(_)) {
+            break;
         }
     }
+    Ok(last)
+}
+
+/// Turns by degrees, wherever that is.
+async fn turn_by(
+    table: &mut dyn Turntable,
+    degrees: f64,
+    drive: &Drive,
+    under_way_deg: &mut f64,
+) -> Result<Moved, TurntableError> {
+    let count = (degrees.abs() / most(table, drive).unwrap_or(PART_DEG_MAX).min(PART_DEG_MAX)).ceil();
+    let mut last = Moved::Done(Angle::default());
+    for _ in 0..count as u32 {
+        *under_way_deg = degrees / count;
+        last = table.move_by(degrees / count).await?;
+        if !matches!(last, Moved::Done(_)) {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 /// Most degrees in one command, for a table that does not halt by itself when its link falls silent.
 fn most(table: &dyn Turntable, drive: &Drive) -> Option<f64> {
     (!table.info().dead_man).then_some(drive.unattended_deg_max)
+}
+
+/// How far a cable must be unwound before the home switch is looked for, so that it is found within its limits and on
+/// the side that it was found before.
+fn before_home(table: &dyn Turntable, drive: &Drive) -> Option<f64> {
+    let Winding { deg, low, high } = table.winding()?;
+    let way = table.info().home_way;
+    let found = Winding::at_home(deg, way);
+    let near = (found - deg).abs() <= 2.0 * Winding::HOME_DOUBT_DEG;
+    if (low..=high).contains(&found) && !near {
+        return None;
+    }
+    let beside = drive.approach_deg.max(2.0);
+    let beside = match way {
+        Direction::Forward => (-beside).max(low),
+        Direction::Backward => beside.min(high),
+    };
+    Some(beside - deg).filter(|deg| deg.abs() > SAME_DEG)
 }
 
 /// Degrees from a position to a target, its way round.
@@ -70,72 +152,82 @@ fn turn(from: Position, to: Target) -> f64 {
     }
 }
 
-/// The way to `to`, always ending in the forward direction over at least `approach_deg`, so that backlash lies on
-/// the same side for every frame. Short ways ahead go straight; far ones go back past the target first.
-fn legs(from: Position, to: Angle, approach_deg: f64) -> Vec<Target> {
-    let forward = Target { angle: to, direction: Direction::Forward };
-    let Position::Known(from, _) = from else {
-        return vec![forward];
+/// The commands that bring a table to an angle, each of no more degrees than one may ask for.
+fn targets(table: &dyn Turntable, to: Angle, then: f64, drive: &Drive) -> Vec<Target> {
+    let Position::Known(from, _) = table.position() else {
+        // It says itself that it does not know where it stands.
+        return vec![Target { angle: to, direction: Direction::Forward }];
     };
-    let ahead = from.forward_to(to);
-    let behind = 360.0 - ahead;
-    if ahead.min(behind) < SAME_DEG {
-        Vec::new()
-    } else if ahead <= behind + 2.0 * approach_deg {
-        vec![forward]
-    } else {
-        let before = Angle::new(to.deg() - approach_deg);
-        vec![Target { angle: before, direction: Direction::Backward }, forward]
+    let room = table.winding().map(|cable| (cable.low - cable.deg, cable.high - cable.deg));
+    let bounds = Bounds { room, one_way: table.info().one_way };
+    parts(from, to, &legs(from, to, then, drive.approach_deg, bounds), most(table, drive))
+}
+
+/// What keeps a table from turning as it is best.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    /// How far its cable lets it turn from here: backward, 0 or less, and forward.
+    room: Option<(f64, f64)>,
+    /// It turns this way round only.
+    one_way: Option<Direction>,
+}
+
+impl Bounds {
+    /// A way of `turn` and then of `then` is open.
+    fn allow(&self, turn: f64, then: f64) -> bool {
+        let within =
+            |deg: f64| self.room.is_none_or(|(back, on)| (back - EDGE_DEG..=on + EDGE_DEG).contains(&deg));
+        let goes = match self.one_way {
+            None => true,
+            Some(Direction::Forward) => turn >= 0.0,
+            Some(Direction::Backward) => turn <= 0.0,
+        };
+        goes && within(turn) && within(turn + then)
     }
 }
 
+/// The way to `to` in signed degrees, ending in the forward direction over at least `approach_deg` where it can, so that
+/// backlash lies on the same side for every frame. Short ways ahead go straight; far ones go back past the target first,
+/// and so do those for which the cable does not reach.
+fn legs(from: Angle, to: Angle, then: f64, approach_deg: f64, bounds: Bounds) -> Vec<f64> {
+    let same_deg = if bounds.one_way.is_some() { PAST_DEG } else { SAME_DEG };
+    let ahead = match from.forward_to(to) {
+        ahead if ahead.min(360.0 - ahead) < same_deg => 0.0,
+        ahead => ahead,
+    };
+    let ways = (-TURNS_MAX..=TURNS_MAX).rev().map(|turns| ahead + 360.0 * f64::from(turns));
+    let cost = |way: f64| if way < 0.0 { -way + 2.0 * approach_deg } else { way };
+    let open = ways.filter(|way| bounds.allow(*way, then));
+    let way = open.min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
+    // Where nothing fits the table says why.
+    let way = way.unwrap_or(ahead);
+    if way == 0.0 {
+        return Vec::new();
+    }
+    if way > 0.0 || bounds.one_way.is_some() {
+        return vec![way];
+    }
+    let past = bounds.room.map_or(approach_deg, |(back, _)| (way - back).clamp(0.0, approach_deg));
+    if past < SAME_DEG { vec![way] } else { vec![way - past, past] }
+}
+
 /// The same way in commands of at most `most` degrees each.
-fn split(from: Position, legs: &[Target], most: Option<f64>) -> Vec<Target> {
-    let (Position::Known(mut at, source), Some(most)) = (from, most) else { return legs.to_vec() };
+fn parts(from: Angle, to: Angle, legs: &[f64], most: Option<f64>) -> Vec<Target> {
+    let most = most.unwrap_or(PART_DEG_MAX).min(PART_DEG_MAX);
     let mut parts = Vec::new();
+    let mut at = from.deg();
     for leg in legs {
-        let way = turn(Position::Known(at, source), *leg);
-        let count = (way.abs() / most).ceil().max(1.0);
-        for part in 1..count as u32 {
-            let angle = Angle::new(at.deg() + way * f64::from(part) / count);
-            parts.push(Target { angle, direction: leg.direction });
-        }
-        parts.push(*leg);
-        at = leg.angle;
+        let direction = if *leg < 0.0 { Direction::Backward } else { Direction::Forward };
+        let count = (leg.abs() / most).ceil().max(1.0);
+        let part = |part: u32| Angle::new(at + leg * f64::from(part) / count);
+        parts.extend((1..=count as u32).map(|number| Target { angle: part(number), direction }));
+        at += leg;
+    }
+    if let Some(last) = parts.last_mut() {
+        last.angle = to;
     }
     parts
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use turnstage_drivers::turntable::Source;
-
-    fn way(from: f64, to: f64) -> Vec<(f64, Direction)> {
-        let from = Position::Known(Angle::new(from), Source::Home);
-        legs(from, Angle::new(to), 5.0).iter().map(|t| (t.angle.deg(), t.direction)).collect()
-    }
-
-    #[test]
-    fn every_way_ends_forward_and_none_goes_the_long_way_round() {
-        assert_eq!(way(0.0, 10.0), [(10.0, Direction::Forward)]);
-        assert_eq!(way(350.0, 0.0), [(0.0, Direction::Forward)]);
-        assert_eq!(way(350.0, 170.0), [(170.0, Direction::Forward)]);
-        assert_eq!(way(100.0, 40.0), [(35.0, Direction::Backward), (40.0, Direction::Forward)]);
-        assert_eq!(way(40.0, 40.0), []);
-        assert_eq!(way(40.000_000_1, 40.0), [], "no turn of 360 degrees for a rounding error");
-    }
-
-    #[test]
-    fn a_table_that_would_turn_on_is_never_asked_for_more_than_the_limit() {
-        let from = Position::Known(Angle::new(10.0), Source::Home);
-        let legs = legs(from, Angle::new(190.0), 5.0);
-        let angles = |most| -> Vec<f64> { split(from, &legs, most).iter().map(|t| t.angle.deg()).collect() };
-        assert_eq!(angles(None), [190.0]);
-        assert_eq!(angles(Some(90.0)), [100.0, 190.0]);
-        assert_eq!(angles(Some(60.0)), [70.0, 130.0, 190.0]);
-        let back = [Target { angle: Angle::new(250.0), direction: Direction::Backward }];
-        let way: Vec<f64> = split(from, &back, Some(90.0)).iter().map(|t| t.angle.deg()).collect();
-        assert_eq!(way, [310.0, 250.0]);
-    }
-}
+mod tests;

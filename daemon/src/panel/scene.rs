@@ -27,6 +27,8 @@ pub(super) struct Scene {
     pub queue: Option<QueueView>,
     /// What the rig's own display shows to whoever wants to arm it from elsewhere; on this display only.
     pub arm_code: Option<String>,
+    /// There is such a display.
+    pub own_display: bool,
     pub now_wall_ms: i64,
 }
 
@@ -91,6 +93,7 @@ impl Scene {
             visitor,
             ask,
             arm_code,
+            own_display: window.config().panel.own_display,
             status,
             detail: None,
             recipes: Vec::new(),

@@ -39,6 +39,8 @@ impl Session {
             .collect();
         let Some((first, _)) = gone.first() else { return Err(Outcome::Fault(fault)) };
         self.wait_for(stage, first, fault).await?;
+        // It goes on by itself, and whoever put the cable back stands there.
+        stage.mover.announce_next();
         if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
             return Err(changed(format!("A camera that is back cannot be locked: {reason}")));
         }

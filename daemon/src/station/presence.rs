@@ -6,6 +6,7 @@ use crate::command::{Act, Refusal};
 use crate::motion::Mover;
 use crate::recipe::Motion;
 use crate::session::Session;
+use crate::status::Fault;
 
 /// Does one of the three acts.
 pub(super) fn obey(mover: &Mover, hand: &Hand, act: &Act) -> Result<(), Refusal> {
@@ -19,6 +20,18 @@ pub(super) fn obey(mover: &Mover, hand: &Hand, act: &Act) -> Result<(), Refusal>
     }
 }
 
+/// Somebody may be guessing the code.
+pub(super) fn guessed(mover: &Mover) -> Option<Fault> {
+    mover.arming().is_guessed().then(|| {
+        Fault::new(
+            "arm-code-guessed",
+            "Several wrong codes for arming were entered from elsewhere",
+            "Whoever guesses it would let the table turn without having seen who is on it.",
+            "Ask who it was: the audit log names them. Arming at the rig ends this.",
+        )
+    })
+}
+
 /// A session with a table goes on only while a person at the rig lets it turn.
 pub(super) fn armed(mover: &Mover, session: &Session) -> Result<(), Refusal> {
     match session.doc.recipe.motion {
@@ -27,8 +40,16 @@ pub(super) fn armed(mover: &Mover, session: &Session) -> Result<(), Refusal> {
     }
 }
 
-/// Allows motion; with a code, only if the rig's display shows it.
+/// Allows motion; with a code, only if the rig's display shows it. Behind an open door nobody has seen yet who is there
+/// when it is shut.
 fn arm(mover: &Mover, code: Option<&str>) -> Result<(), Refusal> {
+    if mover.is_held() {
+        return Err(Refusal::new(
+            "arm-held",
+            "A door is open, a stop button is in, or one of them is not heard of. See that nobody is at the table, shut \
+             the door, release the button, then arm.",
+        ));
+    }
     if let Some(code) = code {
         mover.arming().prove(code)?;
     }

@@ -1,4 +1,4 @@
-//! The few commands that are obeyed while a session runs: pause, stop, and what a person at the rig says.
+//! The few commands that are obeyed while a session runs: pause, stop, disarm, and what a person at the rig says.
 
 use tokio::sync::watch;
 use turnstage_cloud_sync::Spool;
@@ -9,7 +9,7 @@ use crate::audit;
 use crate::command::{Accepted, Act, Answer, Command, Refusal};
 use crate::io::Controls;
 use crate::motion::{Motion, Mover};
-use crate::status::{Situation, Status, TableStatus};
+use crate::status::{Fault, Situation, Status, TableStatus};
 
 /// What a command may touch while a session runs.
 pub(super) struct Underway<'a> {
@@ -20,9 +20,28 @@ pub(super) struct Underway<'a> {
     pub mover: &'a Mover,
 }
 
+/// Whether a command came too late: its sender was told to repeat it. On record, and not remembered, so that the
+/// repetition is obeyed.
+pub(super) async fn given_up(spool: &Spool, session: Option<&str>, command: &Command) -> bool {
+    let Command { id, actor, act, .. } = command;
+    if !command.is_given_up() {
+        return false;
+    }
+    let reason = "Whoever asked for this has not waited for the answer. Nothing was done; repeat it.";
+    let entry = audit::refused(id, actor, act, session, &Refusal::new("sender-gone", reason));
+    if let Err(error) = write(spool, vec![entry]).await {
+        tracing::error!(%error, "a refusal is not in the audit log");
+    }
+    tracing::warn!(command = id, actor = actor.0, name = act.name(), "command given up");
+    true
+}
+
 /// Answers one command while a session runs.
 pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, command: Command) {
     let Underway { spool, pause, session, hand, mover } = run;
+    if given_up(spool, Some(session), &command).await {
+        return;
+    }
     let Command { id, actor, act, answer } = command;
     if let Some(known) = answers.known(&id) {
         drop(answer.send(known));
@@ -33,7 +52,7 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
             pause.send_replace(true);
             Ok(())
         }
-        Act::Arm { .. } | Act::Answer { .. } => presence::obey(mover, hand, &act),
+        Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => presence::obey(mover, hand, &act),
         Act::Stop => Ok(()),
         _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
     }
@@ -63,6 +82,17 @@ pub(super) fn show_motion(status: &watch::Sender<Status>, motion: &Motion, cover
             _ => {}
         }
     });
+}
+
+/// A table that was told to stop and may turn on, unless a session has told the same.
+pub(super) fn unstopped(motion: &Motion, faults: &[Fault]) -> Option<Fault> {
+    let (rule, what) = motion.unstopped.clone()?;
+    if faults.iter().any(|fault| fault.rule == rule) {
+        return None;
+    }
+    let why = "A stop that does not arrive stops nothing. The table may still turn.";
+    let todo = "Keep clear of it, and stop it by its own switch or its plug. Then continue.";
+    Some(Fault::new(rule, what, why, todo))
 }
 
 /// A person is asked to turn a manual table.

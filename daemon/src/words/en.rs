@@ -255,6 +255,7 @@ pub(super) const PANEL: Panel = Panel {
     arm: "Let the table turn",
     not_armed: "The table is not armed",
     arm_why: "Go to the rig and see that nobody is on the table. Its own display shows a code; enter it here.",
+    arm_by_input: "At the rig: by its key or pedal",
     arm_code: "Code on the rig's display",
     arm_code_is: "code {code}",
     stands_there: "It stands there",

@@ -71,6 +71,7 @@ pub(crate) struct Panel {
     pub arm: &'static str,
     pub not_armed: &'static str,
     pub arm_why: &'static str,
+    pub arm_by_input: &'static str,
     pub arm_code: &'static str,
     pub arm_code_is: &'static str,
     pub stands_there: &'static str,

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    DegPerS, Driver, Moved, Opened, Position, Reference, Sighting, Source, Target, Turntable, TurntableError,
-    TurntableInfo,
+    DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Target, Turntable,
+    TurntableError, TurntableInfo,
 };
 use crate::frame::Angle;
 use crate::tried::is_tried;
@@ -91,6 +91,8 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         id: NAME.to_owned(),
         model: MODEL.to_owned(),
         home: false,
+        home_way: Direction::Forward,
+        one_way: None,
         speed_max: keys.speed_deg_s,
         acceleration: keys.speed_deg_s,
         move_limit: Duration::from_secs_f64(keys.wait_s),

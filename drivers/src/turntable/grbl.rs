@@ -23,7 +23,7 @@ use self::motion::Ending;
 use self::talk::Talk;
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Speaker, Target,
-    Turntable, TurntableError, TurntableInfo,
+    Turntable, TurntableError, TurntableInfo, Winding,
 };
 use crate::DeviceOptions;
 use crate::frame::Angle;
@@ -121,6 +121,10 @@ struct Grbl {
     tilt: Option<Axis>,
     /// What the turning axis has counted where the angle is zero, and why that is believed.
     zero: Option<(f64, Source)>,
+    /// What the turning axis has counted where its cable is not wound up; declaring an angle does not change it.
+    slack: Option<f64>,
+    /// Degrees that were wound up when the controller last lost its count.
+    wound: Option<f64>,
     /// What the tilting axis has counted where the platter is level.
     level: Option<f64>,
     /// Machine position when it was last heard of.
@@ -175,6 +179,9 @@ impl Grbl {
     /// Nothing that was counted counts any more.
     fn forgets(&mut self, why: &'static str) {
         self.doubt = why;
+        if let Some(slack) = self.slack.take() {
+            self.wound = Some(self.turn.counted(&self.axes) - slack);
+        }
         (self.zero, self.level, self.position) = (None, None, Position::Unknown);
         self.talk.forget();
     }
@@ -202,13 +209,13 @@ impl Grbl {
     /// Says why a way of `deg` from here is not to be gone, if so.
     fn out_of_bounds(&self, deg: f64) -> Option<Moved> {
         let (low, high) = self.keys.limits_deg?;
-        if self.zero.is_none() {
+        let Some(slack) = self.slack.filter(|_| self.zero.is_some()) else {
             return Some(self.not_referenced());
-        }
-        let end = self.turned() + deg;
+        };
+        let end = self.turn.counted(&self.axes) - slack + deg;
         (!(low - RESOLUTION_DEG..=high + RESOLUTION_DEG).contains(&end)).then(|| {
             let reason = format!(
-                "it would end at {end:.1} degrees from zero, and limits_deg is {low} to {high}; turn back first"
+                "its cable would be wound up by {end:.1} degrees, and limits_deg is {low} to {high}; turn back first"
             );
             refused("motion-soft-limit", reason)
         })
@@ -254,6 +261,9 @@ impl Grbl {
         self.forgets(NEVER);
         Ok(match self.drive_home(tried).await? {
             Ending::There(axes) | Ending::Elsewhere(axes) => {
+                // The first time, the cable is slack there.
+                let wound = self.wound.take().map_or(0.0, |deg| Winding::at_home(deg, self.info.home_way));
+                self.slack = Some(self.turn.counted(&axes) - wound);
                 self.zero = Some((self.turn.counted(&axes) - self.keys.home_deg, Source::Home));
                 self.level = self.tilt.map(|tilt| tilt.counted(&axes) - self.keys.tilt_home_deg);
                 self.axes = axes;
@@ -284,7 +294,10 @@ impl Turntable for Grbl {
         if let Err(refusal) = self.free(tried, false).await? {
             return Ok(refusal);
         }
-        self.zero = Some((self.turn.counted(&self.axes) - angle.deg(), Source::Declared));
+        let counted = self.turn.counted(&self.axes);
+        let wound = self.wound.take().unwrap_or(0.0);
+        self.slack = self.slack.or(Some(counted - wound));
+        self.zero = Some((counted - angle.deg(), Source::Declared));
         self.level = self.level.or(self.tilt.map(|tilt| tilt.counted(&self.axes)));
         self.position = Position::Known(self.angle(), Source::Declared);
         Ok(Moved::Done(self.angle()))
@@ -405,6 +418,11 @@ impl Turntable for Grbl {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn winding(&self) -> Option<Winding> {
+        let ((low, high), slack) = (self.keys.limits_deg?, self.slack?);
+        Some(Winding { deg: self.turn.counted(&self.axes) - slack, low, high })
     }
 
     fn info(&self) -> &TurntableInfo {

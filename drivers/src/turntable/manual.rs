@@ -69,6 +69,8 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         id: NAME.to_owned(),
         model: MODEL.to_owned(),
         home: false,
+        home_way: Direction::Forward,
+        one_way: None,
         speed_max: HAND_DEG_S,
         acceleration: HAND_DEG_S,
         move_limit: Duration::from_secs_f64(keys.wait_s),

@@ -120,6 +120,8 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         id,
         model: model.to_owned(),
         home: keys.pulses == Some(1),
+        home_way: Direction::Forward,
+        one_way: (!has_backward(keys)).then_some(Direction::Forward),
         speed_max: keys.deg_per_s,
         acceleration: keys.deg_per_s / rest_s,
         move_limit: Duration::from_secs_f64(1.5 * 360.0 / keys.deg_per_s + 2.0 * rest_s + 5.0),
@@ -127,6 +129,13 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         tilt: None,
         dead_man,
         tried: is_tried(NAME, model),
+    }
+}
+
+fn has_backward(keys: &Keys) -> bool {
+    match keys.switch() {
+        Ok(Switch::Each { backward, .. } | Switch::Register { backward, .. }) => backward.is_some(),
+        Err(_) => false,
     }
 }
 
@@ -156,13 +165,6 @@ impl Platform {
         self.keys.pulses.map(|pulses| 360.0 / f64::from(pulses))
     }
 
-    fn has_backward(&self) -> bool {
-        match self.keys.switch() {
-            Ok(Switch::Each { backward, .. } | Switch::Register { backward, .. }) => backward.is_some(),
-            Err(_) => false,
-        }
-    }
-
     fn trouble(&mut self, trouble: Trouble, tried: &str) -> TurntableError {
         (self.zero, self.pin) = (None, None);
         trouble.while_trying(&self.info.id, tried)
@@ -176,7 +178,7 @@ impl Platform {
                 "the platform was not seen to stop; stop it first".to_owned(),
             ));
         }
-        if degrees < 0.0 && !self.has_backward() {
+        if degrees < 0.0 && self.info.one_way.is_some() {
             return Err(refused("motion-one-way", "this platform turns forward only".to_owned()));
         }
         Ok(())

@@ -114,6 +114,8 @@ fn info(keys: &Keys) -> TurntableInfo {
         id: NAME.to_owned(),
         model: MODEL.to_owned(),
         home: keys.home,
+        home_way: Direction::Forward,
+        one_way: None,
         speed_max: keys.speed_deg_s,
         acceleration: keys.acceleration_deg_s2,
         move_limit: Duration::from_secs_f64((1.5 * turn_s + 80.0 / keys.speed_deg_s + 5.0).ceil()),

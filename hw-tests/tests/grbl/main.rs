@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use turnstage_drivers::link::Link;
-use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, speak};
+use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, Winding, speak};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 use turnstage_hw_tests::turntable::conform;
 use turnstage_hw_tests::wire::cable::{Cable, Port};
@@ -204,6 +204,22 @@ async fn a_table_with_a_cable_turns_no_further_than_its_limits() {
     let back = Target { angle: Angle::new(20.0), direction: Direction::Backward };
     assert_eq!(table.move_to(back).await.unwrap(), Moved::Done(Angle::new(20.0)));
     assert_eq!(told(&cable), [360.0, -340.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zero_that_is_declared_anew_unwinds_no_cable() {
+    let cable = controller();
+    let mut table = open(&cable, "limits_deg = [-10.0, 370.0]").await;
+    assert_eq!(table.winding(), None, "nothing is counted yet");
+    let declared = Reference::At(Angle::new(0.0));
+    table.reference(declared).await.unwrap();
+    table.move_by(350.0).await.unwrap();
+    table.reference(declared).await.unwrap();
+    let cable_is = Winding { deg: 350.0, low: -10.0, high: 370.0 };
+    assert_eq!(table.winding(), Some(cable_is));
+    let further = table.move_by(30.0).await.unwrap();
+    assert!(matches!(further, Moved::Refused { rule: "motion-soft-limit", .. }), "{further:?}");
+    assert_eq!(table.move_by(-350.0).await.unwrap(), Moved::Done(Angle::new(10.0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,16 @@ async fn pins_prove_an_angle_however_the_platform_coasts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_platform_without_an_output_for_backward_says_that_it_turns_one_way() {
+    let one = "via = \"modbus-rtu\"\nforward = 16\nenable = 18\ndeg_per_s = 12.0\nrest_ms = 1500";
+    for (keys, way) in [(one, Some(Direction::Forward)), (COILS, None)] {
+        let drive = drive(1);
+        let table = speak(&options(&[keys]), drive.link()).await.unwrap();
+        assert_eq!(table.info().one_way, way, "{keys}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_only_pin_of_a_turn_is_its_home_and_corrects_the_time() {
     let drive = drive(1);
     let keys = options(&[

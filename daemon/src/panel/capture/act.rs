@@ -109,11 +109,14 @@ fn buttons(scene: &Scene) -> Vec<Button> {
     }
 }
 
-/// On the rig's own display one press is enough; everywhere else its code is asked for.
+/// On the rig's own display one press is enough; everywhere else its code is asked for, if there is one.
 fn arm(scene: &Scene) -> Button {
     let words = scene.words();
     if scene.visitor.at_rig {
         return Button::primary(words.arm, "arm", &json!({ "code": null }));
+    }
+    if !scene.own_display {
+        return Button::closed("btn--big", words.arm, Some(words.arm_by_input.to_owned()));
     }
     let href = scene.ask.with(|ask| ask.sheet = Some(Sheet::Arm));
     Button { href: Some(href), class: "btn--primary btn--big", ..Button::second(words.arm) }

@@ -86,7 +86,7 @@ fn sheet_of(scene: &Scene) -> askama::Result<Option<String>> {
     {
         return sheet::keep(scene).map(Some);
     }
-    if scene.ask.sheet == Some(Sheet::Arm) && scene.needs_arming() {
+    if scene.ask.sheet == Some(Sheet::Arm) && scene.needs_arming() && scene.own_display {
         return sheet::arm(scene).map(Some);
     }
     if let Some(queue) = scene.queue.as_ref().filter(|_| scene.shows_queue()) {

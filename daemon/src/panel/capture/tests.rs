@@ -36,6 +36,7 @@ fn scene(situation: Situation) -> Scene {
         recipes: vec![recipe("product36", true), recipe("stills", false)],
         queue: None,
         arm_code: None,
+        own_display: true,
         now_wall_ms: 0,
     }
 }
@@ -307,6 +308,11 @@ fn a_table_that_is_not_armed_asks_for_a_person_at_the_rig_before_anything_else()
     assert!(html.contains("sheet=arm") && !html.contains("data-act=\"start\""), "{html}");
     far.ask.sheet = Some(Sheet::Arm);
     assert!(region(&far, "aside").contains("data-form=\"arm\""));
+
+    far.own_display = false;
+    let html = format!("{}{}", region(&far, "act"), region(&far, "aside"));
+    assert!(html.contains("by its key or pedal") && !html.contains("sheet=arm"), "{html}");
+    assert!(!html.contains("data-form=\"arm\""), "no code is shown anywhere: {html}");
 
     let mut near = scene(Situation::Ready);
     near.ask.item = Some("jug-1".to_owned());

@@ -244,13 +244,13 @@ impl Grbl {
     /// An answer was lost, but it stands at its target: a reset at rest voids the answers that are still to come.
     async fn resume(&mut self, tried: &str) -> Result<Ending, TurntableError> {
         tracing::warn!(table = self.info.id, "an answer was lost; the table was read back at its target");
-        let (believed, zero, level) = (self.position, self.zero, self.level);
+        let (believed, zero, slack, level) = (self.position, self.zero, self.slack, self.level);
         self.reset(tried).await?;
         let Some(status) = self.fresh(SILENCE, tried).await? else { return Err(self.silent(tried, SILENCE)) };
         if status.state != State::Idle {
             return Err(self.locked(tried));
         }
-        (self.position, self.zero, self.level) = (believed, zero, level);
+        (self.position, self.zero, self.slack, self.level) = (believed, zero, slack, level);
         Ok(Ending::There(self.axes.clone()))
     }
 
@@ -366,7 +366,7 @@ impl Grbl {
                 }
             }
         }
-        let (zero, level) = (self.zero, self.level);
+        let (zero, slack, level) = (self.zero, self.slack, self.level);
         let lost = self.position == Position::Unknown;
         self.reset(tried).await?;
         let Some(status) = self.fresh(SILENCE, tried).await? else { return Err(self.silent(tried, SILENCE)) };
@@ -374,7 +374,7 @@ impl Grbl {
         if status.state == State::Alarm || lost {
             return Ok(());
         }
-        (self.position, self.zero, self.level) = (believed, zero, level);
+        (self.position, self.zero, self.slack, self.level) = (believed, zero, slack, level);
         self.books(self.axes.clone());
         if moved {
             self.doubts(HALTED);

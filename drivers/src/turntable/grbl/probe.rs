@@ -12,7 +12,7 @@ use super::talk::Talk;
 use super::{Axis, Grbl, NAME, NEVER, wrong};
 use crate::link::Link;
 use crate::tried::is_tried;
-use crate::turntable::{Opened, Position, Turntable, TurntableError, TurntableInfo};
+use crate::turntable::{Direction, Opened, Position, Turntable, TurntableError, TurntableInfo};
 
 /// A board that starts anew when its port is opened says its banner within this.
 const BOOT: Duration = Duration::from_millis(2500);
@@ -52,6 +52,7 @@ pub(super) async fn open(link: Box<dyn Link>, keys: Keys) -> Opened {
         tilt.map(|tilt| settings.axis(tilt, table.keys.tilt_reverse, None)).transpose().map_err(wrong)?;
     let home = settings.home(table.keys.home).map_err(wrong)?;
     table.info = info(&table, id, home, version);
+    table.info.home_way = settings.home_way(axis, table.turn.sign);
     Ok(Box::new(table))
 }
 
@@ -97,6 +98,8 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         id: talk.name().to_owned(),
         model: String::new(),
         home: false,
+        home_way: Direction::Forward,
+        one_way: None,
         speed_max: 0.0,
         acceleration: 0.0,
         move_limit: Duration::ZERO,
@@ -113,6 +116,8 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         turn,
         tilt: None,
         zero: None,
+        slack: None,
+        wound: None,
         level: None,
         axes: Vec::new(),
         position: Position::Unknown,
@@ -131,6 +136,8 @@ fn info(table: &Grbl, id: String, home: bool, version: Option<String>) -> Turnta
         driver: NAME,
         id,
         home,
+        home_way: Direction::Forward,
+        one_way: None,
         speed_max: table.turn.speed,
         acceleration: table.turn.acceleration,
         move_limit: if home { turn.max(HOMING) } else { turn },
@@ -198,6 +205,15 @@ impl Settings {
             acceleration: of(120).unwrap_or(ACCELERATION_DEG_S2),
             step_deg: of(100).map_or(super::RESOLUTION_DEG, |steps| 1.0 / steps),
         })
+    }
+
+    /// Homing looks for the switch in the positive direction of an axis, unless its bit of `$23` is set.
+    fn home_way(&self, index: usize, sign: f64) -> Direction {
+        let negative = self.get(23).is_some_and(|bits| bits as u32 & (1 << index) != 0);
+        match (sign > 0.0, negative) {
+            (true, false) | (false, true) => Direction::Forward,
+            (true, true) | (false, false) => Direction::Backward,
+        }
     }
 
     fn home(&self, wanted: Option<bool>) -> Result<bool, String> {

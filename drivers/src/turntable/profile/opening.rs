@@ -7,20 +7,25 @@ use super::conversation::{Answer, Conversation};
 use super::model::{Model, Question};
 use super::reply::{Event, Kind, Replies};
 use super::table::ProfileTable;
+use super::template::Template;
 use super::{NAME, Own, wrong};
 use crate::link::{Link, LinkError};
 use crate::tried::is_tried;
-use crate::turntable::{Opened, TurntableError, TurntableInfo};
+use crate::turntable::{Direction, Opened, TurntableError, TurntableInfo};
 
 /// Speaks to the table at the end of `link` until it is known who it is and that it is ready.
 pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened {
     let replies = Replies::new(&model.reply).map_err(wrong)?;
     let id = link.name().to_owned();
+    let words = model.commands.turn.iter().map(|text| Template::read(text).map_err(wrong));
+    let one_way = words.collect::<Result<Vec<_>, _>>()?.iter().any(Template::is_one_way);
     let info = TurntableInfo {
         driver: NAME,
         id,
         model: model.name.clone(),
         home: model.home.as_ref().is_some_and(|home| home.switch || own.trust_zero),
+        home_way: Direction::Forward,
+        one_way: one_way.then_some(Direction::Forward),
         speed_max: model.limits.fastest_deg_s,
         acceleration: model.limits.acceleration_deg_s2,
         move_limit: std::time::Duration::ZERO,
