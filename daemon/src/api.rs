@@ -177,7 +177,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// How long a request may hold a handler that waits for the station.
+/// How long a request may hold a handler that waits for its turn.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes with their type, cached for ever under this address or not at all.

@@ -4,6 +4,8 @@
 //! answer back: accepted, or refused with a rule id and a plain sentence. A command id that was seen before is
 //! answered from memory and not obeyed twice.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
@@ -187,6 +189,14 @@ impl Act {
             Self::Arm { .. } => "arm",
             Self::Disarm => "disarm",
             Self::Answer { .. } => "answer",
+        }
+    }
+
+    /// How long its answer may take: pictures of a whole turn are read one after the other.
+    pub fn answer_limit(&self) -> Duration {
+        match self {
+            Self::Calibrate { .. } | Self::CalibrateAxis { .. } => Duration::from_secs(900),
+            _ => Duration::from_secs(30),
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{ANSWER_LIMIT, Body, Here};
+use super::{Body, Here};
 use crate::access::Visitor;
 use crate::command::{Accepted, Act, Override, Refusal, Which};
 
@@ -130,7 +130,7 @@ pub struct AnswerBody {
 
 pub(super) async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
     let busy = || Refusal::new("station-busy", "The station did not answer in time. Repeat it in a moment.");
-    let answer = tokio::time::timeout(ANSWER_LIMIT, api.window.ask(id, &visitor.actor, act)).await;
+    let answer = tokio::time::timeout(act.answer_limit(), api.window.ask(id, &visitor.actor, act)).await;
     Ok(Json(answer.map_err(|_| busy())??))
 }
 
