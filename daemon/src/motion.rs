@@ -371,7 +371,7 @@ impl MotionTask {
                 MoveEnd::Failed { rule, reason: format!("{reason} {told}") }
             }
             // A stop that did not reach the table, or that it refused, is no stop.
-            (_, Some((rule, told)), _) => MoveEnd::Failed { rule: *rule, reason: told.clone() },
+            (_, Some((rule, told)), _) => MoveEnd::Failed { rule, reason: told.clone() },
             (end, None, _) => end,
         };
         self.wound_deg = table.winding().map(|winding| winding.deg);
