@@ -156,6 +156,8 @@ pub enum Act {
     },
     /// Allow motion no more.
     Disarm,
+    /// Begin the daily test of the wired emergency stop: a person presses it now, and releases it.
+    TestEmergencyStop,
     /// A manual table stands where it was asked for.
     Answer {
         /// Number of the question; the one asked now if absent.
@@ -188,6 +190,7 @@ impl Act {
             Self::ResetCamera { .. } => "reset-camera",
             Self::Arm { .. } => "arm",
             Self::Disarm => "disarm",
+            Self::TestEmergencyStop => "test-emergency-stop",
             Self::Answer { .. } => "answer",
             Self::Ping => "ping",
         }

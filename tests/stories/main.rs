@@ -13,6 +13,7 @@ mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
 mod drift;
+mod emergency_stop;
 mod faults;
 mod formats;
 mod geometry;

@@ -16,6 +16,7 @@ use crate::api::problem::Problem;
 use crate::command::{Accepted, Act};
 use crate::config::Config;
 use crate::constancy::Drift;
+use crate::emergency::EmergencyStopStatus;
 use crate::exit::{self, Exit};
 use crate::run::{Running, Start, StorageFailed};
 use crate::session::SessionState;
@@ -51,6 +52,9 @@ pub struct Now {
     pub drifts: Vec<Drift>,
     /// The session at hand.
     pub session: Option<SessionStatus>,
+    /// The wired emergency stop.
+    #[serde(default)]
+    pub emergency_stop: Option<EmergencyStopStatus>,
     /// Sequence of the newest event.
     pub newest_event: u64,
 }
@@ -252,7 +256,9 @@ pub async fn asked_to_end() -> Result<()> {
 /// A refusal as an end of the command.
 fn refused(problem: &Problem) -> Exit {
     let code = match problem.rule.as_str() {
-        "camera-missing" | "camera-none" | "motion-missing" | "motion-none" => exit::HARDWARE,
+        "camera-missing" | "camera-none" | "motion-missing" | "motion-none" | "emergency-stop-lost" => {
+            exit::HARDWARE
+        }
         "storage-fault" | "disk-room" | "disk-full" => exit::STORAGE,
         "recipe-invalid" | "camera-unknown" | "destination-unknown" | "destination-none" => {
             exit::CONFIGURATION
