@@ -1,6 +1,7 @@
 //! The product's stories, one module each.
 
 mod api;
+mod at_the_keyboard;
 mod bad_input;
 mod booth;
 mod calibration;
