@@ -1,4 +1,5 @@
-//! The command line at the rig: it checks what is wired, and guides through the test of the emergency stop.
+//! The command line at the rig, where no station runs: it checks what is wired, and lets a real table turn when whoever
+//! types says that they stand beside it.
 
 use std::path::Path;
 
@@ -6,7 +7,13 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use turnstage::emergency::{HELD_MIN, Step};
 use turnstage::status::Status;
+use turnstage_hw_tests::wire::cable::{Cable, Port};
+use turnstage_hw_tests::wire::grbl::Controller;
 use turnstage_tests::{Bench, Ran, quick_rig, turnstage, write_recipe};
+
+/// What simulated pictures of a table that is not simulated cannot show.
+const LENIENT: &str =
+    "[qc.policy]\n\"qc.duplicate\" = \"warn\"\n\"qc.not-moved\" = \"warn\"\n\"qc.loop\" = \"warn\"\n";
 
 /// The binary on a data folder of its own.
 #[derive(Clone)]
@@ -30,6 +37,60 @@ impl Keyboard {
             args.iter().map(|arg| (*arg).to_owned()).chain(self.place.iter().cloned()).collect();
         let run = move || turnstage(&args.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(run).await.expect("it runs")
+    }
+}
+
+fn session_in(listed: &str) -> String {
+    let id = listed.split_whitespace().find(|word| word.len() == 36 && word.matches('-').count() == 4);
+    id.expect("a session").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_on_a_real_table_is_shot_resumed_and_retaken_only_by_whoever_stands_beside_it() {
+    let data = TempDir::new().expect("a folder");
+    let mut controller = Controller::new(1, 90.0, 400.0);
+    // A board with a limit switch: each process finds its zero again by itself.
+    controller.settings.insert(22, 1.0);
+    let cable = Cable::new(controller);
+    let mut port = Port::new(&data.path().join("usb-Arduino-if00")).expect("a pseudo-terminal");
+    let name = port.name();
+    let table = format!("[rig.turntable]\ndriver = \"grbl\"\nserial = {name:?}\naxis = \"x\"\nhome = true\n");
+    let simulated = quick_rig("[motion]\nannounce_s = 1.0\n");
+    let (before, after) = simulated.split_once("[rig.turntable]").expect("a table");
+    let cameras = after.split_once("[rig.cameras.main]").expect("a camera").1;
+    let config = format!("{before}{table}[rig.cameras.main]{cameras}");
+    write_recipe(&data.path().join("recipes"), "turn4", 4, "retakes = 0");
+    let recipe = data.path().join("recipes/turn4.toml");
+    let text = std::fs::read_to_string(&recipe).expect("the recipe");
+    std::fs::write(&recipe, format!("{text}\n{LENIENT}")).expect("the recipe");
+
+    let keyboard = Keyboard::new(data.path(), &config);
+    let served = cable.clone();
+    let story = async {
+        let capture = ["capture", "--item", "4711", "--recipe", "turn4"];
+        let refused = |ran: &Ran| {
+            assert!(ran.code == 77 && ran.err.contains("motion-not-armed"), "{ran:?}");
+            assert_eq!(cable.with(|controller| controller.counted_deg(0)), 0.0, "nothing moved");
+        };
+        refused(&keyboard.run(&capture).await);
+        let ran = keyboard.run(&[&capture[..], &["--armed"]].concat()).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let id = session_in(&keyboard.run(&["sessions", "list"]).await.out);
+
+        for act in [&["sessions", "retake", &id, "--frames", "2"][..], &["sessions", "resume", &id, "--anew"]]
+        {
+            let told = cable.with(|controller| controller.told.len());
+            let ran = keyboard.run(act).await;
+            assert!(ran.code == 77 && ran.err.contains("motion-not-armed"), "{act:?}: {ran:?}");
+            assert_eq!(cable.with(|controller| controller.told.len()), told, "nothing moved");
+            let ran = keyboard.run(&[act, &["--armed"]].concat()).await;
+            assert_eq!(ran.code, 0, "{act:?}: {ran:?}");
+            assert!(cable.with(|controller| controller.told.len()) > told, "{act:?}");
+        }
+    };
+    tokio::select! {
+        () = story => {}
+        () = served.serve(&mut port) => panic!("the cable was pulled"),
     }
 }
 

@@ -37,6 +37,9 @@ pub enum What {
         /// A good turn that was shot already; it is left as it is.
         #[arg(long, value_name = "ID", conflicts_with = "recipe")]
         session: Option<String>,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long, conflicts_with = "session")]
+        armed: bool,
         /// Set them without asking.
         #[arg(long)]
         yes: bool,
@@ -59,6 +62,9 @@ pub enum What {
         /// A turn with the board that was shot already; it is left as it is.
         #[arg(long, value_name = "ID", conflicts_with = "recipe")]
         session: Option<String>,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long, conflicts_with = "session")]
+        armed: bool,
         /// Side of the board's chess pattern in millimetres, as measured on the print.
         #[arg(long, default_value_t = USUAL_MM, value_name = "MM")]
         board_mm: f64,
@@ -112,18 +118,18 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
 async fn act(desk: &mut Desk, what: What) -> Result<u8> {
     match what {
         What::Qc { session: Some(session), yes, .. } => set(desk, &session, yes).await,
-        What::Qc { recipe, yes, .. } => {
-            shoot(desk, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
+        What::Qc { recipe, armed, yes, .. } => {
+            shoot(desk, armed, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
         }
         What::Board { size_mm, file } => board(size_mm, &file),
-        What::Axis { recipe, session, board_mm, thickness_mm } => {
+        What::Axis { recipe, session, armed, board_mm, thickness_mm } => {
             let set = async |desk: &mut Desk, session: &str| {
                 let session = session.to_owned();
                 axis(desk, Act::CalibrateAxis { session, board_mm, thickness_mm }).await
             };
             match session {
                 Some(session) => set(desk, &session).await,
-                None => shoot(desk, Act::MeasureAxis { recipe }, set).await,
+                None => shoot(desk, armed, Act::MeasureAxis { recipe }, set).await,
             }
         }
         What::Plate { recipe } => {
@@ -143,9 +149,11 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
 /// A turn of our own: whatever comes of it, it is not delivered.
 async fn shoot(
     desk: &mut Desk,
+    armed: bool,
     turn: Act,
     set: impl AsyncFnOnce(&mut Desk, &str) -> Result<u8>,
 ) -> Result<u8> {
+    desk.arm(armed).await?;
     let accepted = desk.ask(turn).await?;
     let id = accepted.session.unwrap_or_default();
     let state = desk.follow(&id).await?;

@@ -117,6 +117,14 @@ impl Desk {
         Ok(serde_json::from_slice(&good(status, bytes)?)?)
     }
 
+    /// Lets the table turn, where whoever asks says that they stand beside it.
+    pub async fn arm(&self, armed: bool) -> Result<()> {
+        if armed {
+            self.ask(Act::Arm { code: None }).await?;
+        }
+        Ok(())
+    }
+
     /// The state now.
     pub async fn status(&self) -> Result<Now> {
         self.get("/api/v1/status").await

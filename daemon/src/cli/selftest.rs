@@ -97,9 +97,7 @@ pub async fn perform(place: &Place, armed: bool, json: bool) -> Result<u8> {
 }
 
 async fn turn(desk: &mut Desk, armed: bool, json: bool) -> Result<u8> {
-    if armed {
-        desk.ask(Act::Arm { code: None }).await?;
-    }
+    desk.arm(armed).await?;
     let before = desk.status().await?.newest_event;
     let start = Act::Start { item: ITEM.to_owned(), recipe: Some(RECIPE.to_owned()) };
     let id = desk.ask(start).await?.session.unwrap_or_default();
