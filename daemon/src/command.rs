@@ -136,12 +136,14 @@ pub enum Act {
         /// How far its print lies above the platter in millimetres.
         thickness_mm: f64,
     },
-    /// Forget limits and clean plate of a camera with a recipe.
+    /// Forget limits and clean plate of a camera with a recipe, and where it stands.
     ForgetCalibration {
         /// Name of the recipe.
         recipe: String,
         /// Name of the camera in the rig.
         camera: String,
+        /// Where it stands is kept: it is the same for every recipe.
+        keep_axis: bool,
     },
     /// Begin a new baseline for a camera: its lens was cleaned, or it was exchanged.
     ResetCamera {

@@ -84,12 +84,16 @@ pub enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Forgets limits and clean plate of a camera: the recipe's own limits hold again.
+    /// Forgets limits and clean plate of a camera with a recipe, and where the camera stands: the recipe's own limits hold
+    /// again, and pictures get no poses until the axis is measured anew.
     Forget {
         /// Recipe by name.
         recipe: String,
         /// Camera by its name in the rig.
         camera: String,
+        /// Keep where the camera stands: it is the same for every recipe.
+        #[arg(long)]
+        keep_axis: bool,
     },
 }
 
@@ -138,12 +142,42 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
             Ok(exit::OK)
         }
         What::List { json } => list(desk, json).await,
-        What::Forget { recipe, camera } => {
-            desk.ask(Act::ForgetCalibration { recipe: recipe.clone(), camera: camera.clone() }).await?;
-            println!("Forgotten. Camera {camera} is held to the limits of recipe {recipe} itself.");
-            Ok(exit::OK)
-        }
+        What::Forget { recipe, camera, keep_axis } => forget(desk, recipe, camera, keep_axis).await,
     }
+}
+
+/// Forgets, and says what.
+async fn forget(desk: &Desk, recipe: String, camera: String, keep_axis: bool) -> Result<u8> {
+    let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
+    let is = |of: &str, by: &str| of == recipe && by == camera;
+    let limits = kept.calibrations.iter().find(|one| is(&one.recipe, &one.camera));
+    let plate = kept.plates.iter().find(|one| is(&one.recipe, &one.camera));
+    let axis = kept.axes.iter().find(|one| one.camera == camera && !keep_axis);
+    let act = Act::ForgetCalibration { recipe: recipe.clone(), camera: camera.clone(), keep_axis };
+    let forgotten = desk.ask(act).await?.count;
+    if let Some(one) = limits {
+        let at = date(&one.at);
+        println!(
+            "Forgotten: limits of camera {camera} with recipe {recipe}, {at}. The recipe's own hold again."
+        );
+    }
+    if let Some(one) = plate {
+        println!("Forgotten: clean plate of camera {camera} with recipe {recipe}, {}.", date(&one.at));
+    }
+    if let Some(one) = axis {
+        let at = date(&one.at);
+        println!(
+            "Forgotten: where camera {camera} stands, {at}, for every recipe. Its pictures have no poses now."
+        );
+    }
+    let known = usize::from(limits.is_some()) + usize::from(plate.is_some()) + usize::from(axis.is_some());
+    if forgotten > known {
+        println!("Forgotten: {} that could not be read.", forgotten - known);
+    }
+    if let Some(one) = kept.axes.iter().find(|one| one.camera == camera && keep_axis) {
+        println!("Kept: where camera {camera} stands, {}.", date(&one.at));
+    }
+    Ok(exit::OK)
 }
 
 /// A turn of our own: whatever comes of it, it is not delivered.

@@ -63,8 +63,8 @@ impl Station {
             Act::CalibrateAxis { session, board_mm, thickness_mm } => {
                 self.calibrate_axis(id, actor, act, session, Board::new(*board_mm, *thickness_mm)).await
             }
-            Act::ForgetCalibration { recipe, camera } => {
-                self.forget_calibration(id, actor, act, recipe, camera).await
+            Act::ForgetCalibration { recipe, camera, keep_axis } => {
+                self.forget_calibration(id, actor, act, (recipe, camera), *keep_axis).await
             }
             Act::ResetCamera { camera } => self.reset_camera(id, actor, act, camera).await,
             Act::TestEmergencyStop => self.test_emergency_stop(id, actor, act).await,
