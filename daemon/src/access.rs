@@ -219,6 +219,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     // Whoever does not stand at the rig needs the code on its display.
     post("/api/v1/commands/arm", BOOTH),
     post("/api/v1/commands/disarm", ALL),
+    // The button itself is at the rig.
+    post("/api/v1/commands/test-emergency-stop", BOOTH),
     post("/api/v1/commands/answer", BOOTH),
 ];
 

@@ -125,6 +125,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(commands::reset_camera))
         .routes(routes!(commands::arm))
         .routes(routes!(commands::disarm))
+        .routes(routes!(commands::test_emergency_stop))
         .routes(routes!(commands::answer))
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))

@@ -106,7 +106,12 @@ enum Verb {
     /// Writes a configuration for the devices that are found.
     Setup(devices::Setup),
     /// Shoots four frames around the table and a closing one, and says what works; nothing is delivered.
+    ///
+    /// With emergency-stop: tests the wired emergency stop, which large platforms and persons need each day.
+    #[command(args_conflicts_with_subcommands = true)]
     Selftest {
+        #[command(subcommand)]
+        what: Option<selftest::What>,
         /// You stand at the rig, see that nobody is on the table, and let it turn. Not for a station that runs already.
         #[arg(long)]
         armed: bool,
@@ -328,7 +333,10 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Check { json } => check::check(&place, json).await,
         Verb::Devices { json } => devices::list(json).await,
         Verb::Setup(options) => devices::setup(options).await,
-        Verb::Selftest { armed, json } => selftest::perform(&place, armed, json).await,
+        Verb::Selftest { what: Some(selftest::What::EmergencyStop), .. } => {
+            selftest::emergency_stop(&place).await
+        }
+        Verb::Selftest { what: None, armed, json } => selftest::perform(&place, armed, json).await,
         Verb::Arm { code } => service::ask(&place, Act::Arm { code: Some(code) }).await,
         Verb::Disarm => service::ask(&place, Act::Disarm).await,
         Verb::Import(options) => shoot::import(&place, options).await,

@@ -138,12 +138,14 @@ pub enum Act {
         /// How far its print lies above the platter in millimetres.
         thickness_mm: f64,
     },
-    /// Forget limits and clean plate of a camera with a recipe.
+    /// Forget limits and clean plate of a camera with a recipe, and where it stands.
     ForgetCalibration {
         /// Name of the recipe.
         recipe: String,
         /// Name of the camera in the rig.
         camera: String,
+        /// Where it stands is kept: it is the same for every recipe.
+        keep_axis: bool,
     },
     /// Begin a new baseline for a camera: its lens was cleaned, or it was exchanged.
     ResetCamera {
@@ -158,6 +160,8 @@ pub enum Act {
     },
     /// Allow motion no more.
     Disarm,
+    /// Begin the daily test of the wired emergency stop: a person presses it now, and releases it.
+    TestEmergencyStop,
     /// A manual table stands where it was asked for.
     Answer {
         /// Number of the question; the one asked now if absent.
@@ -188,6 +192,7 @@ impl Act {
             Self::ResetCamera { .. } => "reset-camera",
             Self::Arm { .. } => "arm",
             Self::Disarm => "disarm",
+            Self::TestEmergencyStop => "test-emergency-stop",
             Self::Answer { .. } => "answer",
         }
     }
@@ -210,7 +215,8 @@ impl Act {
             | Self::Measure { .. }
             | Self::MeasureAxis { .. }
             | Self::Arm { .. }
-            | Self::Answer { .. } => true,
+            | Self::Answer { .. }
+            | Self::TestEmergencyStop => true,
             Self::Pause
             | Self::Stop
             | Self::Abort

@@ -190,6 +190,17 @@ impl Config {
             "motion.limits_deg",
             "must be empty, or two numbers around 0, for example [-10.0, 370.0]",
         );
+        demand(
+            motion.platform_m == 0.0 || (0.05..=30.0).contains(&motion.platform_m),
+            "motion.platform_m",
+            "must be 0.05 to 30 metres, or 0 where it is not declared",
+        );
+        let chains = self.rig.inputs.values().filter(|input| input.does == Does::EmergencyStop).count();
+        demand(
+            chains <= 1,
+            "rig.inputs",
+            "can have one input with does = \"emergency-stop\": wire several buttons in one chain",
+        );
         let wait_s = self.capture.camera_wait_s;
         demand((0.0..=3600.0).contains(&wait_s), "capture.camera_wait_s", "must be 0 to 3600");
         let uploader = &self.uploader;

@@ -19,6 +19,7 @@ use turnstage_drivers::Surroundings;
 
 use crate::command::Commands;
 use crate::config::RigConfig;
+use crate::emergency::EmergencyStop;
 use crate::motion::Mover;
 use crate::status::Status;
 use flash::Flash;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub commands: Commands,
     /// The table, to be halted.
     pub mover: Mover,
+    /// Its contact is watched for the daily test.
+    pub emergency: EmergencyStop,
     /// What the station does.
     pub status: watch::Receiver<Status>,
     /// Where inputs and outputs are told; from [`Controls::of`] the same configuration.

@@ -28,8 +28,9 @@ use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::Commands;
-use crate::config::{Config, Destination, RigConfig};
+use crate::config::{Config, Destination};
 use crate::derivative;
+use crate::emergency::EmergencyStop;
 use crate::io::{self, Controls, IoTask};
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
@@ -153,8 +154,18 @@ impl Running {
         let mut tasks = JoinSet::new();
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
-        let rig = config.rig.clone();
-        let controls = control(rig, &around, &commands, &mover, &status_receiver, &mut tasks, &cancel);
+        let emergency = EmergencyStop::of(&config);
+        let (contacts, controls) = watch::channel(Controls::of(&config.rig));
+        let io = io::Parts {
+            rig: config.rig.clone(),
+            around: around.clone(),
+            commands: commands.clone(),
+            mover: mover.clone(),
+            emergency: emergency.clone(),
+            status: status_receiver.clone(),
+            told: contacts,
+        };
+        control(io, &mut tasks, &cancel);
 
         let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
@@ -179,6 +190,7 @@ impl Running {
             config,
             rig,
             mover: mover.clone(),
+            emergency,
             spool: spool.clone(),
             thumbnails,
             shelf,
@@ -305,31 +317,14 @@ fn drive(
     mover
 }
 
-/// Starts the task of inputs and outputs; what it tells of them.
-fn control(
-    rig: RigConfig,
-    around: &Surroundings,
-    commands: &Commands,
-    mover: &Mover,
-    status: &watch::Receiver<Status>,
-    tasks: &mut JoinSet<&'static str>,
-    cancel: &CancellationToken,
-) -> watch::Receiver<Controls> {
-    let (told, controls) = watch::channel(Controls::of(&rig));
-    let task = IoTask::new(io::Parts {
-        rig,
-        around: around.clone(),
-        commands: commands.clone(),
-        mover: mover.clone(),
-        status: status.clone(),
-        told,
-    });
+/// Starts the task of inputs and outputs.
+fn control(parts: io::Parts, tasks: &mut JoinSet<&'static str>, cancel: &CancellationToken) {
+    let task = IoTask::new(parts);
     let token = cancel.clone();
     tasks.spawn(async move {
         task.run(token).await;
         "io"
     });
-    controls
 }
 
 /// Starts the uploader and what tells it that the network came back.

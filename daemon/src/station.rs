@@ -7,6 +7,7 @@ mod acts;
 mod answers;
 mod baseline;
 mod calibrating;
+mod emergency;
 mod presence;
 mod underway;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
@@ -29,6 +30,7 @@ use crate::clock::SystemClock;
 use crate::command::{Accepted, Act, Actor, Command};
 use crate::config::Config;
 use crate::constancy::DOCUMENTS;
+use crate::emergency::{self as wired, EmergencyStop, StopState};
 use crate::io::Controls;
 use crate::motion::{Motion, Mover};
 use crate::recipe::Recipes;
@@ -45,6 +47,9 @@ pub const SAFE_MODE: &str = "config-invalid";
 /// How often the task shows that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// How often a station whose emergency stop is tested each day looks at its calendar.
+const DAYS: Duration = Duration::from_secs(60);
+
 /// Why a session is interrupted.
 const WENT_OFF: &str = "The station went off in the middle";
 
@@ -56,6 +61,8 @@ pub struct Parts {
     pub rig: Rig,
     /// Its table.
     pub mover: Mover,
+    /// Its wired emergency stop.
+    pub emergency: EmergencyStop,
     /// Where frames are kept.
     pub spool: Spool,
     /// Folder for thumbnails; without one none are kept.
@@ -141,9 +148,14 @@ impl Station {
             self.storage_fault(&error);
         }
         self.baseline = Baseline::of(&self.parts.spool, &self.parts.config.station.org).await;
+        self.take_up_emergency_stop().await;
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         let mut controls = self.parts.controls.clone();
+        let wired = self.parts.emergency.clone();
+        let mut tested = wired.watch();
+        let mut days = tokio::time::interval(DAYS);
+        days.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell();
         loop {
             tokio::select! {
@@ -164,6 +176,13 @@ impl Station {
                 },
                 Ok(()) = delivery.changed() => self.tell(),
                 Ok(()) = controls.changed() => self.tell(),
+                Ok(()) = tested.changed() => {
+                    self.record_emergency_test().await;
+                    self.tell();
+                }
+                () = wired.overdue() => wired.give_up(),
+                // A new day asks for a new test.
+                _ = days.tick(), if wired.input().is_some() => self.tell(),
             }
         }
         if let Err(error) = self.interrupt_unfinished().await {
@@ -317,7 +336,7 @@ impl Station {
         self.session = None;
         let documents = self.parts.spool.documents().await?;
         let mut open = None;
-        for document in documents.into_iter().filter(|document| !document.id.starts_with(DOCUMENTS)) {
+        for document in documents.into_iter().filter(|document| !is_other(&document.id)) {
             let mut doc = match SessionDoc::read(&document) {
                 Ok(doc) => doc,
                 Err(refusal) => {
@@ -368,7 +387,8 @@ impl Station {
         let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
         faults.extend(self.parts.delivery.borrow().clone());
         let controls = self.parts.controls.borrow().clone();
-        faults.extend(controls.faults());
+        let now = stamp(&self.parts.clock);
+        faults.extend(self.of_guards(&controls, &now));
         faults.extend(missing(&self.parts.rig, &motion));
         faults.extend(underway::unstopped(&motion, &faults));
         let situation = self.situation(&faults, &controls);
@@ -377,6 +397,7 @@ impl Station {
         faults.extend(presence::guessed(&self.parts.mover));
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
+            status.emergency_stop = self.parts.emergency.status(&now);
             status.cameras = cameras;
             status.drifts = drifts;
             status.session = session;
@@ -393,6 +414,9 @@ impl Station {
             let status = session.status();
             (status.taken as u32, status.wanted as u32)
         });
+        if let Some(state) = StopState::of_step(self.parts.emergency.step()) {
+            return Situation::EmergencyStop { state };
+        }
         if let Some(fault) = faults.first() {
             return self.of_fault(fault, taken, wanted);
         }
@@ -437,9 +461,14 @@ impl Station {
             "camera-unplugged" => {
                 unplugged().map_or_else(told, |camera| Situation::CameraUnplugged { camera, taken, wanted })
             }
-            _ => told(),
+            rule => StopState::of_rule(rule).map_or_else(told, |state| Situation::EmergencyStop { state }),
         }
     }
+}
+
+/// A document that is no session's.
+fn is_other(id: &str) -> bool {
+    id.starts_with(DOCUMENTS) || id == wired::DOCUMENT
 }
 
 /// It waits for a person to go on.

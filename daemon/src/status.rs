@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::arming::Armed;
 use crate::constancy::Drift;
+use crate::emergency::{EmergencyStopStatus, StopState};
 use crate::io::{Controls, InputStatus, OutputStatus};
 use crate::motion::Motion;
 use crate::words::Language;
@@ -96,6 +97,8 @@ pub enum Situation {
     TableLost { deg: Option<f64> },
     /// The table must be referenced.
     PositionUnknown,
+    /// The wired emergency stop is missing, pressed, or to be tested.
+    EmergencyStop { state: StopState },
     /// A person pressed stop.
     StoppedBy { who: String, taken: u32, wanted: u32 },
     /// A person asked for a pause.
@@ -148,6 +151,8 @@ impl Situation {
             | S::Drifted { .. }
             | S::Look { .. }
             | S::Refused { .. } => Kind::Warn,
+            S::EmergencyStop { state: StopState::None | StopState::Pressed | StopState::Lost } => Kind::Stop,
+            S::EmergencyStop { .. } => Kind::Warn,
             S::Off
             | S::RoomNone { .. }
             | S::CameraUnplugged { .. }
@@ -326,6 +331,8 @@ pub struct Status {
     pub drifts: Vec<Drift>,
     /// The table, if the rig has one.
     pub table: Option<TableStatus>,
+    /// The wired emergency stop, if the rig has or needs one.
+    pub emergency_stop: Option<EmergencyStopStatus>,
     /// Pedals, scanners, buttons and doors of the rig.
     pub inputs: Vec<InputStatus>,
     /// Lamps, horns and lights of the rig.
@@ -354,6 +361,7 @@ impl Status {
             cameras: Vec::new(),
             drifts: Vec::new(),
             table: None,
+            emergency_stop: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             next_item: None,

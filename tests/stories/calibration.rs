@@ -265,6 +265,10 @@ fn the_command_line_calibrates_lists_tells_of_an_exchanged_camera_and_forgets() 
     assert!(ran.out.contains("camera main was exchanged since its clean plate of 2"), "{ran:?}");
     let ran = run(&["calibrate", "forget", "turn", "main"]);
     assert_eq!(ran.code, 0, "{ran:?}");
+    for what in ["limits of camera main with recipe turn", "clean plate of camera main with recipe turn"] {
+        assert!(ran.out.contains(&format!("Forgotten: {what}, 2")), "{ran:?}");
+    }
+    assert!(!ran.out.contains("stands"), "there was no axis: {ran:?}");
     let ran = run(&["check"]);
     assert!(ran.out.contains("none was taken: empty the table, then"), "{ran:?}");
     let ran = run(&["calibrate", "forget", "turn", "main"]);

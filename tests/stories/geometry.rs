@@ -199,4 +199,14 @@ fn the_command_line_prints_a_board_calibrates_lists_and_exports_and_refuses_othe
         "the focus is 0.503 now and was 0.500",
     );
     station.prints(&["export", &id, "--format", "nerf", "--to", &to], "12 pictures written");
+
+    // Forgotten is forgotten, and it is said what.
+    let forget = ["calibrate", "forget", "turn", "main"];
+    station.refused(&[&forget[..], &["--keep-axis"]].concat(), 66, "Nothing is kept of camera main");
+    station.prints(&forget, "Forgotten: where camera main stands, 2");
+    station.refused(&forget, 66, "Nothing is kept of camera main");
+    station.prints(&["calibrate", "list"], "Nothing is calibrated");
+    let gone = station.path("gone");
+    let export = ["export", &other, "--format", "colmap", "--to", &gone];
+    station.refused(&export, 77, "Where camera main stands is not known.");
 }

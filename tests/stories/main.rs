@@ -1,6 +1,7 @@
 //! The product's stories, one module each.
 
 mod api;
+mod at_the_keyboard;
 mod bad_input;
 mod booth;
 mod calibration;
@@ -13,6 +14,7 @@ mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
 mod drift;
+mod emergency_stop;
 mod faults;
 mod formats;
 mod geometry;

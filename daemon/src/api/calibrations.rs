@@ -57,6 +57,9 @@ pub struct ForgetBody {
     pub recipe: String,
     /// Camera by name.
     pub camera: String,
+    /// Keep where the camera stands, which is the same for every recipe; it is forgotten too otherwise.
+    #[serde(default)]
+    pub keep_axis: bool,
 }
 
 /// Limits, clean plates and axes that are kept, each with the camera, the date and the turn that it came from.
@@ -104,9 +107,10 @@ pub async fn axis(api: Here, visitor: Visitor, Body(body): Body<AxisBody>) -> An
     ask(api, &visitor, id, Act::CalibrateAxis { session, board_mm, thickness_mm }).await
 }
 
-/// Forgets limits and clean plate of a camera with a recipe.
+/// Forgets limits and clean plate of a camera with a recipe, and where it stands.
 #[utoipa::path(post, path = "/api/v1/calibrations/forget", tag = "calibration", request_body = ForgetBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn forget(api: Here, visitor: Visitor, Body(body): Body<ForgetBody>) -> Answered {
-    ask(api, &visitor, body.id, Act::ForgetCalibration { recipe: body.recipe, camera: body.camera }).await
+    let ForgetBody { id, recipe, camera, keep_axis } = body;
+    ask(api, &visitor, id, Act::ForgetCalibration { recipe, camera, keep_axis }).await
 }

@@ -244,6 +244,14 @@ pub async fn disarm(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Ans
     ask(api, &visitor, body.id, Act::Disarm).await
 }
 
+/// Begins the daily test of the wired emergency stop: a person at the rig presses it within a minute, then releases it.
+/// The status says what is waited for, and whether it passed.
+#[utoipa::path(post, path = "/api/v1/commands/test-emergency-stop", tag = "commands", request_body = Plain,
+    responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
+pub async fn test_emergency_stop(api: Here, visitor: Visitor, Body(body): Body<Plain>) -> Answered {
+    ask(api, &visitor, body.id, Act::TestEmergencyStop).await
+}
+
 /// Says that a manual table stands where it was asked for.
 #[utoipa::path(post, path = "/api/v1/commands/answer", tag = "commands", request_body = AnswerBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]

@@ -141,6 +141,10 @@ fn why(rule: &str) -> &'static str {
         "session-open" => "Two items in one session cannot be told apart later.",
         "session-running" => "The table may move.",
         "motion-stopped" => "Somebody may stand at the table.",
+        "emergency-stop-none"
+        | "emergency-stop-untested"
+        | "emergency-stop-clock"
+        | "emergency-stop-lost" => "A software stop is not an emergency stop: somebody could be hurt.",
         "item-missing" => "Pictures without an item cannot be found again.",
         "item-delivered" => "The destination knows them under the former item.",
         "disk-room" | "disk-full" => "A session that ends for lack of room is a lost session.",

@@ -124,11 +124,14 @@ impl Shelf {
         [LIMITS, PLATE].iter().any(|kind| self.path(recipe, camera, kind).exists())
     }
 
-    /// Forgets limits and plate of a camera with a recipe; how many there were.
-    pub fn forget(&self, recipe: &str, camera: &str) -> std::io::Result<usize> {
+    /// Forgets limits and plate of a camera with a recipe, and `with_axis` where it stands, which is the same for every
+    /// recipe; how many there were.
+    pub fn forget(&self, recipe: &str, camera: &str, with_axis: bool) -> std::io::Result<usize> {
+        let mut paths = vec![self.path(recipe, camera, LIMITS), self.path(recipe, camera, PLATE)];
+        paths.extend(with_axis.then(|| self.axis_path(camera)));
         let mut count = 0;
-        for kind in [LIMITS, PLATE] {
-            match fs::remove_file(self.path(recipe, camera, kind)) {
+        for path in paths {
+            match fs::remove_file(path) {
                 Ok(()) => count += 1,
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -274,7 +277,7 @@ mod tests {
         assert!(exchanged.starts_with("camera main was exchanged since its calibration of 2"), "{exchanged}");
         assert_eq!(shelf.all().calibrations.len(), 2);
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing beside the folder");
-        assert_eq!((shelf.forget("spin36", "main").unwrap(), shelf.all().calibrations.len()), (1, 1));
+        assert_eq!((shelf.forget("spin36", "main", true).unwrap(), shelf.all().calibrations.len()), (1, 1));
     }
 
     #[test]

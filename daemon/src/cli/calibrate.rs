@@ -37,6 +37,9 @@ pub enum What {
         /// A good turn that was shot already; it is left as it is.
         #[arg(long, value_name = "ID", conflicts_with = "recipe")]
         session: Option<String>,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long, conflicts_with = "session")]
+        armed: bool,
         /// Set them without asking.
         #[arg(long)]
         yes: bool,
@@ -59,6 +62,9 @@ pub enum What {
         /// A turn with the board that was shot already; it is left as it is.
         #[arg(long, value_name = "ID", conflicts_with = "recipe")]
         session: Option<String>,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long, conflicts_with = "session")]
+        armed: bool,
         /// Side of the board's chess pattern in millimetres, as measured on the print.
         #[arg(long, default_value_t = USUAL_MM, value_name = "MM")]
         board_mm: f64,
@@ -78,12 +84,16 @@ pub enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Forgets limits and clean plate of a camera: the recipe's own limits hold again.
+    /// Forgets limits and clean plate of a camera with a recipe, and where the camera stands: the recipe's own limits hold
+    /// again, and pictures get no poses until the axis is measured anew.
     Forget {
         /// Recipe by name.
         recipe: String,
         /// Camera by its name in the rig.
         camera: String,
+        /// Keep where the camera stands: it is the same for every recipe.
+        #[arg(long)]
+        keep_axis: bool,
     },
 }
 
@@ -112,18 +122,18 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
 async fn act(desk: &mut Desk, what: What) -> Result<u8> {
     match what {
         What::Qc { session: Some(session), yes, .. } => set(desk, &session, yes).await,
-        What::Qc { recipe, yes, .. } => {
-            shoot(desk, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
+        What::Qc { recipe, armed, yes, .. } => {
+            shoot(desk, armed, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
         }
         What::Board { size_mm, file } => board(size_mm, &file),
-        What::Axis { recipe, session, board_mm, thickness_mm } => {
+        What::Axis { recipe, session, armed, board_mm, thickness_mm } => {
             let set = async |desk: &mut Desk, session: &str| {
                 let session = session.to_owned();
                 axis(desk, Act::CalibrateAxis { session, board_mm, thickness_mm }).await
             };
             match session {
                 Some(session) => set(desk, &session).await,
-                None => shoot(desk, Act::MeasureAxis { recipe }, set).await,
+                None => shoot(desk, armed, Act::MeasureAxis { recipe }, set).await,
             }
         }
         What::Plate { recipe } => {
@@ -132,20 +142,52 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
             Ok(exit::OK)
         }
         What::List { json } => list(desk, json).await,
-        What::Forget { recipe, camera } => {
-            desk.ask(Act::ForgetCalibration { recipe: recipe.clone(), camera: camera.clone() }).await?;
-            println!("Forgotten. Camera {camera} is held to the limits of recipe {recipe} itself.");
-            Ok(exit::OK)
-        }
+        What::Forget { recipe, camera, keep_axis } => forget(desk, recipe, camera, keep_axis).await,
     }
+}
+
+/// Forgets, and says what.
+async fn forget(desk: &Desk, recipe: String, camera: String, keep_axis: bool) -> Result<u8> {
+    let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
+    let is = |of: &str, by: &str| of == recipe && by == camera;
+    let limits = kept.calibrations.iter().find(|one| is(&one.recipe, &one.camera));
+    let plate = kept.plates.iter().find(|one| is(&one.recipe, &one.camera));
+    let axis = kept.axes.iter().find(|one| one.camera == camera && !keep_axis);
+    let act = Act::ForgetCalibration { recipe: recipe.clone(), camera: camera.clone(), keep_axis };
+    let forgotten = desk.ask(act).await?.count;
+    if let Some(one) = limits {
+        let at = date(&one.at);
+        println!(
+            "Forgotten: limits of camera {camera} with recipe {recipe}, {at}. The recipe's own hold again."
+        );
+    }
+    if let Some(one) = plate {
+        println!("Forgotten: clean plate of camera {camera} with recipe {recipe}, {}.", date(&one.at));
+    }
+    if let Some(one) = axis {
+        let at = date(&one.at);
+        println!(
+            "Forgotten: where camera {camera} stands, {at}, for every recipe. Its pictures have no poses now."
+        );
+    }
+    let known = usize::from(limits.is_some()) + usize::from(plate.is_some()) + usize::from(axis.is_some());
+    if forgotten > known {
+        println!("Forgotten: {} that could not be read.", forgotten - known);
+    }
+    if let Some(one) = kept.axes.iter().find(|one| one.camera == camera && keep_axis) {
+        println!("Kept: where camera {camera} stands, {}.", date(&one.at));
+    }
+    Ok(exit::OK)
 }
 
 /// A turn of our own: whatever comes of it, it is not delivered.
 async fn shoot(
     desk: &mut Desk,
+    armed: bool,
     turn: Act,
     set: impl AsyncFnOnce(&mut Desk, &str) -> Result<u8>,
 ) -> Result<u8> {
+    desk.arm(armed).await?;
     let accepted = desk.ask(turn).await?;
     let id = accepted.session.unwrap_or_default();
     let state = desk.follow(&id).await?;

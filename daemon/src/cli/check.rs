@@ -1,20 +1,28 @@
-//! `check` and `devices`: what a technician asks before the station is a service.
+//! `check`: configuration, devices, contacts, disk and destinations, as a technician asks before the station is a service.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
+use axum::http::Method;
 use serde::Serialize;
+use turnstage_drivers::io::{self, Input, Signal};
 
-use super::{Place, calibrate};
+use super::{Place, calibrate, line as wire};
 use crate::calibration::shelf::Shelf;
-use crate::config::Config;
+use crate::config::{Config, Does};
+use crate::emergency::EmergencyStop;
 use crate::exit::{self, Exit};
+use crate::io::{InputStatus, Level, OutputStatus};
 use crate::listen::{self, Found};
 use crate::motion::MotionTask;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
 use crate::run::backends;
 use crate::status::Fault;
+
+/// A contact says how it is within so long.
+const CONTACT_LIMIT: Duration = Duration::from_secs(1);
 
 /// One line of `check`.
 #[derive(Debug, Serialize)]
@@ -48,6 +56,10 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
         lines.push(line(&format!("recipe {name}"), exit::CONFIGURATION, told));
     }
     let mut rig = devices_of(&config, &mut lines).await?;
+    match wire::Line::to_running(&place.data).await {
+        Some(station) => lines.extend(contacts_of_station(&config, &station).await?),
+        None => contacts_of(&config, &mut lines).await?,
+    }
     lines.extend(calibrate::checked(&config, &Shelf::of(&place.data), &mut rig).await);
     std::fs::create_dir_all(&place.data)
         .map_err(|e| Exit::new(exit::STORAGE, format!("{}: {e}", place.data.display())))?;
@@ -88,6 +100,89 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<Rig> {
         lines.push(line("turntable", exit::HARDWARE, told));
     }
     Ok(rig)
+}
+
+/// Opens every input and output once, and says how each contact is.
+pub async fn contacts_of(config: &Config, lines: &mut Vec<Line>) -> Result<()> {
+    let around = rig::surroundings(config).map_err(|e| Exit::new(exit::CONFIGURATION, e))?;
+    for (name, input) in &config.rig.inputs {
+        let told = match io::open_input(name, &input.device, &around).await {
+            Ok(opened) => heard(opened, input.does).await,
+            Err(why) => Err(why.to_string()),
+        };
+        lines.push(line(&format!("input {name}"), exit::HARDWARE, told));
+    }
+    for (name, output) in &config.rig.outputs {
+        let opened = io::open_output(name, &output.device, &around).await;
+        let told = opened.map(|output| output.info().label.clone()).map_err(|why| why.to_string());
+        lines.push(line(&format!("output {name}"), exit::HARDWARE, told));
+    }
+    lines.extend(emergency_stop(config));
+    Ok(())
+}
+
+/// What an input is, and of a contact how it is: the first thing that it says.
+async fn heard(mut input: Box<dyn Input>, does: Does) -> Result<String, String> {
+    let label = input.info().label.clone();
+    if does == Does::Scan {
+        return Ok(label);
+    }
+    match tokio::time::timeout(CONTACT_LIMIT, input.next()).await {
+        Ok(Ok(Signal::Pressed)) => Ok(contact(&label, Level::Pressed)),
+        Ok(Ok(_)) => Ok(contact(&label, Level::Released)),
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err(format!("{label}: it is there and does not say how it is: check its wiring and keys")),
+    }
+}
+
+fn contact(label: &str, level: Level) -> String {
+    match level {
+        Level::Pressed => format!("{label}, pressed"),
+        Level::Released => format!("{label}, at rest"),
+        Level::Unknown => label.to_owned(),
+    }
+}
+
+/// Inputs and outputs of a running station are its own: it is asked how they are.
+async fn contacts_of_station(config: &Config, station: &wire::Line) -> Result<Vec<Line>> {
+    /// What is read of the state.
+    #[derive(serde::Deserialize)]
+    struct Contacts {
+        inputs: Vec<InputStatus>,
+        outputs: Vec<OutputStatus>,
+    }
+    let (_, bytes) = station.send(Method::GET, "/api/v1/status", None).await?;
+    let now: Contacts = serde_json::from_slice(&bytes)?;
+    let unknown = || Err("the running station does not know it: restart it".to_owned());
+    let inputs = config.rig.inputs.keys().map(|name| {
+        let found = now.inputs.iter().find(|input| input.name == *name);
+        let told = found.map_or_else(unknown, |input| match &input.fault {
+            None => Ok(contact(&input.device, input.level)),
+            Some(why) => Err(why.clone()),
+        });
+        line(&format!("input {name}"), exit::HARDWARE, told)
+    });
+    let outputs = config.rig.outputs.keys().map(|name| {
+        let found = now.outputs.iter().find(|output| output.name == *name);
+        let told =
+            found.map_or_else(unknown, |output| output.fault.clone().map_or(Ok(output.device.clone()), Err));
+        line(&format!("output {name}"), exit::HARDWARE, told)
+    });
+    Ok(inputs.chain(outputs).chain(emergency_stop(config)).collect())
+}
+
+/// Whether a rig that needs a wired emergency stop declares one.
+fn emergency_stop(config: &Config) -> Option<Line> {
+    let stop = EmergencyStop::of(config);
+    let told = match stop.input() {
+        Some(input) => Ok(format!("input {input}, to be tested each day: turnstage selftest emergency-stop")),
+        None => Err(
+            "the platform is over 1 m, or of unknown size behind relays or a profile of your own: declare \
+                     motion.platform_m and an input with does = \"emergency-stop\", see docs/motion.md"
+                .to_owned(),
+        ),
+    };
+    (stop.is_large() || stop.input().is_some()).then(|| line("emergency stop", exit::HARDWARE, told))
 }
 
 /// Whether the panel could open, or is open because the station runs.

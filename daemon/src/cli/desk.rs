@@ -16,6 +16,7 @@ use crate::api::problem::Problem;
 use crate::command::{Accepted, Act};
 use crate::config::Config;
 use crate::constancy::Drift;
+use crate::emergency::EmergencyStopStatus;
 use crate::exit::{self, Exit};
 use crate::run::{Running, Start, StorageFailed};
 use crate::session::SessionState;
@@ -51,6 +52,9 @@ pub struct Now {
     pub drifts: Vec<Drift>,
     /// The session at hand.
     pub session: Option<SessionStatus>,
+    /// The wired emergency stop.
+    #[serde(default)]
+    pub emergency_stop: Option<EmergencyStopStatus>,
     /// Sequence of the newest event.
     pub newest_event: u64,
 }
@@ -113,9 +117,12 @@ impl Desk {
         Ok(serde_json::from_slice(&good(status, bytes)?)?)
     }
 
-    /// Arms the table for whoever stands at this keyboard, as `--armed` says: only where this process runs the station.
+    /// Lets the table turn for whoever stands at this keyboard, if they say so: only where this process runs the station.
     /// A station that runs already is asked from anywhere on this machine, and over any tunnel to it.
-    pub async fn arm(&self) -> Result<()> {
+    pub async fn arm(&self, armed: bool) -> Result<()> {
+        if !armed {
+            return Ok(());
+        }
         if self.running.is_none() {
             let why = "--armed lets the table of a station turn that this command runs itself, and this one runs already. \
                        Arm it at the rig, or with the code on its display (turnstage arm CODE), then leave --armed away";
@@ -263,7 +270,9 @@ pub async fn asked_to_end() -> Result<()> {
 /// A refusal as an end of the command.
 fn refused(problem: &Problem) -> Exit {
     let code = match problem.rule.as_str() {
-        "camera-missing" | "camera-none" | "motion-missing" | "motion-none" => exit::HARDWARE,
+        "camera-missing" | "camera-none" | "motion-missing" | "motion-none" | "emergency-stop-lost" => {
+            exit::HARDWARE
+        }
         "storage-fault" | "disk-room" | "disk-full" => exit::STORAGE,
         "recipe-invalid" | "camera-unknown" | "destination-unknown" | "destination-none" => {
             exit::CONFIGURATION

@@ -145,6 +145,10 @@ fn configuration(options: &Setup, found: &[Found]) -> String {
         section(&mut text, "rig.turntable", first, false);
         // Only one table turns: the others are there to choose from.
         tables.iter().skip(1).for_each(|other| section(&mut text, "rig.turntable", other, true));
+        text.push_str(
+            "\n# How large its platform is, in metres across: over 1 m nothing turns without a wired emergency stop that was\n\
+             # tested today, see docs/motion.md.\n# [motion]\n# platform_m = 0.3\n",
+        );
     } else {
         text.push_str("\n# No turntable was found: only recipes with motion = \"none\" can run.\n");
     }

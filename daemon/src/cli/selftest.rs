@@ -1,14 +1,19 @@
-//! `selftest`: four frames around the table and one more at the first angle: does the rig turn, see and come back?
+//! `selftest`: four frames around the table and one more at the first angle: does the rig turn, see and come back? And
+//! the daily test of the wired emergency stop, which a person presses and releases.
 
 use anyhow::Result;
+use clap::Subcommand;
 use turnstage_cloud_sync::{Event, Record};
 
 use super::check::{Line, line};
 use super::desk::Desk;
 use super::{Place, check};
 use crate::command::Act;
+use crate::emergency::{Step, StopState};
 use crate::exit::{self, Exit};
 use crate::session::SessionState;
+use crate::status::Situation;
+use crate::words::{Language, Lines};
 
 /// The built-in recipe.
 const RECIPE: &str = "selftest";
@@ -16,6 +21,67 @@ const RECIPE: &str = "selftest";
 const ITEM: &str = "self-test";
 /// Cameras of one shot that begin later than this after the first do not shoot together.
 const SKEW_MS_MAX: f64 = 250.0;
+
+/// What else is tested than the turn.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Tests the wired emergency stop: you stand at the rig, press it, then release it. Counts for today.
+    EmergencyStop,
+}
+
+/// Says what a person should do now, and whether the station saw it.
+pub async fn emergency_stop(place: &Place) -> Result<u8> {
+    let config = || {
+        let config = place.config()?;
+        place.keep_config("");
+        Ok(config)
+    };
+    let mut desk = Desk::open(place, config, false).await?;
+    let code = pressed_and_released(&mut desk).await;
+    desk.close().await;
+    code
+}
+
+async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
+    desk.ask(Act::TestEmergencyStop).await?;
+    let mut asked = Step::Idle;
+    loop {
+        let Some(stop) = desk.status().await?.emergency_stop else {
+            return Err(Exit::new(exit::HARDWARE, "this rig declares no emergency stop any more").into());
+        };
+        let why = match stop.step {
+            Step::Idle if stop.tested => {
+                println!("Passed: the emergency stop opened and closed. It counts for today.");
+                return Ok(exit::OK);
+            }
+            // Seen, and not on record yet.
+            Step::Idle => None,
+            Step::Press | Step::Release => {
+                if stop.step != asked {
+                    let Lines { first, second } = said(stop.step);
+                    println!("{first}. {second}");
+                }
+                None
+            }
+            Step::NotPressed => Some("no press was seen within a minute: check button, wiring and input"),
+            Step::NotReleased => Some("no release was seen within a minute: release it, then begin again"),
+            Step::NotKept => Some("it was seen and could not be stored: see turnstage status"),
+            Step::Lost => Some("its input was lost meanwhile: check its cable, then begin again"),
+        };
+        if let Some(why) = why {
+            return Err(Exit::new(exit::HARDWARE, format!("the emergency stop did not pass: {why}")).into());
+        }
+        asked = stop.step;
+        if desk.wait().await? {
+            return Err(Exit::new(exit::REFUSED, "the test was left before its end").into());
+        }
+    }
+}
+
+fn said(step: Step) -> Lines {
+    let state = if step == Step::Release { StopState::Release } else { StopState::Press };
+    Language::En.lines(&Situation::EmergencyStop { state })
+}
 
 /// Shoots the self-test and says what passed.
 pub async fn perform(place: &Place, armed: bool, json: bool) -> Result<u8> {
@@ -31,9 +97,7 @@ pub async fn perform(place: &Place, armed: bool, json: bool) -> Result<u8> {
 }
 
 async fn turn(desk: &mut Desk, armed: bool, json: bool) -> Result<u8> {
-    if armed {
-        desk.arm().await?;
-    }
+    desk.arm(armed).await?;
     let before = desk.status().await?.newest_event;
     let start = Act::Start { item: ITEM.to_owned(), recipe: Some(RECIPE.to_owned()) };
     let id = desk.ask(start).await?.session.unwrap_or_default();

@@ -33,6 +33,7 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     if strict {
         let mut lines = Vec::new();
         check::devices_of(&config, &mut lines).await?;
+        check::contacts_of(&config, &mut lines).await?;
         if let Some(line) = lines.iter().find(|line| !line.good) {
             return Err(Exit::new(line.code, format!("{}: {}", line.what, line.told)).into());
         }

@@ -39,6 +39,9 @@ pub enum What {
         /// Agree beforehand to the place of the platter that a comparison of frames finds (tables without home switch).
         #[arg(long)]
         confirm: bool,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long)]
+        armed: bool,
         /// Release and deliver when every frame passed.
         #[arg(long)]
         release: bool,
@@ -53,6 +56,9 @@ pub enum What {
         /// Frames by number, from 1: 17,41. All flagged ones if absent.
         #[arg(long, value_delimiter = ',')]
         frames: Vec<u32>,
+        /// You stand at the rig, see that nobody is on the table, and let it turn; where no station runs.
+        #[arg(long)]
+        armed: bool,
         /// Release and deliver when every frame passed.
         #[arg(long)]
         release: bool,
@@ -110,7 +116,8 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
             report::session(desk, &session, json).await?;
             Ok(exit::OK)
         }
-        What::Resume { session, anew, confirm, release, json } => {
+        What::Resume { session, anew, confirm, armed, release, json } => {
+            desk.arm(armed).await?;
             let go = |confirm| Act::Resume { session: Some(session.clone()), anew, confirm };
             desk.ask(go(false)).await?;
             let mut state = desk.follow(&session).await?;
@@ -120,7 +127,8 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
             }
             shoot::conclude(desk, &session, state, release, json).await
         }
-        What::Retake { session, frames, release, json } => {
+        What::Retake { session, frames, armed, release, json } => {
+            desk.arm(armed).await?;
             desk.ask(Act::Open { session: session.clone() }).await?;
             let which = if frames.is_empty() { Which::Flagged } else { Which::Frames(frames) };
             desk.ask(Act::Retake { which }).await?;

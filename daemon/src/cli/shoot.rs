@@ -90,9 +90,7 @@ pub async fn capture(place: &Place, options: Capture) -> Result<u8> {
         Ok(config)
     };
     let mut desk = Desk::open(place, config, options.json).await?;
-    if options.armed {
-        desk.arm().await?;
-    }
+    desk.arm(options.armed).await?;
     let code = whole_session(&mut desk, &options.item, options.recipe, options.release, options.json).await;
     desk.close().await;
     code

@@ -15,6 +15,8 @@ pub enum Does {
     Answer,
     /// Halts the table; a person must go on.
     Stop,
+    /// The second contact of the wired emergency stop: halts like a stop, and is tested each day.
+    EmergencyStop,
     /// Arms the rig: motion is allowed.
     Arm,
     /// Guards the way to the table: while it is open nothing moves.
@@ -30,7 +32,7 @@ pub enum Does {
 impl Does {
     /// It guards people: nothing moves unless it is known to be at rest.
     pub fn guards(self) -> bool {
-        matches!(self, Self::Stop | Self::Door)
+        matches!(self, Self::Stop | Self::EmergencyStop | Self::Door)
     }
 }
 
@@ -59,7 +61,7 @@ impl InputConfig {
             return Err(what.to_owned());
         }
         if self.does.guards() && !wiring.fail_safe {
-            return Err("a stop input or door must be wired so that a broken wire reads as pressed: with driver \
+            return Err("a stop input, emergency stop or door must be wired so that a broken wire reads as pressed: with driver \
                         \"gpio\" a contact to ground that opens when it is pressed, and bias = \"pull-up\"; with \
                         \"evdev\" a key that is held down at rest, and normally_closed = true"
                 .to_owned());

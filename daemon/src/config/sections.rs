@@ -63,6 +63,8 @@ pub struct MotionConfig {
     pub tilt_zero_deg: f64,
     /// How far its cable may be wound up each way, in degrees; empty: it turns on and on.
     pub limits_deg: Vec<f64>,
+    /// Diameter of the platform in metres; 0: not declared.
+    pub platform_m: f64,
 }
 
 /// How sessions are shot.

@@ -127,6 +127,7 @@ impl<'a> Contact<'a> {
             input.level = Level::Unknown;
             input.fault = Some(why.to_string());
         });
+        self.tell(Level::Unknown);
         self.pass(act, asked);
     }
 
@@ -136,16 +137,24 @@ impl<'a> Contact<'a> {
         let pressed = level == Level::Pressed && before != Level::Pressed;
         let act = if pressed && self.config.does.guards() { self.halt() } else { None };
         self.change(|input| input.level = level);
+        self.tell(level);
         self.task.hold();
         // How a pedal was found is no act of anybody.
         if pressed && before == Level::Released { act.or_else(|| self.pressed()) } else { act }
+    }
+
+    /// The daily test of the emergency stop looks at its contact.
+    fn tell(&self, level: Level) {
+        if self.config.does == Does::EmergencyStop {
+            self.task.parts.emergency.saw(level);
+        }
     }
 
     /// Halts the table at once; what a guard asks of the session.
     fn halt(&self) -> Option<Act> {
         let mover = &self.task.parts.mover;
         match self.config.does {
-            Does::Stop => {
+            Does::Stop | Does::EmergencyStop => {
                 mover.hold(true);
                 mover.stop();
                 Some(Act::Stop)
@@ -169,7 +178,7 @@ impl<'a> Contact<'a> {
                 self.task.flash.fired();
                 None
             }
-            Does::Stop | Does::Door | Does::Scan => None,
+            Does::Stop | Does::EmergencyStop | Does::Door | Does::Scan => None,
         }
     }
 

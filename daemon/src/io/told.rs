@@ -83,11 +83,11 @@ impl Controls {
         Self { inputs: inputs.collect(), outputs: outputs.collect(), ..Self::default() }
     }
 
-    /// The guard that holds the table: a stop button before a door.
+    /// The guard that holds the table: the emergency stop before a stop button before a door.
     pub fn held_by(&self) -> Option<&InputStatus> {
         let holds = |input: &&InputStatus| input.does.guards() && input.level != Level::Released;
-        let mut stops = self.inputs.iter().filter(|input| input.does == Does::Stop);
-        stops.find(holds).or_else(|| self.inputs.iter().find(holds))
+        let that = |does: Does| self.inputs.iter().filter(move |input| input.does == does).find(holds);
+        that(Does::EmergencyStop).or_else(|| that(Does::Stop)).or_else(|| self.inputs.iter().find(holds))
     }
 
     /// The guard as an actor, for a session that it halted.
@@ -107,7 +107,12 @@ impl Controls {
 
     /// What forbids motion and is no ordinary state of an idle station.
     pub fn faults(&self) -> Vec<Fault> {
-        let guards = self.inputs.iter().filter(|input| input.does.guards());
+        let (first, others): (Vec<_>, Vec<_>) = self
+            .inputs
+            .iter()
+            .filter(|input| input.does.guards())
+            .partition(|input| input.does == Does::EmergencyStop);
+        let guards = first.into_iter().chain(others);
         guards.filter_map(guard_fault).filter(|fault| fault.rule != DOOR_OPEN).collect()
     }
 
@@ -134,6 +139,18 @@ fn guard_fault(input: &InputStatus) -> Option<Fault> {
     let InputStatus { name, does, level, fault, .. } = input;
     let why = "The table is halted, and nothing moves.";
     let fault = match (does, fault, level) {
+        (Does::EmergencyStop, Some(fault), _) => Fault::new(
+            "emergency-stop-lost",
+            format!("The emergency stop {name} is not heard of: {fault}"),
+            "Nobody knows whether it works, so nothing moves.",
+            "Check its cable; it is tried again by itself. Then continue.",
+        ),
+        (Does::EmergencyStop, None, Level::Pressed) => Fault::new(
+            "emergency-stop-pressed",
+            format!("The emergency stop {name} is pressed, or its wire is cut"),
+            why,
+            "See that nobody is in danger. Release it, then continue.",
+        ),
         (Does::Stop, Some(fault), _) => Fault::new(
             "stop-lost",
             format!("Stop button {name} is not there: {fault}"),

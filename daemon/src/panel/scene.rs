@@ -7,6 +7,7 @@ use super::look::Look;
 use super::ring::Hand;
 use super::{Viewer, Visitor};
 use crate::arming::Armed;
+use crate::emergency::EmergencyStopStatus;
 use crate::session::SessionState;
 use crate::status::{Kind, SessionStatus, Situation, Status};
 use crate::window::views::{FrameState, FrameView, QueueView, SessionDetail};
@@ -123,6 +124,17 @@ impl Scene {
     pub fn needs_arming(&self) -> bool {
         let waits = matches!(self.phase(), Phase::ItemSet | Phase::Review | Phase::Halted);
         waits && is_disarmed(&self.status)
+    }
+
+    /// The emergency stop must be tested before anything turns, or may be while nothing is on the table.
+    pub fn asks_emergency_test(&self) -> Option<&EmergencyStopStatus> {
+        let asked = self.status.emergency_stop.as_ref()?;
+        let waits = match self.phase() {
+            Phase::Empty => true,
+            Phase::ItemSet | Phase::Review | Phase::Halted => asked.needed,
+            _ => false,
+        };
+        Some(asked).filter(|asked| waits && !asked.tested && asked.input.is_some())
     }
 
     /// See [`Phase`].

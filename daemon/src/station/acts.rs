@@ -11,6 +11,7 @@ use turnstage_drivers::camera::CameraInfo;
 use turnstage_drivers::turntable::TurntableInfo;
 use turnstage_pipeline::privacy;
 
+use super::emergency::guarded;
 use super::presence::{self, armed};
 use super::{Station, Then, stamp, write};
 use crate::audit;
@@ -62,11 +63,13 @@ impl Station {
             Act::CalibrateAxis { session, board_mm, thickness_mm } => {
                 self.calibrate_axis(id, actor, act, session, Board::new(*board_mm, *thickness_mm)).await
             }
-            Act::ForgetCalibration { recipe, camera } => {
-                self.forget_calibration(id, actor, act, recipe, camera).await
+            Act::ForgetCalibration { recipe, camera, keep_axis } => {
+                self.forget_calibration(id, actor, act, (recipe, camera), *keep_axis).await
             }
             Act::ResetCamera { camera } => self.reset_camera(id, actor, act, camera).await,
+            Act::TestEmergencyStop => self.test_emergency_stop(id, actor, act).await,
             Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => {
+                self.may_arm(act)?;
                 presence::obey(&self.parts.mover, self.parts.rig.hand(), act)?;
                 self.log(id, actor, act).await?;
                 Ok((self.accepted(0), Then::Nothing))
@@ -84,11 +87,11 @@ impl Station {
         let name = recipe.unwrap_or(&self.parts.config.recipes.default);
         let recipe =
             self.parts.recipes.get(name).map_err(|e| Refusal::new("recipe-invalid", e.to_string()))?;
+        // Told before what the rig lacks otherwise.
+        guarded(&self.parts, &recipe)?;
         self.parts.rig.open().await;
         let recipe = self.fitted(recipe)?;
-        if recipe.motion != Motion::None {
-            self.parts.mover.arming().check()?;
-        }
+        armed(&self.parts, &recipe)?;
         let recipe = match act {
             Act::Measure { .. } => measuring(recipe),
             Act::MeasureAxis { .. } => with_board(recipe),
@@ -244,7 +247,7 @@ impl Station {
             self.open(session).await?;
         }
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
-        armed(&self.parts.mover, session)?;
+        armed(&self.parts, &session.doc.recipe)?;
         let taken = records(&self.parts.spool, &session.doc.id).await?;
         let since = taken.iter().map(|record| record.key.sequence + 1).max().unwrap_or_default();
         let mut doc = session.doc.clone();
@@ -271,7 +274,7 @@ impl Station {
         self.not_locked()?;
         self.not_held()?;
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
-        armed(&self.parts.mover, session)?;
+        armed(&self.parts, &session.doc.recipe)?;
         let mut doc = session.doc.clone();
         doc.state = doc.state.after(Step::Shoot)?;
         doc.reason = None;

@@ -175,10 +175,11 @@ impl Station {
         id: &str,
         actor: &Actor,
         act: &Act,
-        recipe: &str,
-        camera: &str,
+        (recipe, camera): (&str, &str),
+        keep_axis: bool,
     ) -> Done {
-        if !self.parts.shelf.has(recipe, camera) {
+        let shelf = &self.parts.shelf;
+        if !shelf.has(recipe, camera) && (keep_axis || !shelf.has_axis(camera)) {
             let reason = format!(
                 "Nothing is kept of camera {camera} with recipe {recipe}. See: turnstage calibrate list."
             );
@@ -186,7 +187,7 @@ impl Station {
         }
         self.note(vec![audit::accepted(id, actor, act, None)]).await?;
         let (recipe, camera) = (recipe.to_owned(), camera.to_owned());
-        let count = self.shelved(move |shelf| shelf.forget(&recipe, &camera)).await?;
+        let count = self.shelved(move |shelf| shelf.forget(&recipe, &camera, !keep_axis)).await?;
         Ok((Accepted { session: None, count }, Then::Nothing))
     }
 

@@ -2,10 +2,11 @@
 
 use turnstage_drivers::turntable::Hand;
 
+use super::Parts;
+use super::emergency::guarded;
 use crate::command::{Act, Refusal};
 use crate::motion::Mover;
-use crate::recipe::Motion;
-use crate::session::Session;
+use crate::recipe::{Motion, Recipe};
 use crate::status::Fault;
 
 /// Does one of the three acts.
@@ -32,11 +33,13 @@ pub(super) fn guessed(mover: &Mover) -> Option<Fault> {
     })
 }
 
-/// A session with a table goes on only while a person at the rig lets it turn.
-pub(super) fn armed(mover: &Mover, session: &Session) -> Result<(), Refusal> {
-    match session.doc.recipe.motion {
+/// A session with a table goes on only while a person at the rig lets it turn, and with an emergency stop that works
+/// where it needs one.
+pub(super) fn armed(parts: &Parts, recipe: &Recipe) -> Result<(), Refusal> {
+    guarded(parts, recipe)?;
+    match recipe.motion {
         Motion::None => Ok(()),
-        _ => mover.arming().check(),
+        _ => parts.mover.arming().check(),
     }
 }
 

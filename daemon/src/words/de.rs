@@ -5,6 +5,7 @@ mod reasons;
 use super::minutes;
 use super::panel::{Away, Panel};
 use crate::constancy::{Drift, Quality, Since};
+use crate::emergency::StopState;
 use crate::status::Situation;
 use reasons::REASONS;
 
@@ -105,6 +106,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::PositionUnknown => {
             ("Tellerposition unbekannt".to_owned(), "Teller frei machen, dann Nullpunkt suchen.".to_owned())
         }
+        S::EmergencyStop { state } => emergency_stop(*state),
         S::StoppedBy { who, taken, wanted } => (
             format!("Gestoppt von {who}"),
             format!("{taken} von {wanted} Bildern sind sicher. Weiter, wenn der Teller frei ist."),
@@ -136,6 +138,31 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
+}
+
+/// Der verdrahtete Not-Halt.
+fn emergency_stop(state: StopState) -> (String, String) {
+    let (first, second) = match state {
+        StopState::None => (
+            "Diese Plattform hat keinen Not-Halt",
+            "Nichts dreht sich. Einen verdrahteten einbauen lassen und in den Einstellungen nennen.",
+        ),
+        StopState::Clock => (
+            "Not-Halt nicht geprüft: Die Uhr ist nicht gestellt",
+            "Netz verbinden, dann den Not-Halt prüfen.",
+        ),
+        StopState::Untested => {
+            ("Not-Halt heute nicht geprüft", "Prüfung beginnen, Not-Halt drücken, dann lösen.")
+        }
+        StopState::Press => ("Jetzt den Not-Halt drücken", "Die Station wartet eine Minute darauf."),
+        StopState::Release => ("Jetzt den Not-Halt lösen", "Die Station hat den Druck gesehen."),
+        StopState::Pressed => (
+            "Der Not-Halt ist gedrückt, oder sein Kabel ist unterbrochen",
+            "Prüfen, dass niemand in Gefahr ist. Not-Halt lösen, dann fortsetzen.",
+        ),
+        StopState::Lost => ("Vom Not-Halt ist nichts zu hören", "Nichts bewegt sich. Sein Kabel prüfen."),
+    };
+    (first.to_owned(), second.to_owned())
 }
 
 /// What a camera's pictures lost.
@@ -265,6 +292,10 @@ pub(super) const PANEL: Panel = Panel {
     arm_code: "Zahl auf dem Bildschirm des Geräts",
     arm_code_is: "Zahl {code}",
     stands_there: "Er steht dort",
+    emergency_stop: "Not-Halt",
+    emergency_test: "Not-Halt prüfen",
+    emergency_asks: ["Jetzt drücken", "Jetzt lösen"],
+    emergency_states: ["heute geprüft", "heute nicht geprüft", "keiner angegeben"],
     checks: "Geräte",
     min: "min",
     start: "Aufnahme starten",

@@ -5,6 +5,7 @@ mod reasons;
 use super::minutes;
 use super::panel::{Away, Panel};
 use crate::constancy::{Drift, Quality, Since};
+use crate::emergency::StopState;
 use crate::status::Situation;
 use reasons::REASONS;
 
@@ -94,6 +95,7 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::PositionUnknown => {
             ("Table position is unknown".to_owned(), "Clear the table, then find zero.".to_owned())
         }
+        S::EmergencyStop { state } => emergency_stop(*state),
         S::StoppedBy { who, taken, wanted } => (
             format!("Stopped by {who}"),
             format!("{taken} of {wanted} frames are safe. Continue when the table is clear."),
@@ -126,6 +128,30 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::Look { what, todo } | S::Fault { what, todo } => (what.clone(), todo.clone()),
     };
     (first, second)
+}
+
+/// The wired emergency stop.
+fn emergency_stop(state: StopState) -> (String, String) {
+    let (first, second) = match state {
+        StopState::None => (
+            "This platform has no emergency stop",
+            "Nothing turns. Have a wired one fitted and named in the settings.",
+        ),
+        StopState::Clock => {
+            ("Emergency stop not tested: the clock is not set", "Connect the network, then test it.")
+        }
+        StopState::Untested => {
+            ("Emergency stop not tested today", "Begin its test, press it, then release it.")
+        }
+        StopState::Press => ("Press the emergency stop now", "The station waits a minute to see it."),
+        StopState::Release => ("Release the emergency stop now", "The station has seen the press."),
+        StopState::Pressed => (
+            "The emergency stop is pressed, or its wire is cut",
+            "See that nobody is in danger. Release it, then continue.",
+        ),
+        StopState::Lost => ("The emergency stop is not heard of", "Nothing moves. Check its cable."),
+    };
+    (first.to_owned(), second.to_owned())
 }
 
 /// What a camera's pictures lost.
@@ -259,6 +285,10 @@ pub(super) const PANEL: Panel = Panel {
     arm_code: "Code on the rig's display",
     arm_code_is: "code {code}",
     stands_there: "It stands there",
+    emergency_stop: "Emergency stop",
+    emergency_test: "Test the emergency stop",
+    emergency_asks: ["Press it now", "Release it now"],
+    emergency_states: ["tested today", "not tested today", "none declared"],
     checks: "Devices",
     min: "min",
     start: "Start capture",

@@ -75,6 +75,12 @@ pub(crate) struct Panel {
     pub arm_code: &'static str,
     pub arm_code_is: &'static str,
     pub stands_there: &'static str,
+    pub emergency_stop: &'static str,
+    pub emergency_test: &'static str,
+    /// Press, release.
+    pub emergency_asks: [&'static str; 2],
+    /// Tested today, not tested today, none declared.
+    pub emergency_states: [&'static str; 3],
     pub checks: &'static str,
     pub min: &'static str,
     // Buttons.

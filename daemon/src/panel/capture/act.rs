@@ -4,6 +4,7 @@ use askama::Template;
 use serde_json::{Value, json};
 
 use crate::access::allows;
+use crate::emergency::{EmergencyStopStatus, Step};
 use crate::panel::ask::Sheet;
 use crate::panel::region::Region;
 use crate::panel::scene::{Phase, Scene};
@@ -67,13 +68,22 @@ pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
 
 fn buttons(scene: &Scene) -> Vec<Button> {
     let words = scene.words();
+    let test = scene.asks_emergency_test().map(|asked| (test(scene, asked), asked.needed));
+    let test = match test {
+        Some((test, true)) => return vec![test],
+        Some((test, false)) => Some(Button { class: "btn--second", ..test }),
+        None => None,
+    };
     if scene.needs_arming() {
         return vec![arm(scene)];
     }
     match scene.phase() {
         Phase::Waiting => vec![Button::closed("btn--big", words.wait, None)],
         Phase::Closed => vec![Button::closed("btn--big", words.closed, None)],
-        Phase::Empty => vec![Button::closed("btn--big", words.scan_to_start, None)],
+        Phase::Empty => {
+            let scan = Button::closed("btn--big", words.scan_to_start, None);
+            test.into_iter().chain([scan]).collect()
+        }
         Phase::ItemSet => {
             let body = json!({ "item": scene.ask.item, "recipe": scene.recipe().map(|one| &one.name) });
             vec![Button::primary(words.start, "start", &body)]
@@ -106,6 +116,17 @@ fn buttons(scene: &Scene) -> Vec<Button> {
             Button::primary(words.release, "release", &json!({ "accept": null })),
         ],
         Phase::Halted => halted(scene),
+    }
+}
+
+/// Begins the test of the emergency stop, or says what it waits for.
+fn test(scene: &Scene, asked: &EmergencyStopStatus) -> Button {
+    let words = scene.words();
+    let [press, release] = words.emergency_asks;
+    match asked.step {
+        Step::Press => Button::closed("btn--big", press, None),
+        Step::Release => Button::closed("btn--big", release, None),
+        _ => Button::primary(words.emergency_test, "test-emergency-stop", &json!({})),
     }
 }
 

@@ -178,6 +178,15 @@ fn checks(scene: &Scene) -> Vec<Check> {
             (None, None) => tried(table.tried, words.table_unknown.to_owned()),
         },
     });
+    let stop = scene.status.emergency_stop.as_ref().map(|stop| {
+        let [tested, untested, none] = words.emergency_states;
+        let state = match (&stop.input, stop.tested) {
+            (None, _) => none,
+            (Some(_), true) => tested,
+            (Some(_), false) => untested,
+        };
+        Check { good: stop.tested, name: words.emergency_stop.to_owned(), state: state.to_owned() }
+    });
     let code = scene.arm_code.as_ref().map(|code| Check {
         good: false,
         name: words.not_armed.to_owned(),
@@ -204,7 +213,7 @@ fn checks(scene: &Scene) -> Vec<Check> {
         name: one.name.clone(),
         state: if one.online { words.ready } else { words.missing_device }.to_owned(),
     });
-    table.into_iter().chain(code).chain(cameras).chain(destinations).collect()
+    table.into_iter().chain(stop).chain(code).chain(cameras).chain(destinations).collect()
 }
 
 fn flagged(scene: &Scene) -> Vec<FlaggedLine> {
