@@ -6,6 +6,7 @@
 pub mod board;
 pub mod camera;
 pub mod frame;
+mod gpio;
 pub mod holder;
 pub mod io;
 pub mod link;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::DeviceOptions;
 use crate::frame::Angle;
-use crate::link::{Link, LinkKeys, Wire};
+use crate::link::{Link, LinkKeys, Way, Wire, serial};
 use crate::tried::is_tried;
 
 /// `driver = "relay"`.
@@ -57,17 +57,30 @@ fn has_link(options: &DeviceOptions) -> bool {
 
 fn check(options: &DeviceOptions) -> Result<(), String> {
     let own = match has_link(options) {
-        true => LinkKeys::take(options)?.1,
+        true => linked(options)?.1,
         false => options.clone(),
     };
     Keys::read(&own).map(drop)
+}
+
+/// The link's keys and the driver's own. A motor hangs on no port that may be another one tomorrow: nothing that answers
+/// there would tell the difference.
+fn linked(options: &DeviceOptions) -> Result<(LinkKeys, DeviceOptions), String> {
+    let (link, own) = LinkKeys::take(options)?;
+    match &link.way {
+        Way::Serial(path) if serial::is_numbered(path) => Err(format!(
+            "serial = \"{path}\" may be another adapter after the next start, and the wrong motor would turn; give its \
+             name below /dev/serial/by-id or /dev/serial/by-path, see turnstage devices"
+        )),
+        _ => Ok((link, own)),
+    }
 }
 
 async fn open(options: &DeviceOptions) -> Opened {
     if !has_link(options) {
         return table(Keys::read(options).map_err(wrong)?, None).await;
     }
-    let (link, own) = LinkKeys::take(options).map_err(wrong)?;
+    let (link, own) = linked(options).map_err(wrong)?;
     let keys = Keys::read(&own).map_err(wrong)?;
     let wire = Wire { baud: BAUD, ..Wire::default() };
     let open = link.open(&wire).await.map_err(|e| e.while_trying(link.name(), "open it"))?;
@@ -351,20 +364,31 @@ mod tests {
             (format!("{drive}forward = 1\nspeed_register = 3"), "belong together"),
             (format!("{drive}forward = 1\ndeg_per_s_ = 3"), "deg_per_s_"),
             ("via = \"gpio\"\nforward = 17\ndeg_per_s = 6.0".to_owned(), "needs chip"),
+            (
+                "via = \"gpio\"\nchip = \"/dev/gpiochip0\"\nforward = 17\ndeg_per_s = 6.0".to_owned(),
+                "give its label",
+            ),
+            (
+                format!("{usb}forward = 1\nindex_line = 3\nindex_chip = \"gpiochip4\"\npulses = 1"),
+                "give its label",
+            ),
+            (usb.replace("/dev/r", "/dev/ttyUSB0") + "forward = 1", "the wrong motor would turn"),
+            (usb.replace("/dev/r", "/dev/ttyACM12") + "forward = 1", "/dev/serial/by-path"),
             ("via = \"smoke\"\nserial = \"/dev/r\"".to_owned(), "smoke"),
         ] {
             let what = checked(&keys).unwrap_err();
             assert!(what.contains(told), "{keys}: {what}");
         }
         checked(&format!("{usb}forward = 1\nbackward = 2\nenable = 3")).unwrap();
-        checked("via = \"gpio\"\nchip = \"/dev/gpiochip0\"\nforward = 17\ndeg_per_s = 6.0\nindex_line = 4\npulses = 1").unwrap();
+        checked("via = \"gpio\"\nchip = \"pinctrl-rp1\"\nforward = 17\ndeg_per_s = 6.0\nindex_line = 4\npulses = 1").unwrap();
     }
 
     #[tokio::test]
     async fn a_gpio_chip_that_is_not_there_is_told_with_what_to_look_for() {
-        let keys = "driver = \"relay\"\nvia = \"gpio\"\nchip = \"/dev/gpiochip-none\"\nforward = 17\ndeg_per_s = 6.0";
+        let keys =
+            "driver = \"relay\"\nvia = \"gpio\"\nchip = \"no such chip\"\nforward = 17\ndeg_per_s = 6.0";
         let error =
             open(&toml::from_str(keys).unwrap()).await.err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("/dev/gpiochip-none") && error.contains("gpioinfo"), "{error}");
+        assert!(error.contains("no GPIO chip is called no such chip; there are:"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Switching off may be tried again; switching on never is. What cannot be read back, as with USB relays, is believed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gpiocdev::Request as Lines;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use super::keys::{Index, Keys, Switch, Via, Watchdog};
 use super::modbus::{Answer, Framing, Request, exception};
+use crate::gpio;
 use crate::link::{Link, LinkError};
 use crate::turntable::TurntableError;
 
@@ -62,7 +64,8 @@ impl From<LinkError> for Trouble {
 enum Wires {
     Usb(Box<dyn Link>),
     Modbus { link: Box<dyn Link>, framing: Framing, unit: u8, transaction: u16 },
-    Gpio(Lines),
+    /// Lines of the chip of this label.
+    Gpio(Lines, String),
 }
 
 enum Pulses {
@@ -89,7 +92,7 @@ impl Cabinet {
         let wires = match (keys.framing(), link) {
             (Some(framing), Some(link)) => Wires::Modbus { link, framing, unit: keys.unit, transaction: 0 },
             (None, Some(link)) if keys.via == Via::Usb => Wires::Usb(link),
-            (None, None) if keys.via == Via::Gpio => Wires::Gpio(outputs(keys, switch)?),
+            (None, None) if keys.via == Via::Gpio => outputs(keys, switch)?,
             _ => return Err(config("via does not go with the link that is given".to_owned())),
         };
         let pulses = match keys.index().map_err(config)? {
@@ -104,7 +107,7 @@ impl Cabinet {
     pub(super) fn name(&self) -> String {
         match &self.wires {
             Wires::Usb(link) | Wires::Modbus { link, .. } => link.name().to_owned(),
-            Wires::Gpio(lines) => lines.chip_path().display().to_string(),
+            Wires::Gpio(_, chip) => chip.clone(),
         }
     }
 
@@ -172,7 +175,7 @@ impl Cabinet {
                 let tries = if on { 1 } else { TRIES };
                 self.ask(Request::WriteCoil { address: output, on }, tries).await.map(drop)
             }
-            Wires::Gpio(lines) => {
+            Wires::Gpio(lines, _) => {
                 let value = if on { Value::Active } else { Value::Inactive };
                 let set = lines.set_value(u32::from(output), value);
                 set.map_err(|e| Trouble::Refused(format!("line {output} cannot be set: {e}")))
@@ -259,7 +262,7 @@ fn usb(relay: u16, on: bool) -> [u8; 4] {
     [0xa0, relay, state, 0xa0u8.wrapping_add(relay).wrapping_add(state)]
 }
 
-fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
+fn outputs(keys: &Keys, switch: Switch) -> Result<Wires, TurntableError> {
     let chip = keys.chip.clone().unwrap_or_default();
     let Switch::Each { forward, backward, enable } = switch else {
         return Err(TurntableError::Config {
@@ -268,7 +271,7 @@ fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
         });
     };
     let mut builder = Lines::builder();
-    builder.on_chip(chip.as_str()).with_consumer("turnstage");
+    builder.on_chip(path(&chip)?).with_consumer("turnstage");
     for output in [Some(forward), backward, enable].into_iter().flatten() {
         let line = builder.with_line(u32::from(output)).as_output(Value::Inactive);
         match keys.active_low {
@@ -276,12 +279,22 @@ fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
             false => line.as_active_high(),
         };
     }
-    builder.request().map_err(|e| unavailable(&chip, &e))
+    let lines = builder.request().map_err(|e| unavailable(&chip, &e))?;
+    Ok(Wires::Gpio(lines, chip))
+}
+
+/// Where the chip of this label is now.
+fn path(label: &str) -> Result<PathBuf, TurntableError> {
+    gpio::only(label).map(|found| found.path).map_err(|absent| TurntableError::Unavailable {
+        id: label.to_owned(),
+        why: absent.why,
+        hint: absent.hint.to_owned(),
+    })
 }
 
 fn input(chip: &str, line: u32) -> Result<Lines, TurntableError> {
     let mut builder = Lines::builder();
-    builder.on_chip(chip).with_consumer("turnstage").with_line(line);
+    builder.on_chip(path(chip)?).with_consumer("turnstage").with_line(line);
     builder.as_input().with_edge_detection(EdgeDetection::RisingEdge).with_debounce_period(DEBOUNCE);
     builder.request().map_err(|e| unavailable(chip, &e))
 }
