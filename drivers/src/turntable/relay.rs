@@ -4,6 +4,7 @@
 //! the second proves anything. Outputs are off before the first motion and after the last, and every motion is bounded
 //! by our own watch. What that is worth when the station itself dies: see `dead_man` and docs/hardware.md.
 
+mod bus;
 mod cabinet;
 mod keys;
 mod modbus;
@@ -78,25 +79,25 @@ fn linked(options: &DeviceOptions) -> Result<(LinkKeys, DeviceOptions), String> 
 
 async fn open(options: &DeviceOptions) -> Opened {
     if !has_link(options) {
-        return table(Keys::read(options).map_err(wrong)?, None).await;
+        return table(Keys::read(options).map_err(wrong)?, None, BAUD).await;
     }
     let (link, own) = linked(options).map_err(wrong)?;
     let keys = Keys::read(&own).map_err(wrong)?;
     let wire = Wire { baud: BAUD, ..Wire::default() };
     let open = link.open(&wire).await.map_err(|e| e.while_trying(link.name(), "open it"))?;
-    table(keys, Some(open)).await
+    table(keys, Some(open), link.baud.unwrap_or(BAUD)).await
 }
 
 async fn begin(options: &DeviceOptions, link: Box<dyn Link>) -> Opened {
-    table(Keys::read(options).map_err(wrong)?, Some(link)).await
+    table(Keys::read(options).map_err(wrong)?, Some(link), BAUD).await
 }
 
 /// Everything off, at rest, and what can be asked was asked.
-async fn table(keys: Keys, link: Option<Box<dyn Link>>) -> Opened {
-    let mut cabinet = Cabinet::new(&keys, link)?;
+async fn table(keys: Keys, link: Option<Box<dyn Link>>, baud: u32) -> Opened {
+    let mut cabinet = Cabinet::new(&keys, link, baud)?;
     let id = cabinet.name();
     let failed = |tried: &str, trouble: Trouble| match trouble {
-        Trouble::Silent if keys.framing().is_some() => TurntableError::Unavailable {
+        Trouble::Silent(_) if keys.framing().is_some() => TurntableError::Unavailable {
             id: id.clone(),
             why: format!("no Modbus device answers as unit {}", keys.unit),
             hint: "check its power, the two wires, its speed and its number".to_owned(),
