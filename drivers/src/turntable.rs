@@ -120,6 +120,9 @@ pub struct TurntableInfo {
     pub firmware: Option<String>,
     /// Lowest and highest tilt in degrees, of tables that tilt. 0 is level.
     pub tilt: Option<(f64, f64)>,
+    /// Degrees from one place where it stands for certain to the next, of tables that are proven to stand at marks only;
+    /// a way in several commands is divided there. `None`: any angle is as good.
+    pub step_deg: Option<f64>,
     /// The table halts by itself when the link falls silent. Without that it is never asked for more than
     /// `unattended_deg_max` in one command, and never to rotate without end.
     pub dead_man: bool,

@@ -44,11 +44,18 @@ pub(super) async fn drive(
         Move::To(angle) => {
             let mut last = Moved::Done(angle);
             let legs = legs(table.position(), angle, drive.approach_deg);
-            for leg in split(table.position(), &legs, most(table, drive)) {
+            let mut begun = false;
+            for leg in split(table.position(), &legs, most(table, drive), table.info().step_deg) {
                 *under_way_deg = turn(table.position(), leg);
                 last = table.move_to(leg).await?;
-                if !matches!(last, Moved::Done(_)) {
-                    break;
+                match &last {
+                    Moved::Done(_) => begun = true,
+                    // "Refused" would say that nothing has moved.
+                    Moved::Refused { rule, reason } if begun => {
+                        tracing::warn!(rule, reason, "the table refused to go on");
+                        return Ok(Moved::StoppedAt(angle_of(table.position())));
+                    }
+                    _ => break,
                 }
             }
             Ok(last)
@@ -61,9 +68,16 @@ fn most(table: &dyn Turntable, drive: &Drive) -> Option<f64> {
     (!table.info().dead_man).then_some(drive.unattended_deg_max)
 }
 
+fn angle_of(position: Position) -> Option<Angle> {
+    match position {
+        Position::Known(angle, _) | Position::Estimated(angle) => Some(angle),
+        Position::Unknown => None,
+    }
+}
+
 /// Degrees from a position to a target, its way round.
 fn turn(from: Position, to: Target) -> f64 {
-    let (Position::Known(from, _) | Position::Estimated(from)) = from else { return 0.0 };
+    let Some(from) = angle_of(from) else { return 0.0 };
     match to.direction {
         Direction::Forward => from.forward_to(to.angle),
         Direction::Backward => -to.angle.forward_to(from),
@@ -89,16 +103,20 @@ fn legs(from: Position, to: Angle, approach_deg: f64) -> Vec<Target> {
     }
 }
 
-/// The same way in commands of at most `most` degrees each.
-fn split(from: Position, legs: &[Target], most: Option<f64>) -> Vec<Target> {
+/// The same way in commands of at most `most` degrees each, whole steps long where the table has `step` degrees between
+/// places at which it stands for certain.
+fn split(from: Position, legs: &[Target], most: Option<f64>, step: Option<f64>) -> Vec<Target> {
     let (Position::Known(mut at, source), Some(most)) = (from, most) else { return legs.to_vec() };
     let mut parts = Vec::new();
     for leg in legs {
         let way = turn(Position::Known(at, source), *leg);
-        let count = (way.abs() / most).ceil().max(1.0);
+        let step = step.filter(|step| *step <= most);
+        let longest = step.map_or(most, |step| (most / step + 1e-9).floor() * step);
+        let count = (way.abs() / longest - 1e-9).ceil().max(1.0);
         for part in 1..count as u32 {
-            let angle = Angle::new(at.deg() + way * f64::from(part) / count);
-            parts.push(Target { angle, direction: leg.direction });
+            let even = way * f64::from(part) / count;
+            let gone = step.map_or(even, |step| (even / step).round() * step);
+            parts.push(Target { angle: Angle::new(at.deg() + gone), direction: leg.direction });
         }
         parts.push(*leg);
         at = leg.angle;
@@ -108,8 +126,111 @@ fn split(from: Position, legs: &[Target], most: Option<f64>) -> Vec<Target> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use turnstage_drivers::turntable::Source;
+    use turnstage_drivers::turntable::mounted::Mount;
+    use turnstage_drivers::turntable::{DegPerS, Reference, Source, TurntableInfo};
+
+    /// A platform that stands for certain on its pins, every ten degrees, and nowhere else.
+    struct Pinned {
+        deg: f64,
+        ways: Vec<f64>,
+        info: TurntableInfo,
+    }
+
+    impl Pinned {
+        fn new(step_deg: Option<f64>) -> Self {
+            let info = TurntableInfo {
+                driver: "pinned",
+                id: String::new(),
+                model: String::new(),
+                home: false,
+                speed_max: 10.0,
+                acceleration: 10.0,
+                move_limit: Duration::from_secs(60),
+                firmware: None,
+                tilt: None,
+                step_deg,
+                dead_man: false,
+                tried: false,
+            };
+            Self { deg: 0.0, ways: Vec::new(), info }
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Turntable for Pinned {
+        async fn reference(&mut self, _: Reference) -> Result<Moved, TurntableError> {
+            Ok(Moved::Done(Angle::new(self.deg)))
+        }
+        async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError> {
+            if !matches!(self.position(), Position::Known(..)) {
+                return Ok(Moved::Refused { rule: "motion-not-referenced", reason: "find a pin".to_owned() });
+            }
+            let way = turn(self.position(), to);
+            self.deg += way;
+            self.ways.push(way);
+            Ok(Moved::Done(Angle::new(self.deg)))
+        }
+        async fn move_by(&mut self, degrees: f64) -> Result<Moved, TurntableError> {
+            self.deg += degrees;
+            Ok(Moved::Done(Angle::new(self.deg)))
+        }
+        async fn rotate(&mut self, _: DegPerS) -> Result<(), TurntableError> {
+            Ok(())
+        }
+        async fn stop(&mut self) -> Result<Moved, TurntableError> {
+            Ok(Moved::Done(Angle::new(self.deg)))
+        }
+        fn position(&self) -> Position {
+            let past = self.deg.rem_euclid(10.0);
+            match past.min(10.0 - past) < 0.01 {
+                true => Position::Known(Angle::new(self.deg), Source::Declared),
+                false => Position::Estimated(Angle::new(self.deg)),
+            }
+        }
+        fn info(&self) -> &TurntableInfo {
+            &self.info
+        }
+    }
+
+    async fn driven(table: &mut Pinned, deg: f64) -> Moved {
+        let how = Drive {
+            approach_deg: 5.0,
+            reopen: Duration::from_secs(1),
+            announce: Duration::ZERO,
+            unattended_deg_max: 90.0,
+            mount: Mount::default(),
+        };
+        let seen = watch::channel(None).0;
+        drive(table, Move::To(Angle::new(deg)), &how, &seen, &mut 0.0).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_table_that_stands_on_pins_is_led_from_pin_to_pin() {
+        let mut table = Pinned::new(Some(10.0));
+        assert_eq!(driven(&mut table, 130.0).await, Moved::Done(Angle::new(130.0)));
+        assert_eq!(table.ways, [70.0, 60.0]);
+        let at = Position::Known(Angle::new(0.0), Source::Declared);
+        let far = [Target { angle: Angle::new(350.0), direction: Direction::Forward }];
+        for (step, most) in [(10.0, 90.0), (40.0, 90.0), (7.0, 20.0), (360.0, 90.0)] {
+            let mut from = at;
+            for part in split(at, &far, Some(most), Some(step)) {
+                assert!(turn(from, part) <= most + 1e-9, "{step}: {}", turn(from, part));
+                from = Position::Known(part.angle, Source::Declared);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_half_way_is_a_stop_because_something_has_moved() {
+        // It does not tell of its pins, so that it is led to a place between two of them.
+        let mut table = Pinned::new(None);
+        assert_eq!(driven(&mut table, 130.0).await, Moved::StoppedAt(Some(Angle::new(65.0))));
+        let refused = driven(&mut table, 130.0).await;
+        assert!(matches!(refused, Moved::Refused { .. }), "nothing has moved: {refused:?}");
+    }
 
     fn way(from: f64, to: f64) -> Vec<(f64, Direction)> {
         let from = Position::Known(Angle::new(from), Source::Home);
@@ -130,12 +251,13 @@ mod tests {
     fn a_table_that_would_turn_on_is_never_asked_for_more_than_the_limit() {
         let from = Position::Known(Angle::new(10.0), Source::Home);
         let legs = legs(from, Angle::new(190.0), 5.0);
-        let angles = |most| -> Vec<f64> { split(from, &legs, most).iter().map(|t| t.angle.deg()).collect() };
+        let angles =
+            |most| -> Vec<f64> { split(from, &legs, most, None).iter().map(|t| t.angle.deg()).collect() };
         assert_eq!(angles(None), [190.0]);
         assert_eq!(angles(Some(90.0)), [100.0, 190.0]);
         assert_eq!(angles(Some(60.0)), [70.0, 130.0, 190.0]);
         let back = [Target { angle: Angle::new(250.0), direction: Direction::Backward }];
-        let way: Vec<f64> = split(from, &back, Some(90.0)).iter().map(|t| t.angle.deg()).collect();
+        let way: Vec<f64> = split(from, &back, Some(90.0), None).iter().map(|t| t.angle.deg()).collect();
         assert_eq!(way, [310.0, 250.0]);
     }
 }

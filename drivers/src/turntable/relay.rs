@@ -139,6 +139,7 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         move_limit: Duration::from_secs_f64(1.5 * 360.0 / keys.deg_per_s + 2.0 * rest_s + 5.0),
         firmware: None,
         tilt: None,
+        step_deg: keys.grid(),
         dead_man,
         tried: is_tried(NAME, model),
     }
@@ -164,10 +165,6 @@ struct Platform {
 impl Platform {
     fn angle(&self) -> Angle {
         Angle::new(self.turned)
-    }
-
-    fn grid(&self) -> Option<f64> {
-        self.keys.pulses.map(|pulses| 360.0 / f64::from(pulses))
     }
 
     fn has_backward(&self) -> bool {

@@ -105,6 +105,7 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         move_limit: Duration::ZERO,
         firmware: None,
         tilt: None,
+        step_deg: None,
         dead_man: false,
         tried: false,
     };
@@ -139,6 +140,7 @@ fn info(table: &Grbl, id: String, home: bool, version: Option<String>) -> Turnta
         move_limit: if home { turn.max(HOMING) } else { turn },
         firmware: version,
         tilt: table.tilt.and(table.keys.tilt_deg),
+        step_deg: None,
         dead_man: false,
         tried: is_tried(NAME, &model),
         model,

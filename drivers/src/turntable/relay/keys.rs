@@ -158,6 +158,11 @@ impl Keys {
         }
     }
 
+    /// Degrees from pulse to pulse of an index switch.
+    pub(super) fn grid(&self) -> Option<f64> {
+        self.pulses.map(|pulses| 360.0 / f64::from(pulses))
+    }
+
     pub(super) fn rest(&self) -> Duration {
         Duration::from_millis(self.rest_ms)
     }

@@ -44,7 +44,7 @@ impl Platform {
 
     /// Degrees past the last pin, and from pin to pin.
     fn past_pin(&self) -> (f64, f64) {
-        let grid = self.grid().unwrap_or(360.0);
+        let grid = self.keys.grid().unwrap_or(360.0);
         ((self.turned - self.pin.unwrap_or(0.0)).rem_euclid(grid), grid)
     }
 
@@ -61,7 +61,7 @@ impl Platform {
 
     /// Pulses until it has turned by `degrees`, where it ends at a pin for certain.
     fn pulses(&self, degrees: f64) -> Option<u32> {
-        let grid = self.grid()?;
+        let grid = self.keys.grid()?;
         // Before any zero, whole steps lead from pin to pin: the way to find the first one.
         let ahead = if self.zero.is_none() { grid } else { self.ahead()? };
         let more = (degrees - ahead) / grid;
@@ -159,7 +159,8 @@ impl Platform {
     ) -> Result<Ran, TurntableError> {
         // Pulses that came before are none of this run's.
         self.cabinet.tend().await.map_err(|e| self.trouble(e, tried))?;
-        let (grid, mut next) = (self.grid().unwrap_or(360.0), self.ahead().map(|ahead| self.turned + ahead));
+        let (grid, mut next) =
+            (self.keys.grid().unwrap_or(360.0), self.ahead().map(|ahead| self.turned + ahead));
         let seconds = match goal {
             Goal::Seconds(seconds) => seconds,
             Goal::Pulses(pulses) => f64::from(pulses) * grid / speed * LATE + LATE_MIN_S,
