@@ -157,7 +157,7 @@ impl MotionTask {
             }
         }
         if let Some(table) = self.table.as_mut()
-            && let Err(e) = table.stop().await
+            && let Err(e) = awake(&self.state, table.stop()).await
         {
             tracing::warn!(error = %e, "the last stop did not reach the table");
         }
@@ -169,17 +169,7 @@ impl MotionTask {
 
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        let opening = open(options, &self.around, self.drive.mount);
-        tokio::pin!(opening);
-        let mut beat = tokio::time::interval(BEAT);
-        let opened = loop {
-            tokio::select! {
-                biased;
-                opened = &mut opening => break opened,
-                _ = beat.tick() => alive(&self.state),
-            }
-        };
-        match opened {
+        match awake(&self.state, open(options, &self.around, self.drive.mount)).await {
             Ok(table) => {
                 let info = table.info().clone();
                 self.table = Some(table);
@@ -200,7 +190,7 @@ impl MotionTask {
     /// Looks whether an idle table is still there.
     async fn beat(&mut self) {
         let Some(table) = self.table.as_mut() else { return self.publish(|_| {}) };
-        match table.heartbeat().await {
+        match awake(&self.state, table.heartbeat()).await {
             Ok(()) => {
                 let was_ill = std::mem::take(&mut self.is_ill);
                 self.publish(|state| state.fault = state.fault.take().filter(|_| !was_ill));
@@ -230,7 +220,7 @@ impl MotionTask {
     async fn latch(&mut self) {
         if *self.stop.borrow_and_update()
             && let Some(table) = self.table.as_mut()
-            && let Err(e) = table.stop().await
+            && let Err(e) = awake(&self.state, table.stop()).await
         {
             let reason = e.to_string();
             self.publish(|state| state.fault = Some(reason));
@@ -307,7 +297,7 @@ impl MotionTask {
         let halted = match end {
             MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => Ok(Moved::Done(Angle::default())),
             // Every way out of a move but its proper end stops the motor.
-            MoveEnd::Stopped | MoveEnd::Failed { .. } => table.stop().await,
+            MoveEnd::Stopped | MoveEnd::Failed { .. } => awake(&self.state, table.stop()).await,
         };
         let position = table.position();
         let info = table.info().clone();
@@ -394,6 +384,19 @@ async fn open(
         if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount)) };
     table.stop().await?;
     Ok(table)
+}
+
+/// Waits for a table, which may take a minute to come to rest, and shows meanwhile that the task is alive.
+async fn awake<T>(state: &watch::Sender<Motion>, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = beat.tick() => alive(state),
+        }
+    }
 }
 
 /// Shows that the task is alive, which is news to nobody.
