@@ -29,6 +29,17 @@ const BY_PATH: &str = "serial/by-path";
 pub struct Serial {
     stream: SerialStream,
     path: String,
+    /// Bytes wait that the device has not taken.
+    unsent: bool,
+}
+
+impl Drop for Serial {
+    fn drop(&mut self) {
+        // The kernel would wait half a minute for a device that takes nothing, and this thread with it.
+        if self.unsent {
+            drop(self.stream.clear(ClearBuffer::All));
+        }
+    }
 }
 
 /// An absolute path as it is, or what is wrong with it.
@@ -70,7 +81,7 @@ impl Serial {
             Some((why, hint)) => unavailable(why, hint),
             None => unavailable(error.to_string(), "unplug it and plug it in again".to_owned()),
         })?;
-        let mut port = Self { stream, path: path.to_owned() };
+        let mut port = Self { stream, path: path.to_owned(), unsent: false };
         if !dtr {
             // A pseudo-terminal has no such lines.
             drop(port.stream.write_data_terminal_ready(false));
@@ -98,10 +109,12 @@ impl Serial {
     }
 
     async fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.unsent = true;
         self.stream.write_all(bytes).await?;
         while self.stream.bytes_to_write()? > 0 {
             sleep(DRAIN_LOOK).await;
         }
+        self.unsent = false;
         Ok(())
     }
 }
