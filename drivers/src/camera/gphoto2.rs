@@ -118,6 +118,7 @@ async fn listing(place: &Place, starter: &Starter) -> Listing {
         driver: NAME,
         id: identity.id(),
         tried: tried::is_tried(NAME, &identity.model),
+        guess: false,
         label: identity.model,
         firmware: identity.firmware,
         problem,

@@ -82,8 +82,8 @@ fn list() -> Vec<Listing> {
         let mut options = DeviceOptions::new(NAME);
         options.keys.insert("port".to_owned(), port.path.clone().into());
         let label = format!("{LABEL}, or another device with such a serial chip");
-        let problem = port.problem;
-        Listing { problem, options: Some(options), ..Listing::of(NAME, &port.path, &label) }
+        let (problem, guess) = (port.problem, true);
+        Listing { problem, guess, options: Some(options), ..Listing::of(NAME, &port.path, &label) }
     });
     each.collect()
 }

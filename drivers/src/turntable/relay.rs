@@ -20,12 +20,12 @@ use self::cabinet::{Cabinet, Run, Trouble};
 use self::keys::{Keys, Switch, Via};
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Speaker, Target,
-    Turntable, TurntableError, TurntableInfo,
+    Turntable, TurntableError, TurntableInfo, candidates,
 };
-use crate::DeviceOptions;
 use crate::frame::Angle;
 use crate::link::{Link, LinkKeys, Way, Wire, serial};
 use crate::tried::is_tried;
+use crate::{DeviceOptions, Listing};
 
 /// `driver = "relay"`.
 pub const DRIVER: Driver = Driver {
@@ -33,8 +33,7 @@ pub const DRIVER: Driver = Driver {
     about: "a platform behind relays, GPIO lines or a Modbus drive, by time or an index switch",
     check,
     open: |options, _| Box::pin(open(options)),
-    // Neither relays nor drives say what hangs on them.
-    list: || Box::pin(async { Vec::new() }),
+    list: || Box::pin(async { list(serial::ports()) }),
 };
 
 /// The same on a link that is open already.
@@ -50,6 +49,13 @@ const SPEED_SHARE: f64 = 0.05;
 
 fn wrong(what: String) -> TurntableError {
     TurntableError::Config { driver: NAME.to_owned(), what }
+}
+
+/// Neither relays nor drives say what they are, and a section needs what only a person can measure.
+fn list(ports: Vec<serial::Port>) -> Vec<Listing> {
+    let what = "USB relays, or an adapter to a Modbus drive, that turn a platform";
+    let each = candidates(NAME, ports, what).into_iter();
+    each.map(|listing| Listing { options: None, ..listing }).collect()
 }
 
 fn has_link(options: &DeviceOptions) -> bool {
