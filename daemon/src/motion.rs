@@ -166,7 +166,7 @@ impl MotionTask {
             }
         }
         if let Some(table) = self.table.as_mut()
-            && let Err(e) = table.stop().await
+            && let Err(e) = awake(&self.state, table.stop()).await
         {
             tracing::warn!(error = %e, "the last stop did not reach the table");
         }
@@ -178,17 +178,7 @@ impl MotionTask {
 
     async fn reopen(&mut self) {
         let Some(options) = &self.options else { return };
-        let opening = open(options, &self.around, self.drive.mount, self.wound_deg);
-        tokio::pin!(opening);
-        let mut beat = tokio::time::interval(BEAT);
-        let opened = loop {
-            tokio::select! {
-                biased;
-                opened = &mut opening => break opened,
-                _ = beat.tick() => alive(&self.state),
-            }
-        };
-        match opened {
+        match awake(&self.state, open(options, &self.around, self.drive.mount, self.wound_deg)).await {
             Ok(table) => {
                 let info = table.info().clone();
                 self.table = Some(table);
@@ -213,7 +203,7 @@ impl MotionTask {
             return self.latch().await;
         }
         let Some(table) = self.table.as_mut() else { return self.publish(|_| {}) };
-        match table.heartbeat().await {
+        match awake(&self.state, table.heartbeat()).await {
             Ok(()) => {
                 let was_ill = std::mem::take(&mut self.is_ill);
                 self.publish(|state| state.fault = state.fault.take().filter(|_| !was_ill));
@@ -245,7 +235,7 @@ impl MotionTask {
         self.stood = None;
         let pulled = *self.stop.borrow_and_update();
         let halted = match self.table.as_mut().filter(|_| pulled) {
-            Some(table) => Some(table.stop().await),
+            Some(table) => Some(awake(&self.state, table.stop()).await),
             None => None,
         };
         if matches!(halted, Some(Err(TurntableError::LinkLost { .. }))) {
@@ -359,7 +349,7 @@ impl MotionTask {
         let halted = match end {
             MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => None,
             // Every way out of a move but its proper end stops the motor.
-            MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(table.stop().await),
+            MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(awake(&self.state, table.stop()).await),
         };
         let position = table.position();
         let info = table.info().clone();
@@ -459,6 +449,19 @@ async fn open(
         if mount == Mount::default() { table } else { Box::new(Mounted::new(table, mount).wound(wound_deg)) };
     table.stop().await?;
     Ok(table)
+}
+
+/// Waits for a table, which may take a minute to come to rest, and shows meanwhile that the task is alive.
+async fn awake<T>(state: &watch::Sender<Motion>, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = beat.tick() => alive(state),
+        }
+    }
 }
 
 /// Shows that the task is alive, which is news to nobody.

@@ -6,6 +6,7 @@
 pub mod board;
 pub mod camera;
 pub mod frame;
+mod gpio;
 pub mod holder;
 pub mod io;
 pub mod link;
@@ -78,6 +79,8 @@ pub struct Listing {
     pub problem: Option<String>,
     /// Somebody has put this driver with such a device through the conformance suite: see [`tried`].
     pub tried: bool,
+    /// All that is known is a plug that other devices have too: a person must say what hangs on it.
+    pub guess: bool,
     /// Its section of a configuration, for `turnstage setup`; `None` where a person must know more.
     pub options: Option<DeviceOptions>,
 }
@@ -92,6 +95,7 @@ impl Listing {
             firmware: None,
             problem: None,
             tried: tried::is_tried(driver, label),
+            guess: false,
             options: Some(DeviceOptions::new(driver)),
         }
     }

@@ -162,6 +162,17 @@ impl LinkKeys {
             Some(toml::Value::Boolean(on)) => Some(on),
             Some(other) => return Err(format!("dtr = {other} is neither true nor false")),
         };
+        let (is_serial, is_ble) = (matches!(way, Way::Serial(_)), matches!(way, Way::Ble(_)));
+        for (key, given, belongs, to) in [
+            ("baud", baud.is_some(), is_serial, "serial"),
+            ("dtr", dtr.is_some(), is_serial, "serial"),
+            ("settle_ms", settle_ms.is_some(), is_serial, "serial"),
+            ("adapter", adapter.is_some(), is_ble, "ble"),
+        ] {
+            if given && !belongs {
+                return Err(format!("{key} belongs to {to} = \"…\" and says nothing here; leave it out"));
+            }
+        }
         Ok((Self { way, baud, dtr, settle_ms, adapter }, own))
     }
 
@@ -240,6 +251,10 @@ mod tests {
             ("serial = \"ttyUSB0\"", "must begin with /"),
             ("tcp = \"table\"", "host:port"),
             ("tcp = \"table:99999\"", "host:port"),
+            ("tcp = \"h:1\"\nbaud = 9600", "baud belongs to serial"),
+            ("ble = \"T\"\ndtr = false", "dtr belongs to serial"),
+            ("tcp = \"h:1\"\nsettle_ms = 100", "settle_ms belongs to serial"),
+            ("serial = \"/dev/a\"\nadapter = \"hci0\"", "adapter belongs to ble"),
             ("serial = \"/dev/a\"\nbaud = 5", "baud = 5 is not a whole number in 300 to 4000000"),
             ("serial = \"/dev/a\"\nsettle_ms = -1", "0 to 30000"),
             ("serial = \"/dev/a\"\ndtr = \"no\"", "neither true nor false"),

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::frame::Angle;
-use crate::link::Link;
+use crate::link::{Link, serial};
 use crate::{DeviceOptions, Later, Listing, Surroundings};
 
 /// Degrees a second; positive turns counter-clockwise seen from above.
@@ -162,6 +162,9 @@ pub struct TurntableInfo {
     pub firmware: Option<String>,
     /// Lowest and highest tilt in degrees, of tables that tilt. 0 is level.
     pub tilt: Option<(f64, f64)>,
+    /// Degrees from one place where it stands for certain to the next, of tables that are proven to stand at marks only;
+    /// a way in several commands is divided there. `None`: any angle is as good.
+    pub step_deg: Option<f64>,
     /// The table halts by itself when the link falls silent. Without that it is never asked for more than
     /// `unattended_deg_max` in one command, and never to rotate without end.
     pub dead_man: bool,
@@ -411,6 +414,23 @@ pub struct Driver {
 /// Every turntable driver of this build. Add yours here.
 pub const DRIVERS: &[Driver] =
     &[sim::DRIVER, profile::DRIVER, grbl::DRIVER, relay::DRIVER, external::DRIVER, manual::DRIVER];
+
+/// Every serial port on USB, as one at whose end may be `what`. None is opened and nothing is sent: many boards start anew
+/// when they are opened, and relays would switch.
+fn candidates(driver: &'static str, ports: Vec<serial::Port>, what: &str) -> Vec<Listing> {
+    let of_port = |port: serial::Port| {
+        let mut options = DeviceOptions::new(driver);
+        options.keys.insert("serial".to_owned(), port.path.clone().into());
+        Listing {
+            problem: port.problem,
+            tried: false,
+            guess: true,
+            options: Some(options),
+            ..Listing::of(driver, &port.path, &format!("{} ({}): may be {what}", port.product, port.usb))
+        }
+    };
+    ports.into_iter().map(of_port).collect()
+}
 
 /// A driver that speaks to its table over a [`Link`].
 pub struct Speaker {

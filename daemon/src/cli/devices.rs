@@ -138,20 +138,24 @@ fn configuration(options: &Setup, found: &[Found]) -> String {
         let all = found.iter().filter(|found| found.kind == kind).flat_map(|found| &found.devices);
         let all = all.filter(|device| device.options.is_some());
         let real: Vec<&Listing> = all.clone().filter(is_real).collect();
-        if real.is_empty() && options.simulated { all.collect() } else { real }
+        if real.iter().all(|one| one.guess) && options.simulated { all.collect() } else { real }
     };
     let (tables, cameras) = (usable("turntable"), usable("camera"));
-    if let Some(first) = tables.first() {
+    let mut certain = tables.iter().filter(|table| !table.guess);
+    if let Some(first) = certain.next() {
         section(&mut text, "rig.turntable", first, false);
         // Only one table turns: the others are there to choose from.
-        tables.iter().skip(1).for_each(|other| section(&mut text, "rig.turntable", other, true));
+        certain.for_each(|other| section(&mut text, "rig.turntable", other, true));
         text.push_str(
             "\n# How large its platform is, in metres across: over 1 m nothing turns without a wired emergency stop that was\n\
              # tested today, see docs/motion.md.\n# [motion]\n# platform_m = 0.3\n",
         );
     } else {
-        text.push_str("\n# No turntable was found: only recipes with motion = \"none\" can run.\n");
+        text.push_str(
+            "\n# No turntable was found for certain: only recipes with motion = \"none\" can run.\n",
+        );
     }
+    guesses(&mut text, found);
     let mut names = BTreeSet::new();
     for camera in &cameras {
         let name = fresh(&camera.label, &mut names);
@@ -165,6 +169,30 @@ fn configuration(options: &Setup, found: &[Found]) -> String {
          [destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n",
     );
     text
+}
+
+/// Plugs at whose ends there may be a turntable: nobody asked them, so that a person must say which it is.
+fn guesses(text: &mut String, found: &[Found]) {
+    let tables = found.iter().filter(|found| found.kind == "turntable").flat_map(|found| &found.devices);
+    let guesses: Vec<&Listing> = tables.filter(|table| table.guess).collect();
+    if guesses.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n# These may be turntables. Take the marks away before the one that it is, then: turnstage check\n",
+    );
+    for guess in guesses {
+        match guess.options {
+            Some(_) => section(text, "rig.turntable", guess, true),
+            None => {
+                let driver = guess.driver;
+                text.push_str(&format!(
+                    "\n# {}\n# driver = \"{driver}\" needs keys that only you know: docs/hardware.md, \"{driver}\"\n",
+                    told(guess)
+                ));
+            }
+        }
+    }
 }
 
 /// One device; what cannot be opened now, or is not chosen, is written as a comment.
@@ -228,9 +256,42 @@ mod tests {
     }
 
     #[test]
+    fn a_port_at_whose_end_anything_may_be_is_left_to_a_person() {
+        let port = "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0";
+        let guess =
+            |driver| Listing { guess: true, ..Listing::of(driver, port, "USB Serial: may be anything") };
+        let with = |driver, key: &str, value: &str| {
+            let mut guess = guess(driver);
+            let keys = &mut guess.options.as_mut().unwrap().keys;
+            keys.insert(key.to_owned(), value.into());
+            keys.insert("serial".to_owned(), port.into());
+            guess
+        };
+        let one = |driver, device| Found { kind: "turntable", driver, about: "", devices: vec![device] };
+        let found = [
+            one("profile", with("profile", "profile", "comxim")),
+            one("grbl", with("grbl", "axis", "x")),
+            one("relay", Listing { options: None, ..guess("relay") }),
+        ];
+        let text = configuration(&Setup { simulated: false, ..options() }, &found);
+        let config = Config::from_text(Some(("setup", &text)), Vec::new()).unwrap();
+        assert!(config.rig.turntable.is_none(), "{text}");
+        for told in ["# driver = \"profile\"", "# driver = \"grbl\"", "# driver = \"relay\" needs keys"] {
+            assert!(text.contains(told), "{told} in {text}");
+        }
+        // Whoever takes the marks away has a configuration.
+        let section = text.split("\n\n").find(|part| part.contains("# driver = \"grbl\"")).unwrap();
+        let lines = section.lines().filter(|line| !line.contains("may be anything"));
+        let chosen: Vec<&str> = lines.map(|line| line.trim_start_matches("# ")).collect();
+        let text = format!("{text}\n{}\n", chosen.join("\n"));
+        let config = Config::from_text(Some(("setup", &text)), Vec::new()).unwrap();
+        assert_eq!(config.rig.turntable.map(|table| table.driver), Some("grbl".to_owned()));
+    }
+
+    #[test]
     fn nothing_found_is_said_in_the_file() {
         let text = configuration(&options(), &[]);
-        assert!(text.contains("No turntable was found") && text.contains("No camera was found"));
+        assert!(text.contains("No turntable was found for certain") && text.contains("No camera was found"));
         assert!(Config::from_text(Some(("setup", &text)), Vec::new()).is_ok());
     }
 }

@@ -59,6 +59,32 @@ async fn a_stop_halts_the_table_in_mid_move_and_holds_it_until_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_task_is_alive_while_a_heavy_platter_comes_to_rest() {
+    let (task, mover, booth) = table("speed_deg_s = 30.0\nacceleration_deg_s2 = 0.5");
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(task.run(cancel.clone()));
+    mover.go(Move::Reference(Reference::At(Angle::new(0.0)))).await;
+    let moving = tokio::spawn({
+        let mover = mover.clone();
+        async move { mover.go(Move::To(Angle::new(170.0))).await }
+    });
+    mover.watch().wait_for(|state| state.moving).await.unwrap();
+    // By then it turns at 7.5 degrees a second, from which it comes to rest in 15 seconds.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    mover.stop();
+    let stopped = Instant::now();
+    while booth.is_moving() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let silent = mover.state().alive.elapsed();
+        assert!(silent < BEAT * 2, "nothing was heard of it for {silent:?}");
+    }
+    assert!(stopped.elapsed() > Duration::from_secs(10), "{:?}", stopped.elapsed());
+    assert_eq!(moving.await.unwrap(), MoveEnd::Stopped);
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_table_stays_halted_whatever_is_released() {
     let (task, mover, _booth) = table("");
     let cancel = CancellationToken::new();

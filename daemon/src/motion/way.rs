@@ -91,11 +91,18 @@ async fn go(
         Position::Known(here, _) => here,
         _ => to,
     });
+    let mut begun = false;
     for target in targets(table, to, then, drive) {
         *under_way_deg = turn(table.position(), target);
         last = table.move_to(target).await?;
-        if !matches!(last, Moved::Done(_)) {
-            break;
+        match &last {
+            Moved::Done(_) => begun = true,
+            // "Refused" would say that nothing has moved.
+            Moved::Refused { rule, reason } if begun => {
+                tracing::warn!(rule, reason, "the table refused to go on");
+                return Ok(Moved::StoppedAt(angle_of(table.position())));
+            }
+            _ => break,
         }
     }
     Ok(last)
@@ -143,9 +150,16 @@ fn before_home(table: &dyn Turntable, drive: &Drive) -> Option<f64> {
     Some(beside - deg).filter(|deg| deg.abs() > SAME_DEG)
 }
 
+fn angle_of(position: Position) -> Option<Angle> {
+    match position {
+        Position::Known(angle, _) | Position::Estimated(angle) => Some(angle),
+        Position::Unknown => None,
+    }
+}
+
 /// Degrees from a position to a target, its way round.
 fn turn(from: Position, to: Target) -> f64 {
-    let (Position::Known(from, _) | Position::Estimated(from)) = from else { return 0.0 };
+    let Some(from) = angle_of(from) else { return 0.0 };
     match to.direction {
         Direction::Forward => from.forward_to(to.angle),
         Direction::Backward => -to.angle.forward_to(from),
@@ -160,7 +174,8 @@ fn targets(table: &dyn Turntable, to: Angle, then: f64, drive: &Drive) -> Vec<Ta
     };
     let room = table.winding().map(|cable| (cable.low - cable.deg, cable.high - cable.deg));
     let bounds = Bounds { room, one_way: table.info().one_way };
-    parts(from, to, &legs(from, to, then, drive.approach_deg, bounds), most(table, drive))
+    let legs = legs(from, to, then, drive.approach_deg, bounds);
+    parts(from, to, &legs, most(table, drive), table.info().step_deg)
 }
 
 /// What keeps a table from turning as it is best.
@@ -211,16 +226,20 @@ fn legs(from: Angle, to: Angle, then: f64, approach_deg: f64, bounds: Bounds) ->
     if past < SAME_DEG { vec![way] } else { vec![way - past, past] }
 }
 
-/// The same way in commands of at most `most` degrees each.
-fn parts(from: Angle, to: Angle, legs: &[f64], most: Option<f64>) -> Vec<Target> {
+/// The same way in commands of at most `most` degrees each, whole steps long where the table has `step` degrees between
+/// places at which it stands for certain.
+fn parts(from: Angle, to: Angle, legs: &[f64], most: Option<f64>, step: Option<f64>) -> Vec<Target> {
     let most = most.unwrap_or(PART_DEG_MAX).min(PART_DEG_MAX);
+    let step = step.filter(|step| *step <= most);
+    let longest = step.map_or(most, |step| (most / step + 1e-9).floor() * step);
     let mut parts = Vec::new();
     let mut at = from.deg();
     for leg in legs {
         let direction = if *leg < 0.0 { Direction::Backward } else { Direction::Forward };
-        let count = (leg.abs() / most).ceil().max(1.0);
-        let part = |part: u32| Angle::new(at + leg * f64::from(part) / count);
-        parts.extend((1..=count as u32).map(|number| Target { angle: part(number), direction }));
+        let count = (leg.abs() / longest - 1e-9).ceil().max(1.0);
+        let even = (1..count as u32).map(|part| leg * f64::from(part) / count);
+        let ways = even.map(|way| step.map_or(way, |step| (way / step).round() * step)).chain([*leg]);
+        parts.extend(ways.map(|way| Target { angle: Angle::new(at + way), direction }));
         at += leg;
     }
     if let Some(last) = parts.last_mut() {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::helper;
-use super::helper::session::{Refusal, Session, Starter, of_helper, starter};
+use super::helper::session::{Refusal, Session, Starter, found, starter_for};
 use super::helper::wire::{Event, Fault, File, Pixels, Place, Setting};
 use super::{
     Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
@@ -62,12 +62,7 @@ impl Keys {
         if self.id.as_ref().is_some_and(|id| id.trim().is_empty()) {
             return Err("id is empty; leave it out, or write what \"turnstage devices\" shows".to_owned());
         }
-        match &self.helper {
-            Some(path) if !path.is_absolute() => {
-                Err("helper must be a path from the root, as /usr/lib/turnstage/turnstage-gige".to_owned())
-            }
-            _ => Ok(()),
-        }
+        helper::session::check(HELPER, self.helper.as_deref())
     }
 }
 
@@ -75,11 +70,11 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let wrong = |what: String| CameraError::Unsupported { id: name.to_owned(), what };
     let keys: Keys = options.read().map_err(wrong)?;
     keys.check().map_err(wrong)?;
-    let program = helper::locate(HELPER, keys.helper.as_deref()).map_err(|error| of_helper(name, error))?;
+    let starter = starter_for(name, HELPER, keys.helper.as_deref())?;
     let mut camera = Gige {
         name: name.to_owned(),
         keys,
-        starter: starter(program),
+        starter,
         session: None,
         place: Place { model: String::new(), port: String::new() },
         asked: None,
@@ -92,18 +87,11 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     Ok(Box::new(camera))
 }
 
-/// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens none. No helper is no
-/// camera.
+/// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens none.
 pub async fn list(program: Option<PathBuf>) -> Vec<Listing> {
-    let Ok(program) = helper::locate(HELPER, program.as_deref()) else { return Vec::new() };
-    let starter = starter(program.clone());
-    let found = async { Session::start(NAME, &starter).await?.cameras(Instant::now() + OPEN).await };
-    match found.await {
-        Ok(places) => places.iter().map(listing).collect(),
-        Err(error) => {
-            let listing = Listing::of(NAME, &program.display().to_string(), "cameras by its helper process");
-            vec![Listing { problem: Some(error.to_string()), options: None, ..listing }]
-        }
+    match found(NAME, HELPER, program.as_deref(), Instant::now() + OPEN).await {
+        Ok((places, _)) => places.iter().map(listing).collect(),
+        Err(failed) => failed,
     }
 }
 

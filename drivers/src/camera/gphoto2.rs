@@ -28,8 +28,7 @@ use keys::{Keys, Target};
 use lock::{Lock, Locked, NO_FOCUS};
 use shots::{Shot, Shots, codec, order};
 
-use super::helper;
-use super::helper::session::{Session, Starter, full, of_helper, starter};
+use super::helper::session::{Session, Starter, found, full, starter_for};
 use super::helper::wire::{Event, Fault, Place};
 use super::{
     Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
@@ -65,23 +64,15 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let wrong = |what: String| CameraError::Unsupported { id: name.to_owned(), what };
     let keys: Keys = options.read().map_err(wrong)?;
     keys.check().map_err(wrong)?;
-    let program = helper::locate(HELPER, keys.helper.as_deref()).map_err(|error| of_helper(name, error))?;
-    Ok(Box::new(Tethered::open(name, keys, starter(program)).await?))
+    let starter = starter_for(name, HELPER, keys.helper.as_deref())?;
+    Ok(Box::new(Tethered::open(name, keys, starter).await?))
 }
 
 /// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens each for a moment.
-///
-/// No helper is no camera: it is an addition that most stations do without.
 pub async fn list(program: Option<PathBuf>) -> Vec<Listing> {
-    let Ok(program) = helper::locate(HELPER, program.as_deref()) else { return Vec::new() };
-    let starter = starter(program.clone());
-    let found = async { Session::start(NAME, &starter).await?.cameras(Instant::now() + OPEN).await };
-    let places = match found.await {
-        Ok(places) => places,
-        Err(error) => {
-            let listing = Listing::of(NAME, &program.display().to_string(), "cameras by its helper process");
-            return vec![Listing { problem: Some(error.to_string()), options: None, ..listing }];
-        }
+    let (places, starter) = match found(NAME, HELPER, program.as_deref(), Instant::now() + OPEN).await {
+        Ok(found) => found,
+        Err(failed) => return failed,
     };
     let mut listings = Vec::new();
     for place in places {
@@ -118,6 +109,7 @@ async fn listing(place: &Place, starter: &Starter) -> Listing {
         driver: NAME,
         id: identity.id(),
         tried: tried::is_tried(NAME, &identity.model),
+        guess: false,
         label: identity.model,
         firmware: identity.firmware,
         problem,

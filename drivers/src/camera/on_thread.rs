@@ -6,8 +6,9 @@
 //! camera and ends. Dropping an [`OnThread`] does not wait: the camera is closed on its thread, after the call that
 //! may still run there.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 pub const APPLY_LIMIT: Duration = Duration::from_secs(15);
 /// Time for a picture for the eye.
 pub const PREVIEW_LIMIT: Duration = Duration::from_secs(2);
-/// Threads of one process, those included that hang for ever: a driver that hangs each time ends here.
+/// Threads of one driver, those included that hang for ever: one that hangs each time ends here, and no other with it.
 const THREADS_MAX: usize = 32;
 
 type Session = Box<dyn CameraSession>;
@@ -43,12 +44,13 @@ pub struct OnThread {
 }
 
 impl OnThread {
-    /// Opens a camera, known to the rig as `name`, on a thread that owns it from there on. `open` gets `limit`, and
-    /// should end by itself within it; what takes longer than that and a grace is left to itself.
+    /// Opens a camera of `driver`, known to the rig as `name`, on a thread that owns it from there on. `open` gets `limit`,
+    /// and should end by itself within it; what takes longer than that and a grace is left to itself.
     ///
     /// # Errors
     /// What `open` says, or [`CameraError::Poisoned`] when it hung or panicked.
     pub async fn open(
+        driver: &'static str,
         name: &str,
         limit: Duration,
         open: impl FnOnce() -> Result<Session, CameraError> + Send + 'static,
@@ -58,7 +60,7 @@ impl OnThread {
         // One that runs and one that waits; a second one waits only after a call was given up.
         let (sender, receiver) = mpsc::channel(1);
         let (tell, told) = oneshot::channel();
-        start(name, move || {
+        start(driver, name, move || {
             if let Ok(opened) = catch_unwind(AssertUnwindSafe(open)) {
                 serve(opened, tell, receiver);
             }
@@ -149,9 +151,10 @@ impl Camera for OnThread {
     }
 }
 
-/// Does `work` on a thread of its own, for lists and other questions that may hang; `None` if it did or panicked.
+/// Does `work` for `driver` on a thread of its own, for lists and other questions that may hang; `None` if it did or
+/// panicked.
 pub async fn ask<T: Send + 'static>(
-    name: &str,
+    driver: &'static str,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -162,34 +165,41 @@ pub async fn ask<T: Send + 'static>(
             drop(tell.send(answer));
         }
     };
-    start(name, body).ok()?;
+    start(driver, "list", body).ok()?;
     timeout_at(Instant::now() + limit, told).await.ok()?.ok()
 }
 
-/// Threads that run now.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// Threads that run now, by driver.
+static THREADS: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
 
-/// One thread of [`THREADS`], until it ends.
-struct Counted;
+fn threads() -> MutexGuard<'static, BTreeMap<&'static str, usize>> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One thread of a driver in [`THREADS`], until it ends.
+struct Counted(&'static str);
 
 impl Counted {
-    fn new() -> Option<Counted> {
-        let more = |count: usize| (count < THREADS_MAX).then_some(count + 1);
-        THREADS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Counted)
+    fn new(driver: &'static str) -> Option<Counted> {
+        let mut threads = threads();
+        let count = threads.entry(driver).or_default();
+        (*count < THREADS_MAX).then(|| *count += 1).map(|()| Counted(driver))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        THREADS.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = threads().get_mut(self.0) {
+            *count -= 1;
+        }
     }
 }
 
-fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), CameraError> {
+fn start(driver: &'static str, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), CameraError> {
     let attention = |what: String| CameraError::Attention { id: name.to_owned(), what };
-    let counted = Counted::new().ok_or_else(|| {
-        let cure = "drivers hang in them; restart the station, and look at the cameras' power and cables";
-        attention(format!("{THREADS_MAX} threads of cameras are running: {cure}"))
+    let counted = Counted::new(driver).ok_or_else(|| {
+        let cure = "the driver hangs in them; restart the station, and look at the cameras' power and cables";
+        attention(format!("{THREADS_MAX} threads of {driver} cameras are running: {cure}"))
     })?;
     // Such as paused time in tests: the driver reads the same clock as the station.
     let runtime = Handle::try_current().ok();

@@ -51,12 +51,12 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let unsupported = |what| CameraError::Unsupported { id: name.to_owned(), what };
     let (id, keys) = (name.to_owned(), keys(options).map_err(unsupported)?);
     let open = move || Ok(Box::new(Session::open(&id, keys)?) as Box<dyn CameraSession>);
-    Ok(Box::new(OnThread::open(name, OPEN_LIMIT, open).await?) as Box<dyn Camera>)
+    Ok(Box::new(OnThread::open(NAME, name, OPEN_LIMIT, open).await?) as Box<dyn Camera>)
 }
 
 async fn list() -> Vec<Listing> {
     let failed = "librealsense failed or hung when it was asked for its cameras";
-    on_thread::ask("list", LIST_LIMIT, look).await.unwrap_or_else(|| unopened(failed))
+    on_thread::ask(NAME, LIST_LIMIT, look).await.unwrap_or_else(|| unopened(failed))
 }
 
 fn look() -> Vec<Listing> {

@@ -51,10 +51,10 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     keys.check().map_err(wrong)?;
     let (rig, deadline) = (name.to_owned(), Instant::now() + OPEN_LIMIT);
     let open = move || session::Session::open(&rig, keys, deadline).map(|session| Box::new(session) as _);
-    Ok(Box::new(OnThread::open(name, OPEN_LIMIT, open).await?))
+    Ok(Box::new(OnThread::open(NAME, name, OPEN_LIMIT, open).await?))
 }
 
 async fn list() -> Vec<Listing> {
     // A camera that hangs while it is opened hides the others, but holds nobody up.
-    on_thread::ask("list of v4l", LIST_LIMIT, found::list).await.unwrap_or_default()
+    on_thread::ask(NAME, LIST_LIMIT, found::list).await.unwrap_or_default()
 }

@@ -99,12 +99,11 @@ fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> OpenedOut
 }
 
 fn list() -> Vec<Listing> {
-    let likely = port::ports().into_iter().filter(|(path, _)| CHIPS.iter().any(|chip| path.contains(chip)));
-    let each = likely.map(|(path, problem)| {
+    let each = port::likely(CHIPS).into_iter().map(|port| {
         let mut options = DeviceOptions::new(NAME);
-        options.keys.insert("port".to_owned(), path.clone().into());
+        options.keys.insert("port".to_owned(), port.path.clone().into());
         options.keys.insert("channels".to_owned(), toml::Value::Array(vec![1.into()]));
-        Listing { problem, options: Some(options), ..Listing::of(NAME, &path, LABEL) }
+        Listing { problem: port.problem, options: Some(options), ..Listing::of(NAME, &port.path, LABEL) }
     });
     each.collect()
 }

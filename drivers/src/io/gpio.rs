@@ -4,13 +4,12 @@
 //! its bias, so a contact that guards people is one that *opens* when it is pressed, and its bias reads as active: with
 //! `bias = "pull-up"` a contact to ground and `active_low = false`. Only such keys are called fail-safe.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gpiocdev::Request;
 use gpiocdev::line::{Bias, EdgeDetection, EdgeKind, Offset, Value};
-use gpiocdev::{Chip, Request};
 use serde::Deserialize;
 use tokio::time::sleep;
 
@@ -19,6 +18,7 @@ use super::{
     Gives, Input, InputDriver, IoError, IoInfo, OpenedInput, OpenedOutput, Output, OutputDriver, Signal,
     Wiring, read_keys,
 };
+use crate::gpio::{self, Found, labels};
 use crate::{DeviceOptions, Listing};
 
 /// `driver = "gpio"` of an input.
@@ -43,8 +43,6 @@ const NAME: &str = "gpio";
 const CONSUMER: &str = "turnstage";
 /// How often the level itself is read: an edge that was lost, or a chip that is gone, is noticed so late at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const PERMISSION: &str = "the service's user may not use it: put the user into the group gpio, give that group the chips \
-                          (udev: SUBSYSTEM==\"gpio\", GROUP=\"gpio\", MODE=\"0660\"), and restart the service";
 
 /// Where a line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +111,10 @@ struct OutputKeys {
 
 impl Place {
     fn check(&self) -> Result<(), String> {
+        if let Some(chip) = &self.chip {
+            gpio::check_label("chip", chip)?;
+        }
         match (&self.chip, &self.line) {
-            (Some(chip), _) if chip.starts_with("/dev/gpiochip") || chip.starts_with("gpiochip") => {
-                Err(format!(
-                    "chip = \"{chip}\" may be another chip after the next start; give its label, see turnstage devices"
-                ))
-            }
             (None, Line::Offset(offset)) => {
                 Err(format!("line = {offset} needs chip, the label of its chip, see turnstage devices"))
             }
@@ -175,60 +171,23 @@ impl Pull {
     }
 }
 
-/// A chip that can be opened.
-struct Found {
-    path: PathBuf,
-    label: String,
-    chip: Chip,
-}
-
-/// Every chip that can be opened, and whether there are others that this user may not use.
-fn chips() -> (Vec<Found>, bool) {
-    let mut closed = false;
-    let mut found = Vec::new();
-    for path in gpiocdev::chip::chips().unwrap_or_default() {
-        match Chip::from_path(&path) {
-            Ok(chip) => {
-                let label = chip.info().map(|info| info.label).unwrap_or_default();
-                found.push(Found { path, label, chip });
-            }
-            Err(_) => closed |= is_closed(&path),
-        }
-    }
-    (found, closed)
-}
-
-fn is_closed(path: &Path) -> bool {
-    std::fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-}
-
 /// Chip and number of a line that nobody uses.
 fn find(place: &Place) -> Result<(PathBuf, Offset), IoError> {
     let unavailable =
         |why: String, hint: &str| IoError::Unavailable { id: place.id(), why, hint: hint.to_owned() };
-    let (all, closed) = chips();
-    let there = if all.is_empty() { "none".to_owned() } else { labels(&all) };
-    let candidates: Vec<&Found> =
-        all.iter().filter(|found| place.chip.as_ref().is_none_or(|label| *label == found.label)).collect();
-    if candidates.is_empty() {
-        let why = match &place.chip {
-            Some(label) => format!("no GPIO chip is called {label}; there are: {there}"),
-            None => "this machine has no GPIO chip".to_owned(),
-        };
-        return Err(unavailable(why, if closed { PERMISSION } else { "correct chip, or plug the chip in" }));
-    }
+    let candidates = gpio::called(place.chip.as_deref()).map_err(|e| unavailable(e.why, e.hint))?;
     let lines: Vec<(&Found, Offset)> = match &place.line {
-        Line::Offset(offset) => candidates.iter().map(|found| (*found, *offset)).collect(),
+        Line::Offset(offset) => candidates.iter().map(|found| (found, *offset)).collect(),
         Line::Name(name) => {
             let offset = |found: &Found| found.chip.find_line_info(name).map(|info| info.offset);
-            candidates.iter().filter_map(|found| Some((*found, offset(found)?))).collect()
+            candidates.iter().filter_map(|found| Some((found, offset(found)?))).collect()
         }
     };
     let (found, offset) = match lines.as_slice() {
         [one] => *one,
         [] => {
             return Err(unavailable(
-                format!("no such line on {}", labels(&all)),
+                format!("no such line on {}", labels(&candidates)),
                 "correct line; see gpioinfo",
             ));
         }
@@ -249,12 +208,8 @@ fn find(place: &Place) -> Result<(PathBuf, Offset), IoError> {
     Ok((found.path.clone(), offset))
 }
 
-fn labels(chips: &[Found]) -> String {
-    chips.iter().map(|found| found.label.as_str()).collect::<Vec<_>>().join(", ")
-}
-
 fn list() -> Vec<Listing> {
-    let each = chips().0.into_iter().map(|found| {
+    let each = gpio::chips().0.into_iter().map(|found| {
         let lines = found.chip.info().map(|info| info.num_lines).unwrap_or_default();
         let listing = Listing::of(NAME, &found.label, &format!("{lines} lines"));
         // Which line it is only the person knows who wired it.

@@ -12,6 +12,7 @@ use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
 use super::IoError;
 use crate::holder::holders;
+use crate::link::serial;
 
 /// Longest that a write may take.
 const WRITE_LIMIT: Duration = Duration::from_millis(800);
@@ -28,6 +29,9 @@ pub(super) struct Port {
 impl Port {
     /// Opens `path`, 8 data bits, no parity, 1 stop bit.
     pub(super) fn open(path: &str, baud: u32) -> Result<Self, IoError> {
+        if let Some((why, hint)) = serial::shared(path) {
+            return Err(IoError::Unavailable { id: path.to_owned(), why, hint });
+        }
         let stream = tokio_serial::new(path, baud).timeout(WRITE_LIMIT).open_native_async();
         let stream = stream.map_err(|error| unavailable(path, &error))?;
         Ok(Self { path: path.to_owned(), stream: Mutex::new(stream), lost: AtomicBool::new(false) })
@@ -77,10 +81,10 @@ fn permission(path: &str) -> String {
 
 /// Refuses names that change from one plugging in to the next.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
-    let numbered = ["/dev/ttyUSB", "/dev/ttyACM"].iter().any(|start| path.starts_with(start));
-    if numbered {
+    if serial::is_numbered(path) {
         return Err(format!(
-            "port = \"{path}\" is another device after the next start; use its name below {BY_ID}"
+            "port = \"{path}\" is another device after the next start; use its name below {BY_ID} or \
+             /dev/serial/by-path"
         ));
     }
     if !path.starts_with('/') {
@@ -89,20 +93,13 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Serial ports by their stable names, each with why it cannot be opened, if so.
-pub(super) fn ports() -> Vec<(String, Option<String>)> {
-    let entries = std::fs::read_dir(BY_ID).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| {
-            let path = entry.path();
-            let may = rustix::fs::access(&path, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK);
-            let path = path.to_str()?.to_owned();
-            let problem = may.is_err().then(|| permission(&path));
-            Some((path, problem))
-        })
-        .collect();
-    found.sort();
-    found
+/// Serial ports whose chip, maker or product is called like one of `chips`.
+pub(super) fn likely(chips: &[&str]) -> Vec<serial::Port> {
+    let is_likely = |port: &serial::Port| {
+        let words = [&port.path, &port.usb, &port.product];
+        chips.iter().any(|chip| words.iter().any(|word| word.contains(chip)))
+    };
+    serial::ports().into_iter().filter(is_likely).collect()
 }
 
 #[cfg(test)]

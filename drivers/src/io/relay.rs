@@ -78,12 +78,12 @@ fn open(name: &str, options: &DeviceOptions, around: &Surroundings) -> OpenedOut
 }
 
 fn list() -> Vec<Listing> {
-    let likely = port::ports().into_iter().filter(|(path, _)| CHIPS.iter().any(|chip| path.contains(chip)));
-    let each = likely.map(|(path, problem)| {
+    let each = port::likely(CHIPS).into_iter().map(|port| {
         let mut options = DeviceOptions::new(NAME);
-        options.keys.insert("port".to_owned(), path.clone().into());
+        options.keys.insert("port".to_owned(), port.path.clone().into());
         let label = format!("{LABEL}, or another device with such a serial chip");
-        Listing { problem, options: Some(options), ..Listing::of(NAME, &path, &label) }
+        let (problem, guess) = (port.problem, true);
+        Listing { problem, guess, options: Some(options), ..Listing::of(NAME, &port.path, &label) }
     });
     each.collect()
 }

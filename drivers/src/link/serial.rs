@@ -20,14 +20,26 @@ use crate::holder::holders;
 const PIECE_BYTES: usize = 1024;
 /// How often the output queue is looked at until it is empty.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
-/// Where stable names are.
+/// Names that follow an adapter to another socket, and names of the sockets.
 const BY_ID: &str = "serial/by-id";
+const BY_PATH: &str = "serial/by-path";
 
 /// An open port, held exclusively.
 #[derive(Debug)]
 pub struct Serial {
     stream: SerialStream,
     path: String,
+    /// Bytes wait that the device has not taken.
+    unsent: bool,
+}
+
+impl Drop for Serial {
+    fn drop(&mut self) {
+        // The kernel would wait half a minute for a device that takes nothing, and this thread with it.
+        if self.unsent {
+            drop(self.stream.clear(ClearBuffer::All));
+        }
+    }
 }
 
 /// An absolute path as it is, or what is wrong with it.
@@ -38,6 +50,11 @@ pub(super) fn absolute(path: String) -> Result<String, String> {
     }
 }
 
+/// Whether a path is a number that another adapter may get next time.
+pub(crate) fn is_numbered(path: &str) -> bool {
+    path.starts_with("/dev/ttyUSB") || path.starts_with("/dev/ttyACM")
+}
+
 impl Serial {
     /// Opens the port that `path` names now, 8 data bits, no parity, no flow control.
     ///
@@ -45,7 +62,7 @@ impl Serial {
     /// arrives within `settle` is thrown away.
     ///
     /// # Errors
-    /// [`LinkError::Unavailable`] says whether it is not there, not for us, or held by whom.
+    /// [`LinkError::Unavailable`] says whether it is not there, not for us, held by whom, or one of several of its name.
     pub async fn open(path: &str, baud: u32, dtr: bool, settle: Duration) -> Result<Self, LinkError> {
         let unavailable =
             |why: String, hint: String| LinkError::Unavailable { link: path.to_owned(), why, hint };
@@ -56,12 +73,15 @@ impl Serial {
         if let Some((why, hint)) = forbidden(&node) {
             return Err(unavailable(why, hint));
         }
+        if let Some((why, hint)) = shared(path) {
+            return Err(unavailable(why, hint));
+        }
         let builder = tokio_serial::new(node.to_string_lossy(), baud);
         let stream = builder.open_native_async().map_err(|error| match busy(&node) {
             Some((why, hint)) => unavailable(why, hint),
             None => unavailable(error.to_string(), "unplug it and plug it in again".to_owned()),
         })?;
-        let mut port = Self { stream, path: path.to_owned() };
+        let mut port = Self { stream, path: path.to_owned(), unsent: false };
         if !dtr {
             // A pseudo-terminal has no such lines.
             drop(port.stream.write_data_terminal_ready(false));
@@ -89,10 +109,12 @@ impl Serial {
     }
 
     async fn hand_over(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.unsent = true;
         self.stream.write_all(bytes).await?;
         while self.stream.bytes_to_write()? > 0 {
             sleep(DRAIN_LOOK).await;
         }
+        self.unsent = false;
         Ok(())
     }
 }
@@ -151,7 +173,8 @@ fn group_of(node: &Path) -> Option<String> {
 /// A serial port on USB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Below `/dev/serial/by-id` where there is such a name, so that it stays the same after a replug.
+    /// A name that lasts: below `/dev/serial/by-id`, or below `/dev/serial/by-path` where that name is another's too. The
+    /// port's own number, where it has no such name.
     pub path: String,
     /// `1a86:7523`: maker and product in hexadecimal.
     pub usb: String,
@@ -169,31 +192,91 @@ pub fn ports() -> Vec<Port> {
 }
 
 fn ports_in(sys: &Path, dev: &Path) -> Vec<Port> {
-    let stable: Vec<(PathBuf, PathBuf)> =
-        entries(&dev.join(BY_ID)).filter_map(|link| Some((link.canonicalize().ok()?, link))).collect();
-    let mut found: Vec<Port> = entries(&sys.join("class/tty"))
-        .filter_map(|tty| {
-            let usb = usb_above(&tty.join("device"))?;
-            let node = dev.join(tty.file_name()?);
-            let path = stable.iter().find(|(at, _)| *at == node).map_or(&node, |(_, link)| link);
-            let trouble = forbidden(&node).or_else(|| busy(&node));
-            Some(Port {
+    let plugged = plugged(sys, dev);
+    let names = |folder: &str| -> Vec<(PathBuf, PathBuf)> {
+        entries(&dev.join(folder)).filter_map(|link| Some((link.canonicalize().ok()?, link))).collect()
+    };
+    let (by_id, by_path) = (names(BY_ID), names(BY_PATH));
+    let mut found: Vec<Port> = plugged
+        .iter()
+        .map(|this| {
+            let named = |names: &[(PathBuf, PathBuf)]| {
+                names.iter().find(|(at, _)| *at == this.node).map(|(_, link)| link.clone())
+            };
+            let twins = plugged.iter().filter(|other| other.marks == this.marks).count() > 1;
+            let lasting = if twins { named(&by_path) } else { named(&by_id).or_else(|| named(&by_path)) };
+            let path = lasting.unwrap_or_else(|| this.node.clone());
+            let trouble = forbidden(&this.node).or_else(|| busy(&this.node));
+            Port {
                 path: path.to_string_lossy().into_owned(),
-                usb: format!("{}:{}", read(&usb, "idVendor")?, read(&usb, "idProduct")?),
-                product: read(&usb, "product").unwrap_or_else(|| "serial adapter".to_owned()),
-                serial: read(&usb, "serial"),
+                usb: this.marks.usb.clone(),
+                product: this.marks.product.clone().unwrap_or_else(|| "serial adapter".to_owned()),
+                serial: this.marks.serial.clone(),
                 problem: trouble.map(|(why, hint)| format!("{why} ({hint})")),
-            })
+            }
         })
         .collect();
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
-/// The USB device that a port belongs to: the nearest folder above it that has a maker.
-fn usb_above(device: &Path) -> Option<PathBuf> {
+/// A port on USB and what its name below `/dev/serial/by-id` is made of.
+struct Plugged {
+    node: PathBuf,
+    marks: Marks,
+}
+
+#[derive(PartialEq, Eq)]
+struct Marks {
+    usb: String,
+    maker: Option<String>,
+    product: Option<String>,
+    serial: Option<String>,
+    /// Number of the interface, and of the port of an adapter with several.
+    interface: Option<String>,
+    port: Option<String>,
+}
+
+fn plugged(sys: &Path, dev: &Path) -> Vec<Plugged> {
+    let of_tty = |tty: PathBuf| {
+        let device = tty.join("device");
+        let usb = above(&device, "idVendor")?;
+        let interface = above(&device, "bInterfaceNumber");
+        let marks = Marks {
+            usb: format!("{}:{}", read(&usb, "idVendor")?, read(&usb, "idProduct")?),
+            maker: read(&usb, "manufacturer"),
+            product: read(&usb, "product"),
+            serial: read(&usb, "serial"),
+            interface: interface.and_then(|interface| read(&interface, "bInterfaceNumber")),
+            port: read(&device, "port_number"),
+        };
+        Some(Plugged { node: dev.join(tty.file_name()?), marks })
+    };
+    entries(&sys.join("class/tty")).filter_map(of_tty).collect()
+}
+
+/// Why the name `path` may be another adapter's, with what to do about it.
+pub(crate) fn shared(path: &str) -> Option<(String, String)> {
+    let node = Path::new(path).canonicalize().ok()?;
+    ambiguous(Path::new("/sys"), Path::new("/dev"), path, &node)
+}
+
+/// Why the name `path` does not say which of several adapters is meant, with what to do about it. Adapters without
+/// serial numbers have the same name, and it points to the one that was plugged in last.
+fn ambiguous(sys: &Path, dev: &Path, path: &str, node: &Path) -> Option<(String, String)> {
+    Path::new(path).starts_with(dev.join(BY_ID)).then_some(())?;
+    let plugged = plugged(sys, dev);
+    let this = plugged.iter().find(|plugged| plugged.node == node)?;
+    let same = plugged.iter().filter(|other| other.marks == this.marks);
+    let nodes: Vec<String> = same.map(|other| other.node.display().to_string()).collect();
+    let hint = "name its socket, below /dev/serial/by-path; `turnstage devices` lists them";
+    (nodes.len() > 1).then(|| (format!("{} share this name", nodes.join(" and ")), hint.to_owned()))
+}
+
+/// The nearest folder above a port's own that has such a file: its interface, or its USB device.
+fn above(device: &Path, file: &str) -> Option<PathBuf> {
     let device = device.canonicalize().ok()?;
-    device.ancestors().find(|folder| folder.join("idVendor").is_file()).map(Path::to_owned)
+    device.ancestors().find(|folder| folder.join(file).is_file()).map(Path::to_owned)
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {

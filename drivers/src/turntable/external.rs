@@ -98,6 +98,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         move_limit: Duration::from_secs_f64(keys.wait_s),
         firmware: None,
         tilt: None,
+        step_deg: None,
         dead_man: false,
         tried: is_tried(NAME, MODEL),
     };

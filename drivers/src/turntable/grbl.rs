@@ -23,11 +23,11 @@ use self::motion::Ending;
 use self::talk::Talk;
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Speaker, Target,
-    Turntable, TurntableError, TurntableInfo, Winding,
+    Turntable, TurntableError, TurntableInfo, Winding, candidates,
 };
-use crate::DeviceOptions;
 use crate::frame::Angle;
-use crate::link::{Link, LinkError, LinkKeys, Wire};
+use crate::link::{Link, LinkError, LinkKeys, Wire, serial};
+use crate::{DeviceOptions, Listing};
 
 /// `driver = "grbl"`.
 pub const DRIVER: Driver = Driver {
@@ -35,8 +35,7 @@ pub const DRIVER: Driver = Driver {
     about: "GRBL 1.1, grblHAL or FluidNC with a rotary axis, on a serial port or over TCP",
     check,
     open: |options, _| Box::pin(open(options)),
-    // Whether a serial port ends at a GRBL board shows only after opening it, which starts many boards anew.
-    list: || Box::pin(async { Vec::new() }),
+    list: || Box::pin(async { list(serial::ports()) }),
 };
 
 /// The same on a link that is open already.
@@ -53,6 +52,10 @@ const ROTATE_DEG: f64 = 360.0;
 fn check(options: &DeviceOptions) -> Result<(), String> {
     let (_, own) = LinkKeys::take(options)?;
     Keys::read(&own).map(drop)
+}
+
+fn list(ports: Vec<serial::Port>) -> Vec<Listing> {
+    candidates(NAME, ports, "a GRBL controller; identity is checked before anything moves")
 }
 
 async fn open(options: &DeviceOptions) -> Opened {

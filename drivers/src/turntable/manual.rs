@@ -76,6 +76,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         move_limit: Duration::from_secs_f64(keys.wait_s),
         firmware: None,
         tilt: None,
+        step_deg: None,
         dead_man: true,
         tried: is_tried(NAME, MODEL),
     };

@@ -174,6 +174,7 @@ fn listings(ports: Vec<serial::Port>, models: &[Model]) -> Vec<Listing> {
         };
         let mut listing = Listing::of(NAME, &port.path, &label);
         listing.problem = port.problem.clone();
+        listing.guess = model.matching.generic;
         listing.tried = crate::tried::is_tried(NAME, &model.name);
         if let Some(options) = &mut listing.options {
             options.keys.insert("profile".to_owned(), model.id.clone().into());

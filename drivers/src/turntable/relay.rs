@@ -4,6 +4,7 @@
 //! the second proves anything. Outputs are off before the first motion and after the last, and every motion is bounded
 //! by our own watch. What that is worth when the station itself dies: see `dead_man` and docs/hardware.md.
 
+mod bus;
 mod cabinet;
 mod keys;
 mod modbus;
@@ -19,12 +20,12 @@ use self::cabinet::{Cabinet, Run, Trouble};
 use self::keys::{Keys, Switch, Via};
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Speaker, Target,
-    Turntable, TurntableError, TurntableInfo,
+    Turntable, TurntableError, TurntableInfo, candidates,
 };
-use crate::DeviceOptions;
 use crate::frame::Angle;
-use crate::link::{Link, LinkKeys, Wire};
+use crate::link::{Link, LinkKeys, Way, Wire, serial};
 use crate::tried::is_tried;
+use crate::{DeviceOptions, Listing};
 
 /// `driver = "relay"`.
 pub const DRIVER: Driver = Driver {
@@ -32,8 +33,7 @@ pub const DRIVER: Driver = Driver {
     about: "a platform behind relays, GPIO lines or a Modbus drive, by time or an index switch",
     check,
     open: |options, _| Box::pin(open(options)),
-    // Neither relays nor drives say what hangs on them.
-    list: || Box::pin(async { Vec::new() }),
+    list: || Box::pin(async { list(serial::ports()) }),
 };
 
 /// The same on a link that is open already.
@@ -51,39 +51,59 @@ fn wrong(what: String) -> TurntableError {
     TurntableError::Config { driver: NAME.to_owned(), what }
 }
 
+/// Neither relays nor drives say what they are, and a section needs what only a person can measure.
+fn list(ports: Vec<serial::Port>) -> Vec<Listing> {
+    let what = "USB relays, or an adapter to a Modbus drive, that turn a platform";
+    let each = candidates(NAME, ports, what).into_iter();
+    each.map(|listing| Listing { options: None, ..listing }).collect()
+}
+
 fn has_link(options: &DeviceOptions) -> bool {
     options.keys.get("via").and_then(toml::Value::as_str) != Some("gpio")
 }
 
 fn check(options: &DeviceOptions) -> Result<(), String> {
     let own = match has_link(options) {
-        true => LinkKeys::take(options)?.1,
+        true => linked(options)?.1,
         false => options.clone(),
     };
     Keys::read(&own).map(drop)
 }
 
+/// The link's keys and the driver's own. A motor hangs on no port that may be another one tomorrow: nothing that answers
+/// there would tell the difference.
+fn linked(options: &DeviceOptions) -> Result<(LinkKeys, DeviceOptions), String> {
+    let (link, own) = LinkKeys::take(options)?;
+    match &link.way {
+        Way::Serial(path) if serial::is_numbered(path) => Err(format!(
+            "serial = \"{path}\" may be another adapter after the next start, and the wrong motor would turn; give its \
+             name below /dev/serial/by-id or /dev/serial/by-path, see turnstage devices"
+        )),
+        _ => Ok((link, own)),
+    }
+}
+
 async fn open(options: &DeviceOptions) -> Opened {
     if !has_link(options) {
-        return table(Keys::read(options).map_err(wrong)?, None).await;
+        return table(Keys::read(options).map_err(wrong)?, None, BAUD).await;
     }
-    let (link, own) = LinkKeys::take(options).map_err(wrong)?;
+    let (link, own) = linked(options).map_err(wrong)?;
     let keys = Keys::read(&own).map_err(wrong)?;
     let wire = Wire { baud: BAUD, ..Wire::default() };
     let open = link.open(&wire).await.map_err(|e| e.while_trying(link.name(), "open it"))?;
-    table(keys, Some(open)).await
+    table(keys, Some(open), link.baud.unwrap_or(BAUD)).await
 }
 
 async fn begin(options: &DeviceOptions, link: Box<dyn Link>) -> Opened {
-    table(Keys::read(options).map_err(wrong)?, Some(link)).await
+    table(Keys::read(options).map_err(wrong)?, Some(link), BAUD).await
 }
 
 /// Everything off, at rest, and what can be asked was asked.
-async fn table(keys: Keys, link: Option<Box<dyn Link>>) -> Opened {
-    let mut cabinet = Cabinet::new(&keys, link)?;
+async fn table(keys: Keys, link: Option<Box<dyn Link>>, baud: u32) -> Opened {
+    let mut cabinet = Cabinet::new(&keys, link, baud)?;
     let id = cabinet.name();
     let failed = |tried: &str, trouble: Trouble| match trouble {
-        Trouble::Silent if keys.framing().is_some() => TurntableError::Unavailable {
+        Trouble::Silent(_) if keys.framing().is_some() => TurntableError::Unavailable {
             id: id.clone(),
             why: format!("no Modbus device answers as unit {}", keys.unit),
             hint: "check its power, the two wires, its speed and its number".to_owned(),
@@ -127,6 +147,7 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         move_limit: Duration::from_secs_f64(1.5 * 360.0 / keys.deg_per_s + 2.0 * rest_s + 5.0),
         firmware: None,
         tilt: None,
+        step_deg: keys.grid(),
         dead_man,
         tried: is_tried(NAME, model),
     }
@@ -159,10 +180,6 @@ struct Platform {
 impl Platform {
     fn angle(&self) -> Angle {
         Angle::new(self.turned)
-    }
-
-    fn grid(&self) -> Option<f64> {
-        self.keys.pulses.map(|pulses| 360.0 / f64::from(pulses))
     }
 
     fn trouble(&mut self, trouble: Trouble, tried: &str) -> TurntableError {
@@ -353,20 +370,31 @@ mod tests {
             (format!("{drive}forward = 1\nspeed_register = 3"), "belong together"),
             (format!("{drive}forward = 1\ndeg_per_s_ = 3"), "deg_per_s_"),
             ("via = \"gpio\"\nforward = 17\ndeg_per_s = 6.0".to_owned(), "needs chip"),
+            (
+                "via = \"gpio\"\nchip = \"/dev/gpiochip0\"\nforward = 17\ndeg_per_s = 6.0".to_owned(),
+                "give its label",
+            ),
+            (
+                format!("{usb}forward = 1\nindex_line = 3\nindex_chip = \"gpiochip4\"\npulses = 1"),
+                "give its label",
+            ),
+            (usb.replace("/dev/r", "/dev/ttyUSB0") + "forward = 1", "the wrong motor would turn"),
+            (usb.replace("/dev/r", "/dev/ttyACM12") + "forward = 1", "/dev/serial/by-path"),
             ("via = \"smoke\"\nserial = \"/dev/r\"".to_owned(), "smoke"),
         ] {
             let what = checked(&keys).unwrap_err();
             assert!(what.contains(told), "{keys}: {what}");
         }
         checked(&format!("{usb}forward = 1\nbackward = 2\nenable = 3")).unwrap();
-        checked("via = \"gpio\"\nchip = \"/dev/gpiochip0\"\nforward = 17\ndeg_per_s = 6.0\nindex_line = 4\npulses = 1").unwrap();
+        checked("via = \"gpio\"\nchip = \"pinctrl-rp1\"\nforward = 17\ndeg_per_s = 6.0\nindex_line = 4\npulses = 1").unwrap();
     }
 
     #[tokio::test]
     async fn a_gpio_chip_that_is_not_there_is_told_with_what_to_look_for() {
-        let keys = "driver = \"relay\"\nvia = \"gpio\"\nchip = \"/dev/gpiochip-none\"\nforward = 17\ndeg_per_s = 6.0";
+        let keys =
+            "driver = \"relay\"\nvia = \"gpio\"\nchip = \"no such chip\"\nforward = 17\ndeg_per_s = 6.0";
         let error =
             open(&toml::from_str(keys).unwrap()).await.err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("/dev/gpiochip-none") && error.contains("gpioinfo"), "{error}");
+        assert!(error.contains("no GPIO chip is called no such chip; there are:"), "{error}");
     }
 }

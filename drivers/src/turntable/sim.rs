@@ -121,6 +121,7 @@ fn info(keys: &Keys) -> TurntableInfo {
         move_limit: Duration::from_secs_f64((1.5 * turn_s + 80.0 / keys.speed_deg_s + 5.0).ceil()),
         firmware: None,
         tilt: None,
+        step_deg: None,
         dead_man: true,
         tried: true,
     }

@@ -1,6 +1,8 @@
 //! A drive behind Modbus, on a serial line or on the network: coils or a control register, a speed, an input for the
-//! index switch, and a watch over the link. Its framing is its own, so that it checks the driver's.
+//! index switch, and a watch over the link. Its framing is its own, so that it checks the driver's. Its serial line
+//! carries one direction at a time: what is said into its answer is lost, and so is the answer.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ pub enum Line {
 pub struct Knobs {
     /// So many answers, beginning with the next, are lost.
     pub lose_answers: u32,
+    /// So many requests to switch off are not heard.
+    pub miss_stops: u32,
     /// Answers to what starts the motor are lost.
     pub hides_starts: bool,
     /// Noise before every answer.
@@ -51,8 +55,14 @@ pub struct Drive {
     pub knobs: Knobs,
     /// Its number.
     pub unit: u8,
+    /// Speed of its serial line.
+    pub baud: u32,
+    /// How long it thinks before it answers on a serial line.
+    pub turnaround: Duration,
     /// Its watch stopped it.
     pub tripped: bool,
+    /// Times that somebody spoke into its answer.
+    pub collisions: u32,
     line: Line,
     coils: [bool; 3],
     control: u16,
@@ -60,7 +70,8 @@ pub struct Drive {
     watch: u16,
     heard: Instant,
     inbox: Vec<u8>,
-    outbox: Vec<u8>,
+    /// Answers, each with the moment of its last byte.
+    outbox: VecDeque<(Instant, Vec<u8>)>,
 }
 
 impl Drive {
@@ -70,7 +81,10 @@ impl Drive {
             platform,
             knobs: Knobs::default(),
             unit: 1,
+            baud: 115_200,
+            turnaround: Duration::from_millis(2),
             tripped: false,
+            collisions: 0,
             line,
             coils: [false; 3],
             control: 5,
@@ -78,7 +92,7 @@ impl Drive {
             watch: 0,
             heard: Instant::now(),
             inbox: Vec::new(),
-            outbox: Vec::new(),
+            outbox: VecDeque::new(),
         }
     }
 
@@ -157,7 +171,24 @@ impl Drive {
         }
     }
 
-    fn answer(&mut self, mut header: Vec<u8>, pdu: &[u8]) {
+    /// How long so many bytes are on the line.
+    fn on_line(&self, bytes: usize) -> Duration {
+        Duration::from_secs(1) * (11 * bytes as u32) / self.baud
+    }
+
+    /// A request that begins now meets an answer that is not over: both are lost, but for the end of the answer.
+    fn collides(&mut self, now: Instant) -> bool {
+        match self.outbox.back_mut() {
+            Some((over, answer)) if self.line == Line::Rtu && now < *over => {
+                answer.drain(..answer.len() / 2);
+                self.collisions += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn answer(&mut self, mut header: Vec<u8>, pdu: &[u8], now: Instant) {
         if self.knobs.lose_answers > 0 {
             self.knobs.lose_answers -= 1;
             return;
@@ -174,7 +205,11 @@ impl Drive {
             }
         }
         frame.extend(header);
-        self.outbox.extend(frame);
+        let over = match self.line {
+            Line::Rtu => now + self.on_line(8) + self.turnaround + self.on_line(frame.len()),
+            Line::Tcp => now,
+        };
+        self.outbox.push_back((over, frame));
     }
 }
 
@@ -191,28 +226,34 @@ impl Device for Drive {
 
     fn opened(&mut self, now: Instant) {
         self.advance(now);
-        (self.inbox, self.outbox) = (Vec::new(), Vec::new());
+        (self.inbox, self.outbox) = (Vec::new(), VecDeque::new());
     }
 
     fn hear(&mut self, bytes: &[u8], now: Instant) {
         self.advance(now);
-        if self.knobs.dead {
+        if self.knobs.dead || self.collides(now) {
             return;
         }
         self.inbox.extend_from_slice(bytes);
         while let Some((header, pdu)) = self.request() {
             self.heard = now;
+            let is_stop = matches!(pdu.as_slice(), [5, _, _, 0, 0] | [6, 0x20, 0, 0, 5]);
+            if is_stop && self.knobs.miss_stops > 0 {
+                self.knobs.miss_stops -= 1;
+                continue;
+            }
             let starts = self.platform.starts;
             let answer = self.obey(&pdu, now);
             if !self.knobs.hides_starts || self.platform.starts == starts {
-                self.answer(header, &answer);
+                self.answer(header, &answer, now);
             }
         }
     }
 
     fn say(&mut self, now: Instant) -> Vec<u8> {
         self.advance(now);
-        std::mem::take(&mut self.outbox)
+        let over = self.outbox.iter().take_while(|(over, _)| *over <= now).count();
+        self.outbox.drain(..over).flat_map(|(_, answer)| answer).collect()
     }
 }
 

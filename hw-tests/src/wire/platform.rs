@@ -19,6 +19,8 @@ pub struct Platform {
     pub switch_broken: bool,
     /// Times that the motor was switched on.
     pub starts: u32,
+    /// When the motor was switched off last.
+    pub off_at: Option<Instant>,
     /// Both directions were on at once.
     pub shorted: bool,
     deg: f64,
@@ -38,6 +40,7 @@ impl Platform {
             blocked_at: None,
             switch_broken: false,
             starts: 0,
+            off_at: None,
             shorted: false,
             deg: 52.2,
             speed: 0.0,
@@ -84,6 +87,9 @@ impl Platform {
         self.advance(now);
         if self.wanted == 0.0 && share != 0.0 {
             self.starts += 1;
+        }
+        if self.wanted != 0.0 && share == 0.0 {
+            self.off_at = Some(now);
         }
         self.wanted = share * self.full_speed;
     }

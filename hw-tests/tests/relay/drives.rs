@@ -230,3 +230,63 @@ async fn a_drive_is_reached_over_the_network_and_over_a_serial_port() {
     assert!(matches!(done.unwrap(), (Moved::Done(_), false)));
     near(truly(&drive), 52.2 + 20.0, 3.0);
 }
+
+/// A drive on a slow line that carries one direction at a time, and takes its time to answer.
+fn slow(pins: u32) -> Cable<Drive> {
+    let drive = drive(pins);
+    drive.with(|d| (d.baud, d.turnaround) = (9600, Duration::from_millis(40)));
+    drive
+}
+
+/// How long after `moment` the motor was switched off.
+fn off_after(drive: &Cable<Drive>, moment: Instant) -> Duration {
+    drive.with(|d| d.platform.off_at.unwrap()).duration_since(moment)
+}
+
+const ASKED: &str = "index_input = 4\npulses = 36\nerror_deg = 3.0\nerror_deg_max = 60.0";
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_the_drive_answers_is_heard_at_once() {
+    // Whatever was on the line at the time: the pause of a look and its question and answer take less than 90 ms.
+    for more in 0..90 {
+        let drive = slow(36);
+        let mut table = speak(&options(&[COILS, ASKED]), drive.link()).await.unwrap();
+        let until = Instant::now() + SECOND + Duration::from_millis(more);
+        assert!(timeout_at(until, table.move_by(355.0)).await.is_err());
+        table.stop().await.unwrap();
+        let late = off_after(&drive, until);
+        assert!(late < Duration::from_millis(100), "a stop {more} ms later was {late:?} late");
+        assert_eq!(drive.with(|d| d.collisions), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timed_way_ends_in_time_whatever_was_asked_last() {
+    for tenths in 0..20 {
+        let drive = slow(36);
+        let mut table = speak(&options(&[COILS, ASKED]), drive.link()).await.unwrap();
+        zeroed(table.as_mut()).await;
+        let start = truly(&drive);
+        let degrees = 63.0 + f64::from(tenths) / 10.0;
+        table.move_by(degrees).await.unwrap();
+        near(truly(&drive) - start, degrees, 2.0);
+        assert_eq!(drive.with(|d| d.collisions), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn switching_off_that_was_not_heard_is_asked_again_soon_and_doubted() {
+    for (pins, keys) in [(0, "error_deg = 0.0\nerror_deg_max = 0.5"), (36, "index_input = 4\npulses = 36")] {
+        let drive = slow(pins);
+        let mut table =
+            speak(&options(&["via = \"modbus-rtu\"", REGISTER, keys]), drive.link()).await.unwrap();
+        table.move_by(10.0).await.unwrap();
+        zeroed(table.as_mut()).await;
+        drive.with(|d| d.knobs.miss_stops = 1);
+        let start = truly(&drive);
+        table.move_to(forward(40.0)).await.unwrap();
+        let turned = truly(&drive) - start;
+        assert!((40.4..43.5).contains(&turned), "asked again after {turned}");
+        assert_eq!(table.position(), Position::Estimated(Angle::new(40.0)));
+    }
+}

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, speak};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 use turnstage_hw_tests::turntable::conform;

@@ -21,12 +21,17 @@ const DAMAGES: [&str; 6] = ["flagged", "short", "corrupt", "empty", "overlong", 
 /// One camera with a picture before it, plugged in as `/dev/video2`.
 fn one(plan: &str) -> impl FnOnce(&Cameras) {
     move |cameras| {
-        cameras.add("front", "1-2.3", "A0017", &format!("size 640x480\nsize 320x240\n{plan}"));
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        cameras.show("front", &runtime.block_on(picture((320, 240))));
+        add(cameras, "front", plan);
         cameras.plug("front", 2);
     }
+}
+
+/// A camera with a picture before it, not plugged in yet. All have the same number and belong into the same socket.
+fn add(cameras: &Cameras, name: &str, plan: &str) {
+    cameras.add(name, "1-2.3", "A0017", &format!("size 640x480\nsize 320x240\n{plan}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    cameras.show(name, &runtime.block_on(picture((320, 240))));
 }
 
 async fn try_open(keys: &str) -> Result<Box<dyn Camera>, CameraError> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use turnstage_drivers::CameraError;
 use turnstage_drivers::camera::{Settings, Variant};
-use turnstage_hw_tests::fake_v4l2::on_cameras;
+use turnstage_hw_tests::fake_v4l2::{Cameras, on_cameras};
 
-use super::{PATIENCE, one, open, shoot, shoot_as, truth, try_open};
+use super::{PATIENCE, add, one, open, shoot, shoot_as, truth, try_open};
 
 fn at(log: &[String], line: &str) -> usize {
     log.iter().rposition(|told| told == line).unwrap_or_else(|| panic!("{line} in {log:#?}"))
@@ -63,6 +63,28 @@ fn a_value_that_does_not_hold_is_no_lock() {
             assert!(told.contains("exposure_us = 9000000: this camera takes 204700 at most"), "{told}");
         },
     );
+}
+
+#[test]
+fn a_camera_that_came_back_takes_no_picture_before_its_settings_hold() {
+    const NAME: &str = "settings::a_camera_that_came_back_takes_no_picture_before_its_settings_hold";
+    let both = |cameras: &Cameras| {
+        add(cameras, "again", "refuse control EINVAL 1");
+        one("fault gone 12")(cameras);
+    };
+    on_cameras(NAME, both, async |cameras| {
+        let mut camera = open("").await;
+        let settings = Settings { exposure_us: Some(8000.0), wb_kelvin: Some(5000.0), ..Settings::default() };
+        camera.apply(&settings).await.unwrap();
+        while shoot(&mut camera).await.is_ok() {}
+        // The same one to whoever looks; it refuses the first setting.
+        cameras.plug("again", 6);
+        let refused = shoot(&mut camera).await.unwrap_err();
+        assert!(matches!(refused, CameraError::Unsupported { .. }), "{refused}");
+        let frame = shoot(&mut camera).await.unwrap().frames.remove(0);
+        assert_eq!(["exposure", "white"].map(|key| truth(&frame, key)), [80, 5000]);
+        assert_eq!(cameras.log("again").iter().filter(|line| line.starts_with("close")).count(), 1);
+    });
 }
 
 #[test]

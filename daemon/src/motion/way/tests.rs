@@ -51,7 +51,7 @@ fn a_table_that_turns_one_way_only_is_never_asked_for_the_other() {
 #[test]
 fn a_table_that_would_turn_on_is_never_asked_for_more_than_the_limit() {
     let parts = |to: f64, legs: &[f64], most| -> Vec<(f64, Direction)> {
-        let parts = parts(Angle::new(10.0), Angle::new(to), legs, most);
+        let parts = parts(Angle::new(10.0), Angle::new(to), legs, most, None);
         parts.iter().map(|part| (part.angle.deg(), part.direction)).collect()
     };
     let (on, back) = (Direction::Forward, Direction::Backward);
@@ -95,6 +95,7 @@ impl Spool {
             move_limit: Duration::from_secs(60),
             firmware: None,
             tilt: None,
+            step_deg: None,
             dead_man: true,
             tried: true,
         };
@@ -270,4 +271,105 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(hold(mount, home_way, declared, all));
     }
+}
+
+/// A platform that stands for certain on its pins, every ten degrees, and nowhere else.
+struct Pinned {
+    deg: f64,
+    ways: Vec<f64>,
+    info: TurntableInfo,
+}
+
+impl Pinned {
+    fn new(step_deg: Option<f64>) -> Self {
+        let info = TurntableInfo {
+            driver: "pinned",
+            id: String::new(),
+            model: String::new(),
+            home: false,
+            speed_max: 10.0,
+            acceleration: 10.0,
+            move_limit: Duration::from_secs(60),
+            firmware: None,
+            tilt: None,
+            one_way: None,
+            home_way: Direction::Backward,
+            step_deg,
+            dead_man: false,
+            tried: false,
+        };
+        Self { deg: 0.0, ways: Vec::new(), info }
+    }
+}
+
+#[async_trait]
+impl Turntable for Pinned {
+    async fn reference(&mut self, _: Reference) -> Result<Moved, TurntableError> {
+        Ok(Moved::Done(Angle::new(self.deg)))
+    }
+    async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError> {
+        if !matches!(self.position(), Position::Known(..)) {
+            return Ok(Moved::Refused { rule: "motion-not-referenced", reason: "find a pin".to_owned() });
+        }
+        let way = turn(self.position(), to);
+        self.deg += way;
+        self.ways.push(way);
+        Ok(Moved::Done(Angle::new(self.deg)))
+    }
+    async fn move_by(&mut self, degrees: f64) -> Result<Moved, TurntableError> {
+        self.deg += degrees;
+        Ok(Moved::Done(Angle::new(self.deg)))
+    }
+    async fn rotate(&mut self, _: DegPerS) -> Result<(), TurntableError> {
+        Ok(())
+    }
+    async fn stop(&mut self) -> Result<Moved, TurntableError> {
+        Ok(Moved::Done(Angle::new(self.deg)))
+    }
+    fn position(&self) -> Position {
+        let past = self.deg.rem_euclid(10.0);
+        match past.min(10.0 - past) < 0.01 {
+            true => Position::Known(Angle::new(self.deg), Source::Declared),
+            false => Position::Estimated(Angle::new(self.deg)),
+        }
+    }
+    fn info(&self) -> &TurntableInfo {
+        &self.info
+    }
+}
+
+async fn driven(table: &mut Pinned, deg: f64) -> Moved {
+    let how = Drive {
+        approach_deg: 5.0,
+        reopen: Duration::from_secs(1),
+        announce: Duration::ZERO,
+        unattended_deg_max: 90.0,
+        mount: Mount::default(),
+    };
+    let seen = watch::channel(None).0;
+    drive(table, Move::To(Angle::new(deg)), &how, &seen, &mut 0.0).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_table_that_stands_on_pins_is_led_from_pin_to_pin() {
+    let mut table = Pinned::new(Some(10.0));
+    assert_eq!(driven(&mut table, 130.0).await, Moved::Done(Angle::new(130.0)));
+    assert_eq!(table.ways, [70.0, 60.0]);
+    let far = Angle::new(350.0);
+    for (step, most) in [(10.0, 90.0), (40.0, 90.0), (7.0, 20.0), (360.0, 90.0)] {
+        let mut from = Position::Known(Angle::new(0.0), Source::Declared);
+        for part in parts(Angle::new(0.0), far, &[350.0], Some(most), Some(step)) {
+            assert!(turn(from, part) <= most + 1e-9, "{step}: {}", turn(from, part));
+            from = Position::Known(part.angle, Source::Declared);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_half_way_is_a_stop_because_something_has_moved() {
+    // It does not tell of its pins, so that it is led to a place between two of them.
+    let mut table = Pinned::new(None);
+    assert_eq!(driven(&mut table, 130.0).await, Moved::StoppedAt(Some(Angle::new(65.0))));
+    let refused = driven(&mut table, 130.0).await;
+    assert!(matches!(refused, Moved::Refused { .. }), "nothing has moved: {refused:?}");
 }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::HELPER;
+use crate::camera::helper;
+
 /// Largest file taken unless `bytes_max` says otherwise.
 const BYTES_MAX: usize = 200_000_000;
 
@@ -47,11 +50,7 @@ impl Keys {
         if let Some((key, _)) = blank {
             return Err(format!("{key} is empty; leave it out, or write what \"turnstage devices\" shows"));
         }
-        if self.helper.as_ref().is_some_and(|path| !path.is_absolute()) {
-            return Err(
-                "helper must be a path from the root, as /usr/lib/turnstage/turnstage-tether".to_owned()
-            );
-        }
+        helper::session::check(HELPER, self.helper.as_deref())?;
         within("aperture", self.aperture, 0.5, 128.0)?;
         within("iso_base", self.iso_base, 10.0, 25_600.0)?;
         within("battery_percent_min", self.battery_percent_min.map(f64::from), 0.0, 90.0)?;

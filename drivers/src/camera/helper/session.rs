@@ -1,6 +1,6 @@
 //! One open camera at the other end of a helper process, in the errors of a camera.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::CameraError;
 use super::wire::{Answer, Event, Fault, File, Pixels, Place, Request, Setting};
-use super::{Helper, HelperError};
-use crate::Later;
+use super::{Helper, HelperError, locate};
+use crate::{Later, Listing};
 
 /// Starts a helper.
 pub(in super::super) type Starter =
@@ -21,6 +21,42 @@ pub(in super::super) fn starter(program: PathBuf) -> Starter {
         let program = program.clone();
         Box::pin(async move { Helper::start(&program).await })
     })
+}
+
+/// Whether the key `helper` can be used.
+pub(in super::super) fn check(helper: &str, configured: Option<&Path>) -> Result<(), String> {
+    match configured {
+        Some(path) if !path.is_absolute() => {
+            Err(format!("helper must be a path from the root, as /usr/lib/turnstage/{helper}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts the helper for the camera that the rig calls `name`: the configured one, or the one where it usually is.
+pub(in super::super) fn starter_for(name: &str, helper: &str, configured: Option<&Path>) -> Outcome<Starter> {
+    locate(helper, configured).map(starter).map_err(|error| of_helper(name, error))
+}
+
+/// The cameras of `driver` that the helper at `program`, or the one where it usually is, finds by `deadline`. Where it
+/// fails, that is the one line of the list; no helper is no camera: it is an addition that most stations do without.
+pub(in super::super) async fn found(
+    driver: &'static str,
+    helper: &str,
+    program: Option<&Path>,
+    deadline: Instant,
+) -> Result<(Vec<Place>, Starter), Vec<Listing>> {
+    let program = locate(helper, program).map_err(|_| Vec::new())?;
+    let starter = starter(program.clone());
+    let places = async { Session::start(driver, &starter).await?.cameras(deadline).await };
+    match places.await {
+        Ok(places) => Ok((places, starter)),
+        Err(error) => {
+            let listing =
+                Listing::of(driver, &program.display().to_string(), "cameras by its helper process");
+            Err(vec![Listing { problem: Some(error.to_string()), options: None, ..listing }])
+        }
+    }
 }
 
 /// A helper, and with it at most one open camera.

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::task::{Context, Poll};
 
@@ -71,7 +72,7 @@ impl Drop for Told {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn open(session: Told) -> Result<OnThread, CameraError> {
-    OnThread::open("main", PATIENCE, move || Ok(Box::new(session))).await
+    OnThread::open("told", "main", PATIENCE, move || Ok(Box::new(session))).await
 }
 
 fn request(limit: Duration) -> ExposeRequest {
@@ -148,7 +149,7 @@ async fn a_camera_that_opens_too_late_is_closed_again() {
         waits.recv().unwrap_or_default();
         Ok(Box::new(session) as Session)
     };
-    let opened = OnThread::open("main", PATIENCE, opening).await.map(drop);
+    let opened = OnThread::open("told", "main", PATIENCE, opening).await.map(drop);
     assert!(is_poisoned(&opened), "{opened:?}");
     assert_eq!(rope.seen.try_recv(), Err(TryRecvError::Empty));
     drop(go);
@@ -157,12 +158,12 @@ async fn a_camera_that_opens_too_late_is_closed_again() {
 
 #[tokio::test]
 async fn why_a_camera_did_not_open_is_told() {
-    let refused = OnThread::open("main", PATIENCE, || {
+    let refused = OnThread::open("told", "main", PATIENCE, || {
         Err(CameraError::NotPresent { id: "main".to_owned(), hint: "nowhere".to_owned() })
     });
     let error = refused.await.map(drop).unwrap_err();
     assert!(matches!(error, CameraError::NotPresent { .. }), "{error}");
-    let panicked = OnThread::open("main", PATIENCE, || panic!("a bug")).await.map(drop);
+    let panicked = OnThread::open("told", "main", PATIENCE, || panic!("a bug")).await.map(drop);
     assert!(is_poisoned(&panicked), "{panicked:?}");
 }
 
@@ -178,6 +179,28 @@ async fn a_call_that_was_given_up_takes_no_picture_and_poisons_nothing() {
     camera.expose(&request(PATIENCE)).await.unwrap();
     drop(camera);
     assert_eq!(rope.seen.iter().collect::<Vec<_>>(), ["exposed", "closed"], "the late one was not made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_hangs_each_time_takes_no_thread_from_another() {
+    let (go, waits) = sync_channel::<()>(0);
+    let waits = Arc::new(Mutex::new(waits));
+    for _ in 0..THREADS_MAX {
+        let waits = waits.clone();
+        let hung =
+            ask("hangs", Duration::from_secs(1), move || waits.lock().map(|go| go.recv()).is_ok()).await;
+        assert_eq!(hung, None);
+    }
+    let full = OnThread::open("hangs", "main", PATIENCE, || panic!("not even begun")).await.map(drop);
+    let error = full.unwrap_err();
+    assert!(
+        matches!(&error, CameraError::Attention { what, .. } if what.contains("hangs cameras")),
+        "{error}"
+    );
+    // A thread does not hold paused time.
+    tokio::time::resume();
+    assert_eq!(ask("told", PATIENCE, || 7).await, Some(7));
+    drop(go);
 }
 
 /// Begins a call in which the driver hangs, and waits until it does.

@@ -8,9 +8,11 @@
 use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 
 use libloading::os::unix;
+use tokio::time::Instant;
 
 use super::shim;
 use crate::CameraError;
@@ -75,12 +77,36 @@ static LIBRARY: OnceLock<Library> = OnceLock::new();
 
 /// Held while a pipeline starts or stops: librealsense crashed at random when two threads did so at once.
 static PIPELINES: Mutex<()> = Mutex::new(());
+/// Starting or stopping takes a second or two; a camera that takes longer hangs, and may do so for ever.
+const TURN_LIMIT: Duration = Duration::from_secs(6);
+/// Between two looks whether it is our turn.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Does what no two cameras may do at the same time.
-pub(super) fn alone<T>(work: impl FnOnce() -> T) -> T {
-    // What a panic left behind is the library's; the lock itself guards nothing.
-    let _guard = PIPELINES.lock().unwrap_or_else(PoisonError::into_inner);
-    work()
+/// Does what no two cameras may do at the same time, for the camera `id`.
+///
+/// # Errors
+///
+/// [`CameraError::Attention`] when another camera hangs in it. Nothing was done then, and no thread is left waiting.
+pub(super) fn alone<T>(id: &str, work: impl FnOnce() -> T) -> Result<T, CameraError> {
+    let Some(_guard) = turn(TURN_LIMIT) else {
+        let what = "another RealSense camera hangs while it starts or stops; unplug that one, then restart the station";
+        return Err(CameraError::Attention { id: id.to_owned(), what: what.to_owned() });
+    };
+    Ok(work())
+}
+
+/// The lock, once it is free, or nothing within `limit`.
+fn turn(limit: Duration) -> Option<MutexGuard<'static, ()>> {
+    let until = Instant::now() + limit;
+    loop {
+        match PIPELINES.try_lock() {
+            Ok(guard) => return Some(guard),
+            // What a panic left behind is the library's; the lock itself guards nothing.
+            Err(TryLockError::Poisoned(left)) => return Some(left.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOOK_EVERY),
+        }
+    }
 }
 
 /// The library at `configured`, or the first of those that are usual. All cameras of a process share one.
@@ -90,20 +116,25 @@ pub(super) fn alone<T>(work: impl FnOnce() -> T) -> T {
 /// [`CameraError::LibraryMissing`] with what was tried, what was wrong with each that is there, and what to do.
 pub(super) fn load(id: &str, configured: Option<&Path>) -> Result<&'static Library, CameraError> {
     let missing = |why| CameraError::LibraryMissing { id: id.to_owned(), library: NAME.to_owned(), why };
-    alone(|| {
+    let same = |library: &'static Library| match configured {
+        Some(path) if path != library.path => Err(missing(format!(
+            "{} is in use already, and a process can have one only; name the same for every camera",
+            library.path.display()
+        ))),
+        _ => Ok(library),
+    };
+    // Once it is there, nobody waits for a camera that hangs.
+    if let Some(library) = LIBRARY.get() {
+        return same(library);
+    }
+    alone(id, || {
         if let Some(library) = LIBRARY.get() {
-            return match configured {
-                Some(path) if path != library.path => Err(missing(format!(
-                    "{} is in use already, and a process can have one only; name the same for every camera",
-                    library.path.display()
-                ))),
-                _ => Ok(library),
-            };
+            return same(library);
         }
         let library = find(configured).map_err(missing)?;
         tracing::info!("librealsense {} from {}", library.version, library.path.display());
         Ok(LIBRARY.get_or_init(|| library))
-    })
+    })?
 }
 
 fn find(configured: Option<&Path>) -> Result<Library, String> {
@@ -198,7 +229,26 @@ fn ask(function: *mut c_void) -> Result<c_int, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
+
+    #[test]
+    fn a_camera_that_hangs_while_it_starts_keeps_no_other_waiting_for_ever() {
+        let ((started, begins), (go, hangs)) = (channel(), channel::<()>());
+        let hanging = std::thread::spawn(move || {
+            alone("hangs", || {
+                started.send(()).unwrap();
+                hangs.recv().unwrap_or_default();
+            })
+        });
+        begins.recv().unwrap();
+        assert!(turn(Duration::from_millis(20)).is_none());
+        // What it leaves behind does not stay locked.
+        drop(go);
+        hanging.join().unwrap().unwrap();
+        assert_eq!(alone("other", || 7).unwrap(), 7);
+    }
 
     #[test]
     fn old_and_unknown_versions_are_refused_by_number() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use realsense_rust::context::Context;
 use realsense_rust::device_hub::DeviceHub;
 use realsense_rust::frame::{ColorFrame, CompositeFrame, FrameEx, ImageFrame};
+use realsense_rust::pipeline::ActivePipeline;
 use tokio::time::Instant;
 
 use super::clock::DeviceClock;
@@ -268,8 +269,13 @@ impl Session {
     }
 
     fn stop(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            alone(|| drop(stream.pipeline.stop()));
+        let Some(stream) = self.stream.take() else { return };
+        let mut pipeline = Some(stream.pipeline);
+        let stopped = alone(&self.id, || drop(pipeline.take().map(ActivePipeline::stop)));
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "a camera is left running");
+            // To delete it stops it too, and a second one that stops could end the process.
+            std::mem::forget(pipeline);
         }
     }
 

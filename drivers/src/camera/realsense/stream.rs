@@ -113,7 +113,8 @@ pub(super) fn start(
 ) -> Result<Stream, CameraError> {
     let refused = |error: &dyn Display| refusal(id, keys, size, &error.to_string());
     let config = configure(keys, serial, size).map_err(|error| refused(&error))?;
-    let started = alone(|| InactivePipeline::try_from(context).and_then(|idle| idle.start(Some(config))));
+    let started =
+        alone(id, || InactivePipeline::try_from(context).and_then(|idle| idle.start(Some(config))))?;
     let pipeline = started.map_err(|error| refused(&error))?;
     let find = |kind| pipeline.profile().streams().iter().find(|stream| stream.kind() == kind);
     let (Some(color), Some(depth)) = (find(Rs2StreamKind::Color), find(Rs2StreamKind::Depth)) else {

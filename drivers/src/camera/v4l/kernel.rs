@@ -8,6 +8,7 @@
 
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit, size_of};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr::NonNull;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use ::v4l::Device;
 use ::v4l::v4l_sys as sys;
 use ::v4l::v4l2::{self, vidioc};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 /// `POLLIN`, which Linux has in common for all its machines.
 const READABLE: i16 = 1;
@@ -93,9 +95,16 @@ pub struct Filled {
 }
 
 impl Node {
-    /// Opens a node for reading and setting; never waits.
+    /// Opens a node for reading and setting; never waits. Programs that are started later do not get it.
     pub fn open(path: &Path) -> io::Result<Node> {
-        Device::with_path(path).map(|device| Node { device: ManuallyDrop::new(device) })
+        let node = Node { device: ManuallyDrop::new(Device::with_path(path)?) };
+        fcntl_setfd(node.borrowed(), FdFlags::CLOEXEC)?;
+        Ok(node)
+    }
+
+    fn borrowed(&self) -> BorrowedFd<'_> {
+        // SAFETY: the device owns the descriptor and keeps it open as long as the borrow of the node lasts.
+        unsafe { BorrowedFd::borrow_raw(self.fd()) }
     }
 
     /// Asks `request` about `argument`, which is written back.
@@ -426,6 +435,12 @@ mod tests {
         assert_eq!(slug("Focus (absolute)"), "focus_absolute");
         assert_eq!(text(b"UVC Camera\0rest"), "UVC Camera");
         assert_eq!(text(&[0xff, b'a']), "\u{fffd}a", "not even UTF-8 panics");
+    }
+
+    #[test]
+    fn a_helper_process_does_not_inherit_a_camera() {
+        let node = Node::open(Path::new("/dev/null")).unwrap();
+        assert!(rustix::io::fcntl_getfd(node.borrowed()).unwrap().contains(FdFlags::CLOEXEC));
     }
 
     #[test]

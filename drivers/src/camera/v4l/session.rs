@@ -102,7 +102,11 @@ impl Session {
             let (opened, told) = Opened::open(&self.name, &self.keys, size)?;
             self.info = info(self.info.id.clone(), &opened, told);
             self.opened = Some(opened);
-            self.set()?;
+            if let Err(error) = self.set() {
+                // It must not be used with other settings than the session's.
+                self.opened = None;
+                return Err(error);
+            }
         }
         self.opened.as_mut().ok_or_else(|| CameraError::Disconnected { id: self.name.clone() })
     }

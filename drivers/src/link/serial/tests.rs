@@ -85,7 +85,14 @@ async fn a_device_that_takes_nothing_is_a_lost_link_within_the_limit() {
     let flood = vec![b'x'; 1 << 20];
     let lost = link.send(&flood, Duration::from_millis(50)).await;
     assert!(matches!(lost, Err(LinkError::Lost { .. })), "{lost:?}");
-    drop(cable.device.take());
+    // Closing does not wait for it either: what lies on the way is gone, but for what is at the far end.
+    drop(link);
+    let mut piece = vec![0; 1 << 16];
+    let mut taken = 0;
+    while let Ok(Ok(count @ 1..)) = timeout(MOMENT, cable.device().read(&mut piece)).await {
+        taken += count;
+    }
+    assert!(taken <= 4096, "{taken} bytes were still on their way");
 }
 
 #[tokio::test]
@@ -155,6 +162,40 @@ fn ports_on_usb_are_listed_by_their_stable_names() {
     assert!(port.path.ends_with("dev/serial/by-id/usb-1a86_USB_Serial-if00-port0"), "{port:?}");
     assert_eq!((port.usb.as_str(), port.product.as_str()), ("1a86:7523", "USB Serial"));
     assert_eq!((port.serial.as_deref(), port.problem.as_deref()), (None, None));
+}
+
+#[test]
+fn two_adapters_of_one_name_are_told_apart_by_their_sockets() {
+    let root = tree();
+    let at = |path: &str| root.path().join(path);
+    let (sys, dev) = (at("sys"), at("dev"));
+    let by_id = at("dev/serial/by-id/usb-1a86_USB_Serial-if00-port0");
+    let path = by_id.to_string_lossy().into_owned();
+    assert_eq!(ambiguous(&sys, &dev, &path, &at("dev/ttyUSB0")), None);
+    // The same chip once more: udev lets the name point to the last one.
+    fs::create_dir_all(at("sys/devices/usb1/1-3/1-3:1.0/ttyUSB1")).unwrap();
+    for (name, value) in [("idVendor", "1a86\n"), ("idProduct", "7523\n"), ("product", "USB Serial\n")] {
+        fs::write(at("sys/devices/usb1/1-3").join(name), value).unwrap();
+    }
+    fs::create_dir_all(at("sys/class/tty/ttyUSB1")).unwrap();
+    symlink(at("sys/devices/usb1/1-3/1-3:1.0/ttyUSB1"), at("sys/class/tty/ttyUSB1/device")).unwrap();
+    fs::write(at("dev/ttyUSB1"), "").unwrap();
+    fs::remove_file(&by_id).unwrap();
+    symlink(at("dev/ttyUSB1"), &by_id).unwrap();
+    fs::create_dir_all(at("dev/serial/by-path")).unwrap();
+    for (node, socket) in [("ttyUSB0", "usb-0:2:1.0-port0"), ("ttyUSB1", "usb-0:3:1.0-port0")] {
+        symlink(at("dev").join(node), at("dev/serial/by-path").join(socket)).unwrap();
+    }
+    let found: Vec<String> = ports_in(&sys, &dev).into_iter().map(|port| port.path).collect();
+    let socket = |name: &str| at("dev/serial/by-path").join(name).to_string_lossy().into_owned();
+    assert_eq!(found, [socket("usb-0:2:1.0-port0"), socket("usb-0:3:1.0-port0")]);
+    let (why, hint) = ambiguous(&sys, &dev, &path, &at("dev/ttyUSB1")).unwrap();
+    assert!(why.contains("ttyUSB0") && why.contains("ttyUSB1") && hint.contains("by-path"), "{why} ({hint})");
+    assert_eq!(ambiguous(&sys, &dev, &found[0], &at("dev/ttyUSB0")), None, "a socket is one adapter's");
+    // A number of its own tells an adapter from all others.
+    fs::write(at("sys/devices/usb1/1-3/serial"), "A5069RR4\n").unwrap();
+    assert_eq!(ambiguous(&sys, &dev, &path, &at("dev/ttyUSB1")), None);
+    assert!(ports_in(&sys, &dev).iter().any(|port| port.path == path));
 }
 
 #[test]

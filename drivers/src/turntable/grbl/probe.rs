@@ -1,4 +1,4 @@
-//! Who answers, and what it can do, before anything moves: banner, stop, `$I`, `$$`. Nothing is written.
+//! Who answers, and what it can do, before anything moves: stop, banner, stop, `$I`, `$$`. Nothing is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::keys::Keys;
 use super::line::Line;
-use super::motion::HOMING;
+use super::motion::{HOLD, HOMING};
 use super::talk::Talk;
 use super::{Axis, Grbl, NAME, NEVER, wrong};
 use crate::link::Link;
@@ -27,6 +27,9 @@ const ACCELERATION_DEG_S2: f64 = 5.0;
 pub(super) async fn open(link: Box<dyn Link>, keys: Keys) -> Opened {
     let (axis, tilt) = (keys.axis().map_err(wrong)?, keys.tilt_axis().map_err(wrong)?);
     let mut talk = Talk::new(link);
+    // One that did not start anew when it was opened may still be on its way. A hold does no harm to one that stands, and a
+    // board that starts hears nothing.
+    talk.signal(HOLD).await.map_err(|e| e.while_trying(talk.name(), "stop"))?;
     let banner = identify(&mut talk, keys.boot_ms.map_or(BOOT, Duration::from_millis)).await?;
     let mut table = unprobed(talk, keys, axis, banner);
     table.stop().await?;
@@ -105,6 +108,7 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         move_limit: Duration::ZERO,
         firmware: None,
         tilt: None,
+        step_deg: None,
         dead_man: false,
         tried: false,
     };
@@ -143,6 +147,7 @@ fn info(table: &Grbl, id: String, home: bool, version: Option<String>) -> Turnta
         move_limit: if home { turn.max(HOMING) } else { turn },
         firmware: version,
         tilt: table.tilt.and(table.keys.tilt_deg),
+        step_deg: None,
         dead_man: false,
         tried: is_tried(NAME, &model),
         model,

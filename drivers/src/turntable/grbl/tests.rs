@@ -29,6 +29,25 @@ fn a_wrong_key_is_told_with_its_value_and_what_would_be_right() {
 }
 
 #[test]
+fn whatever_adapter_it_hangs_on_it_is_listed_as_what_it_may_be() {
+    let port = |usb: &str, product: &str| serial::Port {
+        path: format!("/dev/serial/by-id/usb-{product}"),
+        usb: usb.to_owned(),
+        product: product.to_owned(),
+        serial: None,
+        problem: (usb == "0403:6001").then(|| "held by cheese (pid 7)".to_owned()),
+    };
+    let ports = vec![port("1a86:7523", "CH340"), port("0403:6001", "FT232R"), port("2341:0043", "Uno")];
+    let found = list(ports);
+    assert_eq!(found.len(), 3);
+    for listing in &found {
+        assert!(listing.guess && listing.label.contains("may be a GRBL controller"), "{listing:?}");
+        assert_eq!(check(listing.options.as_ref().unwrap()), Ok(()));
+    }
+    assert!(found[1].problem.as_ref().unwrap().contains("cheese"));
+}
+
+#[test]
 fn every_number_has_words_and_a_lock_says_what_to_do() {
     for code in 0..=u16::from(u8::MAX) {
         assert!(words::alarm(code).starts_with(&format!("ALARM:{code}: ")));

@@ -31,6 +31,7 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         move_limit: std::time::Duration::ZERO,
         firmware: None,
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
+        step_deg: None,
         dead_man: model.dead_man,
         tried: is_tried(NAME, &model.name),
     };

@@ -2,28 +2,24 @@
 //!
 //! Switching off may be tried again; switching on never is. What cannot be read back, as with USB relays, is believed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gpiocdev::Request as Lines;
 use gpiocdev::line::{EdgeDetection, Value};
-use tokio::time::Instant;
 
+use super::bus::Bus;
 use super::keys::{Index, Keys, Switch, Via, Watchdog};
-use super::modbus::{Answer, Framing, Request, exception};
+use super::modbus::Request;
+use crate::gpio;
 use crate::link::{Link, LinkError};
 use crate::turntable::TurntableError;
 
-/// An answer of a Modbus device.
-const ANSWER: Duration = Duration::from_millis(500);
-/// Tries of what may be repeated.
-const TRIES: u32 = 3;
 const SEND: Duration = Duration::from_secs(1);
-/// What arrived unasked is thrown away within this.
-const DRAIN: Duration = Duration::from_millis(1);
+/// A module that never answers is heard for so long, for the sake of a lost link.
+const LISTEN: Duration = Duration::from_millis(1);
 /// A switch that bounces gives one pulse.
 const DEBOUNCE: Duration = Duration::from_millis(5);
-/// More is no answer: another device talks.
-const BYTES_MAX: usize = 600;
 
 /// What the outputs say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +35,8 @@ pub(super) enum Trouble {
     Link(LinkError),
     /// It answers, but not what it should.
     Refused(String),
-    Silent,
+    /// No answer within this.
+    Silent(Duration),
 }
 
 impl Trouble {
@@ -48,7 +45,7 @@ impl Trouble {
         match self {
             Self::Link(error) => error.while_trying(&id, &tried),
             Self::Refused(what) => TurntableError::Fault { id, tried, what },
-            Self::Silent => TurntableError::NoReply { id, tried, limit: ANSWER * TRIES },
+            Self::Silent(limit) => TurntableError::NoReply { id, tried, limit },
         }
     }
 }
@@ -61,8 +58,9 @@ impl From<LinkError> for Trouble {
 
 enum Wires {
     Usb(Box<dyn Link>),
-    Modbus { link: Box<dyn Link>, framing: Framing, unit: u8, transaction: u16 },
-    Gpio(Lines),
+    Modbus(Bus),
+    /// Lines of the chip of this label.
+    Gpio(Lines, String),
 }
 
 enum Pulses {
@@ -76,20 +74,19 @@ pub(super) struct Cabinet {
     switch: Switch,
     speed: Option<(u16, f64)>,
     watchdog: Option<Watchdog>,
-    /// When the drive was last spoken to.
-    spoken: Instant,
     pulses: Option<Pulses>,
 }
 
 impl Cabinet {
-    /// Outputs over `link`, or GPIO lines, which are off from then on. Nothing was sent yet.
-    pub(super) fn new(keys: &Keys, link: Option<Box<dyn Link>>) -> Result<Self, TurntableError> {
+    /// Outputs over `link`, a serial one of so many `baud`, or GPIO lines, which are off from then on. Nothing was sent
+    /// yet.
+    pub(super) fn new(keys: &Keys, link: Option<Box<dyn Link>>, baud: u32) -> Result<Self, TurntableError> {
         let config = |what: String| TurntableError::Config { driver: super::NAME.to_owned(), what };
         let switch = keys.switch().map_err(config)?;
         let wires = match (keys.framing(), link) {
-            (Some(framing), Some(link)) => Wires::Modbus { link, framing, unit: keys.unit, transaction: 0 },
+            (Some(framing), Some(link)) => Wires::Modbus(Bus::new(link, framing, keys.unit, baud)),
             (None, Some(link)) if keys.via == Via::Usb => Wires::Usb(link),
-            (None, None) if keys.via == Via::Gpio => Wires::Gpio(outputs(keys, switch)?),
+            (None, None) if keys.via == Via::Gpio => outputs(keys, switch)?,
             _ => return Err(config("via does not go with the link that is given".to_owned())),
         };
         let pulses = match keys.index().map_err(config)? {
@@ -98,13 +95,14 @@ impl Cabinet {
             Some(Index::Line { chip, line }) => Some(Pulses::Line(input(&chip, line)?)),
         };
         let (speed, watchdog) = (keys.speed().map_err(config)?, keys.watchdog().map_err(config)?);
-        Ok(Self { wires, switch, speed, watchdog, spoken: Instant::now(), pulses })
+        Ok(Self { wires, switch, speed, watchdog, pulses })
     }
 
     pub(super) fn name(&self) -> String {
         match &self.wires {
-            Wires::Usb(link) | Wires::Modbus { link, .. } => link.name().to_owned(),
-            Wires::Gpio(lines) => lines.chip_path().display().to_string(),
+            Wires::Usb(link) => link.name().to_owned(),
+            Wires::Modbus(bus) => bus.name().to_owned(),
+            Wires::Gpio(_, chip) => chip.clone(),
         }
     }
 
@@ -113,11 +111,20 @@ impl Cabinet {
         !matches!(self.pulses, Some(Pulses::Input { .. }))
     }
 
+    /// How long one question and its answer take, where it has to be asked.
+    pub(super) fn exchange(&self) -> Duration {
+        match &self.wires {
+            Wires::Modbus(bus) => bus.exchange(),
+            Wires::Usb(_) | Wires::Gpio(..) => Duration::ZERO,
+        }
+    }
+
     /// Has the drive watch over the link, if one is configured; `true` once that was read back.
     pub(super) async fn arm(&mut self) -> Result<bool, Trouble> {
         let Some(Watchdog { register, value, .. }) = self.watchdog else { return Ok(false) };
-        self.ask(Request::WriteRegister { address: register, value }, TRIES).await?;
-        match self.ask(Request::ReadRegister { address: register }, TRIES).await? {
+        let bus = self.bus()?;
+        bus.ask(Request::WriteRegister { address: register, value }).await?;
+        match bus.ask(Request::ReadRegister { address: register }).await? {
             read if read == value => Ok(true),
             read => Err(Trouble::Refused(format!(
                 "its communication time-out reads {read} after {value} was written; check watchdog_register"
@@ -130,25 +137,27 @@ impl Cabinet {
         let Some((address, scale)) = self.speed else { return Ok(()) };
         // Checked to fit when the keys were read.
         let value = (deg_s * scale).round().clamp(0.0, f64::from(u16::MAX)) as u16;
-        self.ask(Request::WriteRegister { address, value }, TRIES).await.map(drop)
+        self.bus()?.ask(Request::WriteRegister { address, value }).await.map(drop)
     }
 
-    /// Switches. Off is tried with everything that there is; on is sent once.
-    pub(super) async fn set(&mut self, run: Run) -> Result<(), Trouble> {
+    /// Switches. Off is tried with everything that there is; on is sent once. Returns how late off may have been done.
+    pub(super) async fn set(&mut self, run: Run) -> Result<Duration, Trouble> {
         match (self.switch, run) {
             (Switch::Register { address, off, .. }, Run::Off) => {
-                self.ask(Request::WriteRegister { address, value: off }, TRIES).await.map(drop)
+                self.bus()?.insist(Request::WriteRegister { address, value: off }).await
             }
             (Switch::Register { address, forward, backward, .. }, run) => {
                 let value = if run == Run::Forward { forward } else { backward.unwrap_or(forward) };
-                self.ask(Request::WriteRegister { address, value }, 1).await.map(drop)
+                self.bus()?.ask_once(Request::WriteRegister { address, value }).await?;
+                Ok(Duration::ZERO)
             }
             (Switch::Each { forward, backward, enable }, Run::Off) => {
-                let mut first = Ok(());
+                let mut late = Ok(Duration::ZERO);
                 for output in [enable, Some(forward), backward].into_iter().flatten() {
-                    first = first.and(self.put(output, false).await);
+                    let this = self.put(output, false).await;
+                    late = late.and_then(|late| this.map(|this| this.max(late)));
                 }
-                first
+                late
             }
             (Switch::Each { forward, backward, enable }, run) => {
                 let (on, off) =
@@ -160,24 +169,23 @@ impl Cabinet {
                 for output in [on, enable].into_iter().flatten() {
                     self.put(output, true).await?;
                 }
-                Ok(())
+                Ok(Duration::ZERO)
             }
         }
     }
 
-    async fn put(&mut self, output: u16, on: bool) -> Result<(), Trouble> {
+    async fn put(&mut self, output: u16, on: bool) -> Result<Duration, Trouble> {
         match &mut self.wires {
-            Wires::Usb(link) => Ok(link.send(&usb(output, on), SEND).await?),
-            Wires::Modbus { .. } => {
-                let tries = if on { 1 } else { TRIES };
-                self.ask(Request::WriteCoil { address: output, on }, tries).await.map(drop)
-            }
-            Wires::Gpio(lines) => {
+            Wires::Usb(link) => link.send(&usb(output, on), SEND).await?,
+            Wires::Modbus(bus) if on => drop(bus.ask_once(Request::WriteCoil { address: output, on }).await?),
+            Wires::Modbus(bus) => return bus.insist(Request::WriteCoil { address: output, on }).await,
+            Wires::Gpio(lines, _) => {
                 let value = if on { Value::Active } else { Value::Inactive };
                 let set = lines.set_value(u32::from(output), value);
-                set.map_err(|e| Trouble::Refused(format!("line {output} cannot be set: {e}")))
+                set.map_err(|e| Trouble::Refused(format!("line {output} cannot be set: {e}")))?;
             }
         }
+        Ok(Duration::ZERO)
     }
 
     /// Pulses since it was asked last. Also keeps a drive's watch over the link content.
@@ -196,7 +204,7 @@ impl Cabinet {
             }
             Some(Pulses::Input { address, level }) => {
                 let (address, before) = (*address, *level);
-                let now = self.ask(Request::ReadInput { address }, TRIES).await? == 1;
+                let now = self.bus()?.ask(Request::ReadInput { address }).await? == 1;
                 if let Some(Pulses::Input { level, .. }) = &mut self.pulses {
                     *level = Some(now);
                 }
@@ -205,50 +213,27 @@ impl Cabinet {
         };
         // A module never answers; but that its link is lost is heard at once.
         if let Wires::Usb(link) = &mut self.wires {
-            match link.receive(&mut Vec::new(), DRAIN).await {
+            match link.receive(&mut Vec::new(), LISTEN).await {
                 Ok(_) | Err(LinkError::Silent { .. }) => {}
                 Err(lost) => return Err(lost.into()),
             }
         }
-        if let Some(watchdog) = self.watchdog
-            && self.spoken.elapsed() > watchdog.limit / 4
-        {
-            self.ask(Request::ReadRegister { address: watchdog.register }, TRIES).await?;
+        if let Some(watchdog) = self.watchdog {
+            let bus = self.bus()?;
+            if bus.spoken().elapsed() > watchdog.limit / 4 {
+                bus.ask(Request::ReadRegister { address: watchdog.register }).await?;
+            }
         }
         Ok(count)
     }
 
-    async fn ask(&mut self, request: Request, tries: u32) -> Result<u16, Trouble> {
-        let Wires::Modbus { link, framing, unit, transaction } = &mut self.wires else {
-            return Err(Trouble::Refused("only a Modbus device has registers and inputs".to_owned()));
-        };
-        for _ in 0..tries {
-            *transaction = transaction.wrapping_add(1);
-            let mut heard = Vec::new();
-            while link.receive(&mut heard, DRAIN).await.is_ok() && heard.len() < BYTES_MAX {}
-            heard.clear();
-            link.send(&request.frame(*framing, *unit, *transaction), SEND).await?;
-            let until = Instant::now() + ANSWER;
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                match link.receive(&mut heard, left).await {
-                    Ok(_) => {}
-                    Err(LinkError::Silent { .. }) => break,
-                    Err(lost) => return Err(lost.into()),
-                }
-                match request.answer(*framing, *unit, *transaction, &heard) {
-                    Answer::Value(value) => {
-                        self.spoken = Instant::now();
-                        return Ok(value);
-                    }
-                    Answer::Refused(code) => return Err(Trouble::Refused(exception(code))),
-                    Answer::Partial if left.is_zero() || heard.len() > BYTES_MAX => break,
-                    Answer::Partial => {}
-                    Answer::Foreign => break,
-                }
+    fn bus(&mut self) -> Result<&mut Bus, Trouble> {
+        match &mut self.wires {
+            Wires::Modbus(bus) => Ok(bus),
+            Wires::Usb(_) | Wires::Gpio(..) => {
+                Err(Trouble::Refused("only a Modbus device has registers and inputs".to_owned()))
             }
         }
-        Err(Trouble::Silent)
     }
 }
 
@@ -259,7 +244,7 @@ fn usb(relay: u16, on: bool) -> [u8; 4] {
     [0xa0, relay, state, 0xa0u8.wrapping_add(relay).wrapping_add(state)]
 }
 
-fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
+fn outputs(keys: &Keys, switch: Switch) -> Result<Wires, TurntableError> {
     let chip = keys.chip.clone().unwrap_or_default();
     let Switch::Each { forward, backward, enable } = switch else {
         return Err(TurntableError::Config {
@@ -268,7 +253,7 @@ fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
         });
     };
     let mut builder = Lines::builder();
-    builder.on_chip(chip.as_str()).with_consumer("turnstage");
+    builder.on_chip(path(&chip)?).with_consumer("turnstage");
     for output in [Some(forward), backward, enable].into_iter().flatten() {
         let line = builder.with_line(u32::from(output)).as_output(Value::Inactive);
         match keys.active_low {
@@ -276,12 +261,22 @@ fn outputs(keys: &Keys, switch: Switch) -> Result<Lines, TurntableError> {
             false => line.as_active_high(),
         };
     }
-    builder.request().map_err(|e| unavailable(&chip, &e))
+    let lines = builder.request().map_err(|e| unavailable(&chip, &e))?;
+    Ok(Wires::Gpio(lines, chip))
+}
+
+/// Where the chip of this label is now.
+fn path(label: &str) -> Result<PathBuf, TurntableError> {
+    gpio::only(label).map(|found| found.path).map_err(|absent| TurntableError::Unavailable {
+        id: label.to_owned(),
+        why: absent.why,
+        hint: absent.hint.to_owned(),
+    })
 }
 
 fn input(chip: &str, line: u32) -> Result<Lines, TurntableError> {
     let mut builder = Lines::builder();
-    builder.on_chip(chip).with_consumer("turnstage").with_line(line);
+    builder.on_chip(path(chip)?).with_consumer("turnstage").with_line(line);
     builder.as_input().with_edge_detection(EdgeDetection::RisingEdge).with_debounce_period(DEBOUNCE);
     builder.request().map_err(|e| unavailable(chip, &e))
 }

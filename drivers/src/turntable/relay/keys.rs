@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::modbus::Framing;
-use crate::DeviceOptions;
+use crate::{DeviceOptions, gpio};
 
 /// How the outputs are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct Keys {
     forward: Option<u16>,
     backward: Option<u16>,
     enable: Option<u16>,
-    /// GPIO: the chip of the outputs, `/dev/gpiochip0`.
+    /// GPIO: the label of the chip of the outputs, `pinctrl-rp1`.
     pub(super) chip: Option<String>,
     /// GPIO: an output is on when its line is low.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub(super) struct Keys {
     pub(super) error_deg_max: f64,
     /// Pulses a turn of an index switch.
     pub(super) pulses: Option<u32>,
-    /// Index switch: a GPIO line, on `index_chip` or `chip`.
+    /// Index switch: a GPIO line, on the chip labelled `index_chip` or `chip`.
     index_line: Option<u32>,
     index_chip: Option<String>,
     /// Index switch: a discrete input of the Modbus device.
@@ -139,8 +139,13 @@ impl Keys {
         keys.index()?;
         keys.speed()?;
         keys.watchdog()?;
+        for (key, chip) in [("chip", &keys.chip), ("index_chip", &keys.index_chip)] {
+            if let Some(chip) = chip {
+                gpio::check_label(key, chip)?;
+            }
+        }
         if keys.via == Via::Gpio && keys.chip.is_none() {
-            return Err("via = \"gpio\" needs chip, for example \"/dev/gpiochip0\"".to_owned());
+            return Err("via = \"gpio\" needs chip, its label, for example \"pinctrl-rp1\"".to_owned());
         }
         Ok(keys)
     }
@@ -151,6 +156,11 @@ impl Keys {
             Via::ModbusTcp => Some(Framing::Tcp),
             Via::Usb | Via::Gpio => None,
         }
+    }
+
+    /// Degrees from pulse to pulse of an index switch.
+    pub(super) fn grid(&self) -> Option<f64> {
+        self.pulses.map(|pulses| 360.0 / f64::from(pulses))
     }
 
     pub(super) fn rest(&self) -> Duration {
@@ -202,7 +212,11 @@ impl Keys {
             (Some(_), Some(_)) => return Err("give index_line or index_input, not both".to_owned()),
             (Some(line), None) => match self.index_chip.as_ref().or(self.chip.as_ref()) {
                 Some(chip) => Some(Index::Line { chip: chip.clone(), line }),
-                None => return Err("index_line needs index_chip, for example \"/dev/gpiochip0\"".to_owned()),
+                None => {
+                    return Err(
+                        "index_line needs index_chip, a label, for example \"pinctrl-rp1\"".to_owned()
+                    );
+                }
             },
             (None, Some(input)) => {
                 self.modbus_only("index_input")?;

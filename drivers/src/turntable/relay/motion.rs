@@ -29,6 +29,8 @@ pub(super) enum Goal {
 pub(super) struct Ran {
     /// From the last pulse to switching off, if there was a pulse.
     since_pulse: Option<f64>,
+    /// What it may have turned too far because switching off had to be asked for again.
+    late_deg: f64,
 }
 
 impl Platform {
@@ -42,7 +44,7 @@ impl Platform {
 
     /// Degrees past the last pin, and from pin to pin.
     fn past_pin(&self) -> (f64, f64) {
-        let grid = self.grid().unwrap_or(360.0);
+        let grid = self.keys.grid().unwrap_or(360.0);
         ((self.turned - self.pin.unwrap_or(0.0)).rem_euclid(grid), grid)
     }
 
@@ -59,7 +61,7 @@ impl Platform {
 
     /// Pulses until it has turned by `degrees`, where it ends at a pin for certain.
     fn pulses(&self, degrees: f64) -> Option<u32> {
-        let grid = self.grid()?;
+        let grid = self.keys.grid()?;
         // Before any zero, whole steps lead from pin to pin: the way to find the first one.
         let ahead = if self.zero.is_none() { grid } else { self.ahead()? };
         let more = (degrees - ahead) / grid;
@@ -77,9 +79,9 @@ impl Platform {
         }
         let speed = self.keys.deg_per_s;
         if let Some(pulses) = self.pulses(degrees) {
-            self.run(Run::Forward, speed, Goal::Pulses(pulses), tried, None).await?;
+            let ran = self.run(Run::Forward, speed, Goal::Pulses(pulses), tried, None).await?;
             self.turned += degrees;
-            (self.error_deg, self.doubted) = (0.0, false);
+            (self.error_deg, self.doubted) = (ran.late_deg, false);
             self.pin = Some(self.turned);
             return Ok(Moved::Done(self.angle()));
         }
@@ -106,6 +108,7 @@ impl Platform {
             }
             _ => self.error_deg += self.keys.error_deg,
         }
+        self.error_deg += ran.late_deg;
         Ok(Moved::Done(self.angle()))
     }
 
@@ -121,9 +124,9 @@ impl Platform {
             return Ok(refusal);
         }
         let seconds = ((degrees - self.keys.coast_deg) / speed).max(ON_MIN_S);
-        self.run(Run::Forward, speed, Goal::Seconds(seconds), &tried, Some(seen)).await?;
+        let ran = self.run(Run::Forward, speed, Goal::Seconds(seconds), &tried, Some(seen)).await?;
         self.turned += degrees;
-        self.error_deg += self.keys.error_deg;
+        self.error_deg += self.keys.error_deg + ran.late_deg;
         self.doubted = false;
         Ok(Moved::Done(self.angle()))
     }
@@ -140,7 +143,7 @@ impl Platform {
             Err(trouble) => Err(trouble),
         };
         match on {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(trouble) => Err(self.give_up(trouble, tried).await),
         }
     }
@@ -156,7 +159,8 @@ impl Platform {
     ) -> Result<Ran, TurntableError> {
         // Pulses that came before are none of this run's.
         self.cabinet.tend().await.map_err(|e| self.trouble(e, tried))?;
-        let (grid, mut next) = (self.grid().unwrap_or(360.0), self.ahead().map(|ahead| self.turned + ahead));
+        let (grid, mut next) =
+            (self.keys.grid().unwrap_or(360.0), self.ahead().map(|ahead| self.turned + ahead));
         let seconds = match goal {
             Goal::Seconds(seconds) => seconds,
             Goal::Pulses(pulses) => f64::from(pulses) * grid / speed * LATE + LATE_MIN_S,
@@ -168,6 +172,11 @@ impl Platform {
         let look = if self.cabinet.is_quick() { LOOK_QUICK } else { LOOK_LINE };
         let (mut count, mut pulse_at, mut looked) = (0, None, Instant::now());
         while Instant::now() < until && goal != Goal::Pulses(count) {
+            // A question that is cut would be answered into the order to switch off.
+            if until - Instant::now() < self.cabinet.exchange() {
+                sleep_until(until).await;
+                break;
+            }
             let new = match timeout_at(until, self.cabinet.tend()).await {
                 Ok(Ok(new)) => new,
                 Ok(Err(trouble)) => return Err(self.give_up(trouble, tried).await),
@@ -194,10 +203,13 @@ impl Platform {
             sleep_until(until.min(now + look)).await;
         }
         let off = Instant::now();
-        self.off(tried).await?;
+        let late = self.off(tried).await?;
         match goal {
             Goal::Pulses(wanted) if count != wanted => Err(self.missed(count, wanted, tried)),
-            _ => Ok(Ran { since_pulse: pulse_at.map(|at| off.duration_since(at).as_secs_f64()) }),
+            _ => Ok(Ran {
+                since_pulse: pulse_at.map(|at| off.duration_since(at).as_secs_f64()),
+                late_deg: speed * late.as_secs_f64(),
+            }),
         }
     }
 
@@ -216,14 +228,12 @@ impl Platform {
         }
     }
 
-    /// Switches off and waits until it stands.
-    async fn off(&mut self, tried: &str) -> Result<(), TurntableError> {
-        if let Err(trouble) = self.cabinet.set(Run::Off).await {
-            return Err(self.trouble(trouble, tried));
-        }
+    /// Switches off and waits until it stands. Returns how late that may have been.
+    async fn off(&mut self, tried: &str) -> Result<Duration, TurntableError> {
+        let late = self.cabinet.set(Run::Off).await.map_err(|trouble| self.trouble(trouble, tried))?;
         tokio::time::sleep(self.keys.rest()).await;
         self.running = None;
-        Ok(())
+        Ok(late)
     }
 
     /// Something went wrong while the outputs may be on: off is tried, whatever comes of it.
@@ -238,12 +248,12 @@ impl Platform {
     pub(super) async fn halt(&mut self, tried: &str) -> Result<(), TurntableError> {
         if self.running.is_none() {
             return match self.cabinet.set(Run::Off).await {
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
                 Err(trouble) => Err(self.trouble(trouble, tried)),
             };
         }
         self.doubted = true;
         // Where it was sent from stays the best that is known.
-        self.off(tried).await
+        self.off(tried).await.map(drop)
     }
 }
