@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use turnstage_drivers::turntable::mounted::{Mount, Mounted};
 use turnstage_drivers::turntable::{self, Sighting, TurntableInfo};
-use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
+use turnstage_drivers::{DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 
 use crate::arming::{Armed, Arming};
 use crate::command::Refusal;

@@ -1,4 +1,5 @@
 use super::*;
+use turnstage_drivers::Angle;
 use turnstage_drivers::turntable::Reference;
 
 const DRIVE: Drive = Drive {
