@@ -6,13 +6,16 @@
 mod bearings;
 mod conversation;
 pub mod framer;
+mod halt;
 pub mod model;
 mod motion;
 mod opening;
 pub mod reply;
 pub mod shelf;
+mod speed;
 mod table;
 pub mod template;
+mod tilt;
 
 use serde::Deserialize;
 

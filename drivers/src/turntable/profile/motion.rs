@@ -316,14 +316,6 @@ impl ProfileTable {
         Ok(Some(Moved::OutcomeUnknown))
     }
 
-    /// A stop after a motion that went wrong; whether it is answered changes nothing any more.
-    async fn halt(&mut self, tried: &str) -> Result<(), TurntableError> {
-        for stop in self.model.commands.stop.clone() {
-            self.talk.say_now(&stop).await.map_err(|e| self.link_error(e, tried))?;
-        }
-        Ok(())
-    }
-
     /// Drives to the table's own zero. A table that stands there already only answers that it has heard.
     pub(super) async fn go_home(&mut self, tried: &str) -> Result<Moved, TurntableError> {
         let Some(home) = self.model.home.clone() else {
@@ -411,40 +403,5 @@ impl ProfileTable {
             }
         }
         Ok(())
-    }
-
-    /// Tilts. The end of a tilt is not announced by any table that is known: its time passes, then it is asked.
-    pub(super) async fn tilt(&mut self, degrees: f64, tried: &str) -> Result<Moved, TurntableError> {
-        let Some(tilt) = self.model.tilt.clone() else {
-            let reason = "this table does not tilt; use rows without tilt_deg";
-            return Ok(refused("motion-no-tilt", reason.to_owned()));
-        };
-        if !(tilt.min_deg..=tilt.max_deg).contains(&degrees) {
-            let reason = format!("{degrees} degrees of tilt is not in {} to {}", tilt.min_deg, tilt.max_deg);
-            return Ok(refused("motion-out-of-range", reason));
-        }
-        let command = self.template(&tilt.command)?.fill(&Values { tilt: degrees, ..Values::default() });
-        // Where it comes from is not known at first: it may be the whole way.
-        let way = self.tilted.take().map_or(tilt.max_deg - tilt.min_deg, |from| (degrees - from).abs());
-        match self.talk.ask(&command, &[Kind::Ack]).await.map_err(|e| self.link_error(e, tried))? {
-            Answer::Given(_) => {}
-            Answer::Refused(event) => return Ok(self.refused(&event)),
-            Answer::Upset(event) => return Err(self.upset(&event, tried)),
-            Answer::Silence(_) => return Ok(Moved::OutcomeUnknown),
-        }
-        sleep(Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms)).await;
-        if let Some(query) = &tilt.query {
-            let answer = self.talk.ask(query, &[Kind::Pos]).await.map_err(|e| self.link_error(e, tried))?;
-            let told = match answer {
-                Answer::Given(event) => event.pos,
-                Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Refused(_) | Answer::Silence(_) => None,
-            };
-            if told.is_some_and(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
-                return Ok(Moved::OutcomeUnknown);
-            }
-        }
-        self.tilted = Some(degrees);
-        Ok(Moved::Done(self.bearings.angle()))
     }
 }

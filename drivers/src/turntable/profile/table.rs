@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::bearings::Bearings;
 use super::conversation::{Answer, Conversation};
-use super::model::{Model, Positive, SpeedUnit};
+use super::model::{Model, Positive};
 use super::reply::{Event, Kind};
-use super::template::{Template, Values};
+use super::template::Template;
 use super::{NAME, Own};
 use crate::link::LinkError;
 use crate::turntable::{
@@ -164,152 +164,8 @@ impl ProfileTable {
         Ok(None)
     }
 
-    /// Sets the speed of the next motions.
-    pub(super) async fn set_speed(
-        &mut self,
-        deg_s: f64,
-        tried: &str,
-    ) -> Result<Option<Moved>, TurntableError> {
-        let command = self.model.speed.as_ref().and_then(|speed| speed.command.clone());
-        self.speed = Some(deg_s);
-        let Some(command) = command else { return Ok(None) };
-        let template = self.template(&command)?;
-        let command = template.fill(&Values { speed: self.in_unit(deg_s), ..Values::default() });
-        if !self.model.commands.acked {
-            self.talk.say(&command).await.map_err(|e| self.link_error(e, tried))?;
-            return Ok(None);
-        }
-        match self.talk.ask(&command, &[Kind::Ack]).await.map_err(|e| self.link_error(e, tried))? {
-            Answer::Given(_) => Ok(None),
-            Answer::Refused(event) => Ok(Some(self.refused(&event))),
-            Answer::Upset(event) => Err(self.upset(&event, tried)),
-            Answer::Silence(_) => {
-                let limit = self.talk.reply_limit();
-                Err(self.no_reply(tried, limit))
-            }
-        }
-    }
-
     pub(super) fn template(&self, text: &str) -> Result<Template, TurntableError> {
         Template::read(text).map_err(|what| TurntableError::Config { driver: NAME.to_owned(), what })
-    }
-
-    /// Degrees a second as the table takes them.
-    pub(super) fn in_unit(&self, deg_s: f64) -> f64 {
-        match self.model.speed.as_ref().map(|speed| speed.unit) {
-            None | Some(SpeedUnit::DegPerS) => deg_s,
-            Some(SpeedUnit::DegPerMin) => deg_s * 60.0,
-            Some(SpeedUnit::SPerRev) => 360.0 / deg_s,
-            Some(SpeedUnit::StepsPerS) => deg_s * self.steps_per_rev.unwrap_or(360.0) / 360.0,
-            Some(SpeedUnit::Level) => {
-                let off = |(_, speed): &&(u32, f64)| (speed - deg_s).abs();
-                let nearest = self.levels().iter().min_by(|a, b| off(a).total_cmp(&off(b)));
-                nearest.map_or(0.0, |(level, _)| f64::from(*level))
-            }
-        }
-    }
-
-    fn levels(&self) -> &[(u32, f64)] {
-        let of_profile = self.model.speed.as_ref().map_or(&[][..], |speed| &speed.levels);
-        self.own.levels.as_deref().unwrap_or(of_profile)
-    }
-
-    /// Slowest and fastest turn that can be asked for, if any can.
-    pub(super) fn speeds(&self) -> Option<(f64, f64)> {
-        let speed = self.model.speed.as_ref()?;
-        if speed.unit != SpeedUnit::Level {
-            return Some((speed.min_deg_s, speed.max_deg_s));
-        }
-        let speeds = self.levels().iter().map(|(_, speed)| *speed);
-        let (low, high) = speeds.fold((f64::MAX, 0.0), |(low, high), s| (s.min(low), s.max(high)));
-        (high > 0.0).then_some((low, high))
-    }
-
-    fn wrong_speed(&self, speed: f64) -> Option<String> {
-        match self.speeds() {
-            Some((low, high)) if (low..=high).contains(&speed.abs()) => None,
-            Some((low, high)) => Some(format!("{speed} degrees a second is not in {low:.2} to {high:.2}")),
-            None => {
-                let what = "this table turns at its own speed; measure it at some levels and say levels = [[level, \
-                            degrees a second], …], or use motion = \"stop_and_shoot\"";
-                Some(what.to_owned())
-            }
-        }
-    }
-
-    /// Hands every stop over, then waits for the answers; once more if there is none. A stop may be sent twice.
-    async fn send_stops(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
-        let stops = self.model.commands.stop.clone();
-        let mut told = None;
-        for (number, stop) in stops.iter().enumerate() {
-            let mut heard = false;
-            for again in [false, true] {
-                let said = if number == 0 && !again {
-                    self.talk.say_now(stop).await
-                } else {
-                    self.talk.say(stop).await
-                };
-                said.map_err(|e| self.link_error(e, tried))?;
-                if !self.model.commands.stop_acked {
-                    heard = true;
-                    break;
-                }
-                let answer =
-                    self.talk.answer(&[Kind::Ack, Kind::Done, Kind::Idle], self.talk.reply_limit()).await;
-                match answer.map_err(|e| self.link_error(e, tried))? {
-                    Answer::Given(event) => {
-                        told = if event.pos.is_some() { Some(event) } else { told };
-                        heard = true;
-                    }
-                    // It may have come behind half a command, so that the table understood neither.
-                    Answer::Refused(_) => heard = again,
-                    Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                    Answer::Silence(_) => {}
-                }
-                if heard {
-                    break;
-                }
-            }
-            if !heard {
-                let limit = self.talk.reply_limit();
-                return Err(self.no_reply(tried, limit));
-            }
-        }
-        Ok(told)
-    }
-
-    /// Where a motion that was stopped has come to.
-    async fn come_to_rest(
-        &mut self,
-        journey: Journey,
-        stopped: Instant,
-        told: Option<f64>,
-    ) -> Result<(), TurntableError> {
-        self.bearings.doubt();
-        if self.model.limits.stop_loses_position {
-            self.bearings.lose();
-            return Ok(());
-        }
-        let braking = self.speed.unwrap_or(self.model.limits.fastest_deg_s) / self.info.acceleration;
-        let mut told = told;
-        if told.is_none() && self.model.commands.query_after_stop && self.model.commands.query.is_some() {
-            tokio::time::sleep(Duration::from_secs_f64(braking.min(2.0))).await;
-            told = self.query("stop").await?;
-        }
-        // Without its word, what it can have turned in the time.
-        let way = journey.to - journey.from;
-        let time = stopped.saturating_duration_since(journey.begun).as_secs_f64();
-        let guess = (time * self.speed.unwrap_or(self.model.limits.slowest_deg_s)).min(way.abs());
-        self.bearings.arrive(journey.from + guess * way.signum(), told);
-        Ok(())
-    }
-
-    fn stopped(&self) -> Moved {
-        match self.bearings.position() {
-            Position::Known(angle, _) => Moved::Done(angle),
-            Position::Estimated(angle) => Moved::StoppedAt(Some(angle)),
-            Position::Unknown => Moved::StoppedAt(None),
-        }
     }
 }
 
