@@ -135,6 +135,30 @@ async fn a_reboot_on_the_way_is_no_success_and_moves_nothing_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_whose_power_was_gone_is_set_up_again_before_it_moves() {
+    let cable = cable(Knobs { boot: Duration::from_secs(12), ..Knobs::default() });
+    let keys = options("levels = [[1, 40.0], [3, 20.0]]\nspeed_deg_s = 20.0");
+    let mut table = turntable::speak(&keys, cable.link()).await.unwrap();
+    table.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+    // Its adapter stays.
+    cable.with(|t| t.reboot());
+    let mut missed = None;
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        missed = missed.or(table.heartbeat().await.err());
+    }
+    assert!(matches!(missed, Some(TurntableError::NoReply { .. })), "{missed:?}");
+    let before = cable.with(|t| t.commands.len());
+    table.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+    let again = cable.with(|t| t.commands[before..].to_vec());
+    for command in ["CT+SETSTOP()", "CT+EVENT(1)", "CT+SETSPEED(3)"] {
+        assert!(again.iter().any(|told| told == command), "{command} is missing: {again:?}");
+    }
+    assert_eq!(again[0], "CT+SETSTOP()", "stop comes first");
+    assert!(matches!(table.move_by(30.0).await, Ok(Moved::Done(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_falls_silent_on_the_way_leaves_an_unknown_outcome() {
     let cable = cable(Knobs::default());
     let mut table = referenced(&cable).await;

@@ -4,15 +4,13 @@
 //! nothing moved twice. A motion that is told while another is under way replaces it, as real tables of this kind do:
 //! whoever sends one twice sees it.
 
-mod motor;
-
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Device;
-use motor::Motion;
+use super::motor::Motion;
 
 /// From a whole command to its answer.
 const THINKING: Duration = Duration::from_millis(20);
@@ -230,7 +228,8 @@ impl Table {
         }
     }
 
-    fn reboot(&mut self) {
+    /// The power fails for a moment.
+    pub fn reboot(&mut self) {
         self.book();
         self.counted = 0.0;
         self.begun.clear();

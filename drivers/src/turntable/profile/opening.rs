@@ -44,14 +44,23 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         mute: false,
         journey: None,
         tilted: None,
+        ready: false,
     };
-    table.stop_first().await?;
-    table.identify().await?;
-    table.set_up().await?;
+    table.make_ready().await?;
     Ok(Box::new(table))
 }
 
 impl ProfileTable {
+    /// At opening, and again before it moves when it has started anew or fallen silent: it has forgotten what it was told,
+    /// and may even be another.
+    pub(super) async fn make_ready(&mut self) -> Result<(), TurntableError> {
+        self.stop_first().await?;
+        self.identify().await?;
+        self.set_up().await?;
+        self.ready = true;
+        Ok(())
+    }
+
     /// A table may still turn from before. Whether it answers is not asked yet: what comes may be the end of the noise
     /// that it made at power-on.
     async fn stop_first(&mut self) -> Result<(), TurntableError> {

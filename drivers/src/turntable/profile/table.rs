@@ -42,6 +42,8 @@ pub(super) struct ProfileTable {
     pub(super) journey: Option<Journey>,
     /// Tilt that was set.
     pub(super) tilted: Option<f64>,
+    /// It was stopped, asked who it is and set up, and has neither started anew nor fallen silent since.
+    pub(super) ready: bool,
 }
 
 /// A motion under way.
@@ -56,14 +58,21 @@ pub(super) struct Journey {
 }
 
 impl ProfileTable {
-    pub(super) fn link_error(&mut self, error: LinkError, tried: &str) -> TurntableError {
+    /// It may not be what it was any more: where it stands is not known, and before it moves it is set up again.
+    fn estrange(&mut self) {
         self.bearings.lose();
+        self.tilted = None;
+        self.ready = false;
+    }
+
+    pub(super) fn link_error(&mut self, error: LinkError, tried: &str) -> TurntableError {
+        self.estrange();
         error.while_trying(&self.info.id, tried)
     }
 
     /// The table reports a fault, or has just started anew.
     pub(super) fn upset(&mut self, event: &Event, tried: &str) -> TurntableError {
-        self.bearings.lose();
+        self.estrange();
         self.journey = None;
         let what = match event.kind {
             Kind::Banner => format!("the controller started anew (\"{}\")", event.line),
@@ -73,7 +82,7 @@ impl ProfileTable {
     }
 
     pub(super) fn no_reply(&mut self, tried: &str, limit: Duration) -> TurntableError {
-        self.bearings.lose();
+        self.estrange();
         TurntableError::NoReply { id: self.info.id.clone(), tried: tried.to_owned(), limit }
     }
 
@@ -151,14 +160,16 @@ impl ProfileTable {
         Ok(())
     }
 
-    /// Ready for a motion: nothing is under way.
+    /// Ready for a motion: nothing is under way, and it is set up.
     async fn idle(&mut self, tried: &str) -> Result<Option<Moved>, TurntableError> {
         let ended = self.overhear(tried).await?;
         if self.journey.is_some() {
             let reason = "the table still turns from an earlier command; stop it or wait";
             return Ok(Some(refused("motion-busy", reason.to_owned())));
         }
-        if let Some(event) = ended {
+        if !self.ready {
+            self.make_ready().await?;
+        } else if let Some(event) = ended {
             self.doubt_unless_there(&event, tried).await?;
         }
         Ok(None)
