@@ -186,6 +186,45 @@ async fn a_stop_halts_within_the_braking_way_and_says_where() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_right_after_the_command_of_a_turn_is_heard_and_waited_for() {
+    for gap in [100, 290] {
+        let cable = cable(Knobs { gap: Duration::from_millis(gap), ..Knobs::default() });
+        let mut table = referenced(&cable).await;
+        let zero = cable.with(|t| t.truly_deg());
+        let told = cable.with(|t| t.commands.len());
+        tokio::select! {
+            moved = table.move_to(forward(180.0)) => panic!("{moved:?}"),
+            () = async {
+                while cable.with(|t| t.commands.len()) == told {
+                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                // Its answer is on the way.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            } => {}
+        }
+        let moved = table.stop().await.unwrap();
+        assert!(!cable.with(|t| t.is_moving()), "{gap} ms: {moved:?}");
+        assert_eq!(cable.with(|t| t.unheard()), 1, "the first stop came too soon");
+        let Moved::StoppedAt(Some(angle)) = moved else { panic!("{moved:?}") };
+        near(angle.deg(), cable.with(|t| t.truly_deg()) - zero);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        near(angle.deg(), cable.with(|t| t.truly_deg()) - zero);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_brakes_for_long_is_not_told_to_stand_before_it_does() {
+    let cable = cable(Knobs { acceleration: 12.0, ..Knobs::default() });
+    let mut table = referenced(&cable).await;
+    let cut = tokio::time::timeout(Duration::from_secs(5), table.move_to(forward(350.0))).await;
+    assert!(cut.is_err());
+    let moved = table.stop().await.unwrap();
+    assert!(matches!(moved, Moved::StoppedAt(Some(_))), "{moved:?}");
+    assert!(!cable.with(|t| t.is_moving()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_promise_of_a_turntable_is_kept() {
     let cable = cable(Knobs::default());
     let keys = options("levels = [[1, 40.0], [3, 20.0], [7, 10.0]]");

@@ -61,6 +61,8 @@ pub struct Knobs {
     pub beats_within: bool,
     /// How long it takes to start.
     pub boot: Duration,
+    /// A command that comes sooner than this after the one that it heard last is not heard.
+    pub gap: Duration,
 }
 
 impl Default for Knobs {
@@ -76,6 +78,7 @@ impl Default for Knobs {
             greeting: b"\xfe\xff\xfeCR+ERR=31;".to_vec(),
             beats_within: false,
             boot: Duration::from_millis(800),
+            gap: Duration::from_millis(100),
         }
     }
 }
@@ -101,6 +104,9 @@ pub struct Table {
     level: u32,
     begun: Vec<u8>,
     begun_at: Instant,
+    /// When it heard a whole command last, and how many it did not hear since it was made.
+    heard_at: Option<Instant>,
+    deaf: u32,
     acks: bool,
     events: bool,
     heartbeat: bool,
@@ -132,6 +138,8 @@ impl Table {
             level: 1,
             begun: Vec::new(),
             begun_at: now,
+            heard_at: None,
+            deaf: 0,
             acks: true,
             events: true,
             heartbeat: true,
@@ -150,6 +158,11 @@ impl Table {
     /// Where the platter truly is, in degrees, counted on over whole turns.
     pub fn truly_deg(&self) -> f64 {
         self.truly + self.gone()
+    }
+
+    /// Commands that came too soon after another one.
+    pub fn unheard(&self) -> u32 {
+        self.deaf
     }
 
     /// It turns.
@@ -301,6 +314,11 @@ impl Table {
     }
 
     fn command(&mut self, text: &str) {
+        if self.heard_at.is_some_and(|at| self.now < at + self.knobs.gap) {
+            self.deaf += 1;
+            return;
+        }
+        self.heard_at = Some(self.now);
         self.commands.push(text.to_owned());
         let Some(call) = text.strip_prefix("CT").and_then(|call| call.strip_suffix(')')) else {
             return self.answer("CR+ERR=41;");

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A table may be so much slower than it was told before its time has passed.
 const SLACK: f64 = 1.1;
 /// Two answers that differ by less are the same place.
-const SAME_DEG: f64 = 0.05;
+pub(super) const SAME_DEG: f64 = 0.05;
 /// Pause between two questions to a table that should have come to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -300,7 +300,7 @@ impl ProfileTable {
                 return Ok(self.arrived(journey, Some(told), None));
             }
             if before.is_some_and(|before| (before - told).abs() < SAME_DEG) || Instant::now() >= until {
-                self.halt(tried).await?;
+                self.hand_over_stops(tried).await?;
                 return Ok(self.arrived(journey, Some(told), None));
             }
             before = Some(told);
@@ -311,7 +311,7 @@ impl ProfileTable {
             self.journey = None;
             return Err(self.no_reply(tried, limit));
         }
-        self.halt(tried).await?;
+        self.hand_over_stops(tried).await?;
         self.bearings.lose();
         Ok(Some(Moved::OutcomeUnknown))
     }
@@ -350,7 +350,7 @@ impl ProfileTable {
         }
         self.journey = None;
         if !done {
-            self.halt(tried).await?;
+            self.hand_over_stops(tried).await?;
             return Ok(Moved::OutcomeUnknown);
         }
         self.bearings.arrive(to, None);

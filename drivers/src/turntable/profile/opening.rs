@@ -65,11 +65,12 @@ impl ProfileTable {
     /// that it made at power-on.
     async fn stop_first(&mut self) -> Result<(), TurntableError> {
         let tried = "stop it first";
-        for stop in self.model.commands.stop.clone() {
-            self.talk.say(&stop).await.map_err(|e| self.link_error(e, tried))?;
-            if !self.model.commands.stop_acked {
-                continue;
-            }
+        self.talk.pause().await;
+        // Nothing that was said before is an answer.
+        self.talk.overheard().await.map_err(|e| self.link_error(e, tried))?;
+        self.say_stops(tried).await?;
+        let answers = if self.model.commands.stop_acked { self.model.commands.stop.len() } else { 0 };
+        for _ in 0..answers {
             let until = Instant::now() + self.talk.reply_limit();
             while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
                 if matches!(event.kind, Kind::Ack | Kind::Done | Kind::Idle) {

@@ -133,7 +133,7 @@ impl ProfileTable {
 
     /// Takes in what was said without being asked; a table that starts anew is not where it was. The end of a motion,
     /// if one was told.
-    async fn overhear(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
+    pub(super) async fn overhear(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
         let events = self.talk.overheard().await.map_err(|e| self.link_error(e, tried))?;
         let mut ended = None;
         for event in events {
