@@ -235,6 +235,9 @@ pub struct Commands {
     pub stop_acked: bool,
     /// Asks where it stands.
     pub query: Option<String>,
+    /// Behind its place comes the answer that the question was heard.
+    #[serde(default)]
+    pub query_acked: bool,
     /// It can be asked where it stands right after a stop.
     #[serde(default = "yes")]
     pub query_after_stop: bool,
@@ -272,7 +275,8 @@ pub enum Way {
     Event,
     /// It is asked until it is idle.
     Poll,
-    /// The last command of a move is answered when it stands.
+    /// The last command of a move is answered when it stands. It only waits: it is sent, too, where an answer to those
+    /// before it is missing.
     Acks,
     /// Its time has passed.
     Time,

@@ -168,6 +168,7 @@ impl ProfileTable {
         let commands: Vec<String> = self.templates()?.iter().map(|t| t.fill(&values)).collect();
         let budget = self.budget(part.deg);
         let mut heard = !self.model.commands.acked;
+        let mut missed = false;
         for (number, command) in commands.iter().enumerate() {
             let ends = completion.kind == Way::Acks && number + 1 == commands.len();
             self.talk.say(command).await.map_err(|e| self.link_error(e, tried))?;
@@ -178,13 +179,18 @@ impl ProfileTable {
             let answer = self.talk.answer(&[Kind::Ack, Kind::Done], limit).await;
             match answer.map_err(|e| self.link_error(e, tried))? {
                 Answer::Given(event) if event.kind == Kind::Done => return Ok(End::Stands(Some(event))),
+                // It may be the one that was missed: where it stands is asked, and answered in its turn.
+                Answer::Given(_) if ends && missed => return Ok(End::Unseen(true)),
                 Answer::Given(event) if ends => return Ok(End::Stands(Some(event))),
                 Answer::Given(_) => heard = true,
                 // Only the first word of a motion can be refused without anything having moved.
                 Answer::Refused(event) if number == 0 => return Ok(End::Refused(event)),
                 Answer::Refused(_) => return Ok(End::Unseen(true)),
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Silence(_) if ends || number + 1 < commands.len() => return Ok(End::Unseen(heard)),
+                Answer::Silence(_) if ends => return Ok(End::Unseen(heard)),
+                // What is to come only waits for the end.
+                Answer::Silence(_) if completion.kind == Way::Acks => missed = true,
+                Answer::Silence(_) if number + 1 < commands.len() => return Ok(End::Unseen(heard)),
                 Answer::Silence(_) => {}
             }
         }
@@ -237,8 +243,7 @@ impl ProfileTable {
         while Instant::now() < until {
             sleep(Duration::from_millis(completion.interval_ms)).await;
             let kinds = [Kind::Idle, Kind::Moving, Kind::Pos, Kind::Done];
-            let answer = self.talk.ask(&query, &kinds).await.map_err(|e| self.link_error(e, tried))?;
-            let event = match answer {
+            let event = match self.ask_place(&query, &kinds, tried).await? {
                 Answer::Given(event) => event,
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
                 // Not every question is answered.

@@ -116,11 +116,30 @@ impl ProfileTable {
         Some(self.sign() * deg)
     }
 
+    /// Asks where it stands. What is answered behind its place is taken as well: it would be the answer to the next command.
+    pub(super) async fn ask_place(
+        &mut self,
+        question: &str,
+        kinds: &[Kind],
+        tried: &str,
+    ) -> Result<Answer, TurntableError> {
+        let answer = self.talk.ask(question, kinds).await.map_err(|e| self.link_error(e, tried))?;
+        let placed = matches!(&answer, Answer::Given(event) if event.kind != Kind::Ack);
+        if !placed || !self.model.commands.query_acked {
+            return Ok(answer);
+        }
+        let behind = self.talk.answer(&[Kind::Ack], self.talk.reply_limit()).await;
+        match behind.map_err(|e| self.link_error(e, tried))? {
+            Answer::Upset(event) => Ok(Answer::Upset(event)),
+            _ => Ok(answer),
+        }
+    }
+
     /// Where it stands, if it can be asked.
     pub(super) async fn query(&mut self, tried: &str) -> Result<Option<f64>, TurntableError> {
         let Some(query) = self.model.commands.query.clone().filter(|_| !self.mute) else { return Ok(None) };
         let kinds = [Kind::Pos, Kind::Idle, Kind::Moving];
-        match self.talk.ask(&query, &kinds).await.map_err(|e| self.link_error(e, tried))? {
+        match self.ask_place(&query, &kinds, tried).await? {
             Answer::Given(event) => Ok(self.told(&event)),
             Answer::Refused(event) => {
                 self.mute = event.code.is_some() && event.code == self.model.commands.unsupported;
@@ -299,7 +318,7 @@ impl Turntable for ProfileTable {
         let ask = self.model.commands.ask.clone().or_else(|| self.model.commands.query.clone());
         let Some(ask) = ask.filter(|_| self.talk.silence() >= SILENCE_MAX) else { return Ok(()) };
         let kinds = [Kind::Ack, Kind::Pos, Kind::Idle, Kind::Moving, Kind::Who];
-        match self.talk.ask(&ask, &kinds).await.map_err(|e| self.link_error(e, tried))? {
+        match self.ask_place(&ask, &kinds, tried).await? {
             Answer::Given(_) | Answer::Refused(_) => Ok(()),
             Answer::Upset(event) => Err(self.upset(&event, tried)),
             Answer::Silence(_) => {
