@@ -12,6 +12,7 @@ mod motion;
 mod opening;
 pub mod reply;
 pub mod shelf;
+mod sighting;
 mod speed;
 mod table;
 pub mod template;

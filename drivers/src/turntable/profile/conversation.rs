@@ -84,6 +84,11 @@ impl Conversation {
         self.unanswered || self.spoke.is_some_and(|spoke| spoke.elapsed() < self.gap)
     }
 
+    /// When the last command was said.
+    pub fn spoke(&self) -> Option<Instant> {
+        self.spoke
+    }
+
     /// Lets the pause pass that the table needs between two commands.
     pub async fn pause(&self) {
         if let Some(spoke) = self.spoke {

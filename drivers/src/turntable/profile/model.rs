@@ -70,6 +70,9 @@ pub struct Model {
     /// It halts by itself when the link falls silent.
     #[serde(default)]
     pub dead_man: bool,
+    /// It tells where it is while it turns, by itself or to a completion that polls. Only such a table sweeps.
+    #[serde(default)]
+    pub tells_in_motion: bool,
 }
 
 /// How such a table is found.

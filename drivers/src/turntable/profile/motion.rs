@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::conversation::Answer;
 use super::model::{Completion, Way};
 use super::reply::{Event, Kind};
-use super::table::{Journey, ProfileTable, refused, tell};
+use super::sighting::Seen;
+use super::table::{Journey, ProfileTable, refused};
 use super::template::{Template, Values};
 use crate::frame::Angle;
-use crate::turntable::{DegPerS, Moved, Sighting, Source, TurntableError};
+use crate::turntable::{DegPerS, Moved, Source, TurntableError};
 
 /// A motion is given up after this many times its longest time, and this.
 const PATIENCE: f64 = 1.5;
@@ -22,8 +22,6 @@ const SLACK: f64 = 1.1;
 pub(super) const SAME_DEG: f64 = 0.05;
 /// Pause between two questions to a table that should have come to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-type Seen<'a> = Option<&'a watch::Sender<Option<Sighting>>>;
 
 /// One command's share of a motion.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,8 +53,6 @@ impl ProfileTable {
             let reason = "this table turns one way only; use targets that lie forward";
             return Ok(refused("motion-one-way", reason.to_owned()));
         }
-        let error_deg = self.model.limits.tolerance_deg;
-        tell(seen, self.unwrapped(self.bearings.counted()), error_deg);
         for part in self.parts(degrees, &commands) {
             if let Some(moved) = self.part(part, tried, seen).await? {
                 return Ok(moved);
@@ -107,7 +103,7 @@ impl ProfileTable {
     ) -> Result<Option<Moved>, TurntableError> {
         let from = self.bearings.counted();
         let known = matches!(self.bearings.position(), crate::Position::Known(..));
-        let journey = Journey { from, to: from + part.deg, begun: Instant::now(), known };
+        let journey = Journey { from, to: from + part.deg, at: from, begun: Instant::now(), known };
         self.journey = Some(journey);
         self.bearings.doubt();
         let end = match self.begin(part, tried, seen).await? {
@@ -126,7 +122,7 @@ impl ProfileTable {
                 }
                 return Ok(Some(self.refused(&event)));
             }
-            End::Stands(event) => self.arrived(journey, event.and_then(|event| self.told(&event)), seen),
+            End::Stands(event) => self.arrived(journey, event.and_then(|event| self.told(&event))),
             End::Unseen(heard) => self.look_for(journey, heard, tried).await?,
         };
         self.journey = None;
@@ -143,12 +139,10 @@ impl ProfileTable {
     }
 
     /// It says that it stands; `None` if that is where it should.
-    fn arrived(&mut self, journey: Journey, told: Option<f64>, seen: Seen<'_>) -> Option<Moved> {
+    fn arrived(&mut self, journey: Journey, told: Option<f64>) -> Option<Moved> {
         let off = told.map_or(0.0, |told| self.bearings.deviation(told, journey.to));
-        let error_deg = self.model.limits.tolerance_deg;
-        tell(seen, self.unwrapped(journey.to + off), error_deg);
         self.bearings.arrive(journey.to, told);
-        (off.abs() > error_deg).then(|| Moved::StoppedAt(Some(self.bearings.angle())))
+        (off.abs() > self.model.limits.tolerance_deg).then(|| Moved::StoppedAt(Some(self.bearings.angle())))
     }
 
     /// Sends the commands of one part and waits for its end.
@@ -209,17 +203,13 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<End, TurntableError> {
         let until = Instant::now() + budget;
-        let error_deg = self.model.limits.tolerance_deg;
         while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
             match event.kind {
                 Kind::Done => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
                 Kind::Nack => return Ok(End::Unseen(true)),
                 Kind::Pos | Kind::Moving => {
-                    if let (Some(told), Some(journey)) = (self.told(&event), self.journey) {
-                        let near = journey.from;
-                        tell(seen, self.unwrapped(near + self.bearings.deviation(told, near)), error_deg);
-                    }
+                    self.follow(&event, None, seen);
                 }
                 Kind::Unknown => {}
                 _ => heard = true,
@@ -249,18 +239,15 @@ impl ProfileTable {
                 // Not every question is answered.
                 Answer::Silence(_) | Answer::Refused(_) => continue,
             };
-            let (Some(told), Some(journey), true) =
-                (self.told(&event), self.journey, self.bearings.compares())
-            else {
+            let asked = self.talk.spoke();
+            let (Some(at), Some(journey)) = (self.follow(&event, asked, seen), self.journey) else {
                 if idle_before && event.kind == Kind::Idle {
                     return Ok(End::Stands(None));
                 }
                 idle_before = event.kind == Kind::Idle;
                 continue;
             };
-            let off = self.bearings.deviation(told, journey.to);
-            tell(seen, self.unwrapped(journey.to + off), self.model.limits.tolerance_deg);
-            let there = off.abs() <= self.model.limits.tolerance_deg;
+            let there = (at - journey.to).abs() <= self.model.limits.tolerance_deg;
             if there && (event.kind == Kind::Idle || (event.kind == Kind::Pos && idle_before)) {
                 return Ok(End::Stands(Some(event)));
             }
@@ -302,11 +289,11 @@ impl ProfileTable {
         let mut before: Option<f64> = None;
         while let Some(told) = self.query(tried).await?.filter(|_| self.bearings.compares()) {
             if self.bearings.deviation(told, journey.to).abs() <= self.model.limits.tolerance_deg {
-                return Ok(self.arrived(journey, Some(told), None));
+                return Ok(self.arrived(journey, Some(told)));
             }
             if before.is_some_and(|before| (before - told).abs() < SAME_DEG) || Instant::now() >= until {
                 self.hand_over_stops(tried).await?;
-                return Ok(self.arrived(journey, Some(told), None));
+                return Ok(self.arrived(journey, Some(told)));
             }
             before = Some(told);
             sleep(LOOK_AGAIN).await;
@@ -333,7 +320,7 @@ impl ProfileTable {
         self.bearings.lose();
         let from = self.bearings.counted();
         let to = from - before.unwrap_or(0.0);
-        self.journey = Some(Journey { from, to, begun: Instant::now(), known: false });
+        self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known: false });
         self.talk.say(&home.command).await.map_err(|e| self.link_error(e, tried))?;
         let answer = self.talk.answer(&[Kind::Ack, Kind::Done], self.talk.reply_limit()).await;
         let mut done = match answer.map_err(|e| self.link_error(e, tried))? {
@@ -378,7 +365,7 @@ impl ProfileTable {
         let from = self.bearings.counted();
         let known = matches!(self.bearings.position(), crate::Position::Known(..));
         let to = from + speed.signum() * f64::INFINITY;
-        self.journey = Some(Journey { from, to, begun: Instant::now(), known });
+        self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known });
         self.bearings.doubt();
         let sign = self.sign();
         let values = Values {

@@ -23,6 +23,9 @@ const RESOLUTION_DEG: f64 = 1e-3;
 /// A table that was not heard for so long is asked whether it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
+/// A picture is worth its angle: where a turning platter was is never reckoned from a speed alone.
+const NO_SWEEP: &str = "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\"";
+
 /// See the module.
 pub(super) struct ProfileTable {
     pub(super) talk: Conversation,
@@ -52,6 +55,8 @@ pub(super) struct Journey {
     /// Counted when it began and when it will have ended.
     pub(super) from: f64,
     pub(super) to: f64,
+    /// Counted where it said that it was last.
+    pub(super) at: f64,
     pub(super) begun: Instant,
     /// The position was known when it began.
     pub(super) known: bool,
@@ -277,6 +282,7 @@ impl Turntable for ProfileTable {
         let tried = format!("sweep {degrees:.1}° at {speed:.1}°/s");
         let most = self.model.limits.max_deg;
         let why = match self.wrong_speed(speed) {
+            _ if !self.model.tells_in_motion => Some(NO_SWEEP.to_owned()),
             Some(why) => Some(why),
             None if degrees.abs() > most => Some(format!("it turns {most} degrees at most without halting")),
             None => None,
@@ -286,6 +292,10 @@ impl Turntable for ProfileTable {
         }
         if let Some(refusal) = self.idle(&tried).await? {
             return Ok(refusal);
+        }
+        if !self.bearings.compares() {
+            let reason = "it has not said where it stands; reference it again".to_owned();
+            return Ok(refused("motion-no-sweep", reason));
         }
         let ordinary = self.speed;
         if let Some(refusal) = self.set_speed(speed, &tried).await? {
@@ -362,18 +372,4 @@ impl Turntable for ProfileTable {
 
 pub(super) fn refused(rule: &'static str, reason: String) -> Moved {
     Moved::Refused { rule, reason }
-}
-
-/// Tells where the platter was seen, if somebody looks.
-pub(super) fn tell(seen: Option<&watch::Sender<Option<Sighting>>>, deg: f64, error_deg: f64) {
-    if let Some(seen) = seen {
-        seen.send_replace(Some(Sighting { at: Instant::now(), deg, error_deg }));
-    }
-}
-
-impl ProfileTable {
-    /// An angle that was or will be counted, going on beyond 360 within a sweep.
-    pub(super) fn unwrapped(&self, counted: f64) -> f64 {
-        self.bearings.angle().deg() + counted - self.bearings.counted()
-    }
 }

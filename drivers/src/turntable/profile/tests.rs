@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::*;
 use crate::link::script::{Script, Step};
@@ -160,6 +162,65 @@ async fn noisy(noise: Vec<u8>) {
     // Whatever comes of it: it does not panic, and only a whole TB_END is an end.
     let moved = drive(table.as_mut()).await;
     assert!(!matches!(moved, Some(Moved::Done(angle)) if angle.deg() > 0.0), "{moved:?}");
+}
+
+/// Turns at 50 degrees a second, begins a second late, and counts from 0 to 360.
+fn truly_deg(since: Duration) -> f64 {
+    ((since.as_secs_f64() - 1.0) * 50.0).clamp(0.0, 360.0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_tells_what_the_table_tells_on_the_way_and_how_far_that_can_be_off() {
+    const PROFILE: &str = r#"
+        schema = 1
+        id = "polled"
+        name = "Polled"
+        provenance = "made for this test"
+        tells_in_motion = true
+        framing = { delims = "\n" }
+        limits = { max_deg = 720.0, fastest_deg_s = 60.0, slowest_deg_s = 10.0, tolerance_deg = 0.1 }
+        speed = { unit = "deg_per_s", min_deg_s = 10.0, max_deg_s = 60.0, default_deg_s = 20.0 }
+        commands = { move = ["T{deg:0} {speed:0}\n"], stop = ["STOP\n"], query = "POS\n" }
+        completion = [{ kind = "poll", interval_ms = 500 }]
+        reply = [{ re = "OK", event = "ack" }, { re = 'AT (?P<pos>\S+)', event = "pos" }]
+    "#;
+    let script = Script::default();
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let answers = |text: String| Step::Hear(text.into_bytes());
+    let place = |deg: f64| [says("POS\n"), answers(format!("AT {deg:.2}\n"))];
+    let opening =
+        [says("STOP\n"), answers("OK\n".to_owned())].into_iter().chain(place(0.0)).chain(place(0.0));
+    script.load(opening.enumerate());
+    let options = DeviceOptions::new(NAME);
+    let mut table = speak_as(Model::read(PROFILE).unwrap(), &options, script.link()).await.unwrap();
+    table.reference(Reference::At(crate::Angle::new(0.0))).await.unwrap();
+    // It looks where it is 60 ms after it is asked, and answers 40 ms later: each question is 600 ms after the one before.
+    let turn = (0..16).flat_map(|asked| {
+        let looked = Duration::from_millis(560 + 600 * asked);
+        let [ask, answer] = place(truly_deg(looked).rem_euclid(360.0));
+        [ask, Step::Pass(Duration::from_millis(100)), answer]
+    });
+    script.load([says("T360 50\n"), answers("OK\n".to_owned())].into_iter().chain(turn).enumerate());
+    let (seen, mut seeing) = watch::channel(None);
+    let begun = Instant::now();
+    let mut sightings = Vec::new();
+    let moved = {
+        let sweep = table.sweep(360.0, 50.0, &seen);
+        tokio::pin!(sweep);
+        loop {
+            tokio::select! {
+                moved = &mut sweep => break moved.unwrap(),
+                _ = seeing.changed() => sightings.extend(*seeing.borrow_and_update()),
+            }
+        }
+    };
+    assert!(matches!(moved, Moved::Done(angle) if angle.distance(crate::Angle::new(0.0)) < 0.1), "{moved:?}");
+    assert!(begun.elapsed() > Duration::from_millis(8200), "it turns for 7.2 s and begins after one");
+    assert!(sightings.len() >= 13, "{sightings:?}");
+    for sighting in sightings {
+        let off = (truly_deg(sighting.at - begun) - sighting.deg).abs();
+        assert!(off <= sighting.error_deg && sighting.error_deg < 3.0, "{sighting:?} is {off} off");
+    }
 }
 
 async fn drive(table: &mut dyn Turntable) -> Option<Moved> {

@@ -1,6 +1,6 @@
 //! What a profile may say.
 
-use super::super::reply::Replies;
+use super::super::reply::{Kind, Replies};
 use super::super::template::Template;
 use super::{Model, SCHEMA, Way};
 
@@ -25,6 +25,10 @@ impl Model {
         let polls = self.completion.iter().any(|c| c.kind == Way::Poll || c.then_query);
         if polls && self.commands.query.is_none() {
             return Err("a [[completion]] that asks needs commands.query".to_owned());
+        }
+        let places = [Kind::Pos, Kind::Moving];
+        if self.tells_in_motion && !self.reply.iter().any(|reply| places.contains(&reply.event)) {
+            return Err("tells_in_motion = true needs a [[reply]] of event \"pos\" or \"moving\"".to_owned());
         }
         match &self.heartbeat {
             Some(beat)
