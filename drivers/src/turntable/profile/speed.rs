@@ -8,23 +8,28 @@ use super::template::Values;
 use crate::turntable::{Moved, TurntableError};
 
 impl ProfileTable {
-    /// Sets the speed of the next motions.
+    /// Sets the speed of the next motions. It counts from the moment at which the table has taken it.
     pub(super) async fn set_speed(
         &mut self,
         deg_s: f64,
         tried: &str,
     ) -> Result<Option<Moved>, TurntableError> {
-        let command = self.model.speed.as_ref().and_then(|speed| speed.command.clone());
-        self.speed = Some(deg_s);
-        let Some(command) = command else { return Ok(None) };
-        let template = self.template(&command)?;
-        let command = template.fill(&Values { speed: self.in_unit(deg_s), ..Values::default() });
+        let (value, deg_s) = self.nearest(deg_s);
+        let Some(command) = self.model.speed.as_ref().and_then(|speed| speed.command.clone()) else {
+            self.speed = Some(deg_s);
+            return Ok(None);
+        };
+        let command = self.template(&command)?.fill(&Values { speed: value, ..Values::default() });
         if !self.model.commands.acked {
             self.talk.say(&command).await.map_err(|e| self.link_error(e, tried))?;
+            self.speed = Some(deg_s);
             return Ok(None);
         }
         match self.talk.ask(&command, &[Kind::Ack]).await.map_err(|e| self.link_error(e, tried))? {
-            Answer::Given(_) => Ok(None),
+            Answer::Given(_) => {
+                self.speed = Some(deg_s);
+                Ok(None)
+            }
             Answer::Refused(event) => Ok(Some(self.refused(&event))),
             Answer::Upset(event) => Err(self.upset(&event, tried)),
             Answer::Silence(_) => {
@@ -36,7 +41,12 @@ impl ProfileTable {
 
     /// Degrees a second as the table takes them.
     pub(super) fn in_unit(&self, deg_s: f64) -> f64 {
-        match self.model.speed.as_ref().map(|speed| speed.unit) {
+        self.nearest(deg_s).0
+    }
+
+    /// The speed next to `deg_s` that the table has: as it takes it, and in degrees a second.
+    fn nearest(&self, deg_s: f64) -> (f64, f64) {
+        let value = match self.model.speed.as_ref().map(|speed| speed.unit) {
             None | Some(SpeedUnit::DegPerS) => deg_s,
             Some(SpeedUnit::DegPerMin) => deg_s * 60.0,
             Some(SpeedUnit::SPerRev) => 360.0 / deg_s,
@@ -44,9 +54,10 @@ impl ProfileTable {
             Some(SpeedUnit::Level) => {
                 let off = |(_, speed): &&(u32, f64)| (speed - deg_s).abs();
                 let nearest = self.levels().iter().min_by(|a, b| off(a).total_cmp(&off(b)));
-                nearest.map_or(0.0, |(level, _)| f64::from(*level))
+                return nearest.map_or((0.0, deg_s), |(level, speed)| (f64::from(*level), *speed));
             }
-        }
+        };
+        (value, deg_s)
     }
 
     fn levels(&self) -> &[(u32, f64)] {
