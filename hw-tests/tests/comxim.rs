@@ -107,6 +107,20 @@ async fn lost_ends_and_lost_answers_move_nothing_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_comes_late_is_not_the_end_of_the_next_turn() {
+    let cable = cable(Knobs::default());
+    let mut table = referenced(&cable).await;
+    let zero = cable.with(|t| t.truly_deg());
+    for target in [40.0, 50.0] {
+        cable.with(|t| t.fail(Fault::LateEnd));
+        let moved = table.move_to(forward(target)).await.unwrap();
+        assert!(!cable.with(|t| t.is_moving()), "{moved:?}, and it turns");
+        assert!(matches!(moved, Moved::Done(_)), "{moved:?}");
+        near(cable.with(|t| t.truly_deg()) - zero, target);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_motor_is_stopped_and_not_believed() {
     let cable = cable(Knobs::default());
     let mut table = referenced(&cable).await;
@@ -325,7 +339,9 @@ async fn a_port_that_is_open_already_is_told_to_be_held() {
 #[tokio::test]
 async fn a_table_behind_wifi_speaks_the_same_text_and_a_lost_connection_is_a_lost_link() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = options(&format!("tcp = \"{}\"", listener.local_addr().unwrap()));
+    // It is faster than is believed of a table that was not measured.
+    let tcp = listener.local_addr().unwrap();
+    let options = options(&format!("tcp = \"{tcp}\"\nlevels = [[1, 180.0]]"));
     let cable = cable(quick());
     cable.cut_when(|t| t.truly_deg() > 137.25 + 60.0);
     let drive = async {

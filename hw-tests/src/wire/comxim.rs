@@ -30,6 +30,8 @@ pub enum Fault {
     LoseAnswer(u32),
     /// The n-th `CR+EVENT=TB_END;` from now never gets out.
     LoseEnd(u32),
+    /// The next motion begins with the word of an end, as one that comes late.
+    LateEnd,
     /// The power fails for a moment when the next motion has gone so many degrees: it forgets its zero.
     RebootAfter(f64),
     /// The platter is blocked when the next motion has gone so many degrees, and so is the motor. No end is told.
@@ -189,6 +191,10 @@ impl Table {
     fn turn(&mut self, deg: f64) {
         self.book();
         self.told.push(deg);
+        if let Some(index) = self.faults.iter().position(|fault| *fault == Fault::LateEnd) {
+            self.faults.remove(index);
+            self.say_after(3 * THINKING, "CR+EVENT=TB_END;");
+        }
         self.motion = Some(Motion::new(self.now, deg, self.speed(), self.knobs.acceleration));
     }
 

@@ -127,7 +127,8 @@ pub struct Limits {
     /// The smallest angle that it can be told; 0: any.
     #[serde(default)]
     pub step_deg: f64,
-    /// Its fastest turn as it comes; nothing is believed that would be faster.
+    /// Its fastest turn as it comes. An end that would be faster, or faster by a quarter than a speed that was set, is not
+    /// believed.
     pub fastest_deg_s: f64,
     /// Its slowest turn: a motion that takes twice as long is given up.
     pub slowest_deg_s: f64,

@@ -18,6 +18,8 @@ const PATIENCE: f64 = 1.5;
 const GRACE: Duration = Duration::from_secs(2);
 /// A table may be so much slower than it was told before its time has passed.
 const SLACK: f64 = 1.1;
+/// A table may be so much faster than it was told before its word of the end is not believed.
+const HASTE: f64 = 1.25;
 /// Two answers that differ by less are the same place.
 pub(super) const SAME_DEG: f64 = 0.05;
 /// Pause between two questions to a table that should have come to its end.
@@ -166,12 +168,14 @@ impl ProfileTable {
         for (number, command) in commands.iter().enumerate() {
             let ends = completion.kind == Way::Acks && number + 1 == commands.len();
             self.talk.say(command).await.map_err(|e| self.link_error(e, tried))?;
+            if let Some(journey) = self.journey.as_mut().filter(|_| number == 0) {
+                journey.begun = Instant::now();
+            }
             if !self.model.commands.acked {
                 continue;
             }
             let limit = if ends { budget } else { self.talk.reply_limit() };
-            let answer = self.talk.answer(&[Kind::Ack, Kind::Done], limit).await;
-            match answer.map_err(|e| self.link_error(e, tried))? {
+            match self.answer_on_the_way(ends, limit, tried).await? {
                 Answer::Given(event) if event.kind == Kind::Done => return Ok(End::Stands(Some(event))),
                 // It may be the one that was missed: where it stands is asked, and answered in its turn.
                 Answer::Given(_) if ends && missed => return Ok(End::Unseen(true)),
@@ -195,6 +199,57 @@ impl ProfileTable {
         }
     }
 
+    /// Waits for an answer to a command of a motion. An end that cannot be true is none.
+    async fn answer_on_the_way(
+        &mut self,
+        ends: bool,
+        limit: Duration,
+        tried: &str,
+    ) -> Result<Answer, TurntableError> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.talk.answer(&[Kind::Ack, Kind::Done], left).await;
+            match answer.map_err(|e| self.link_error(e, tried))? {
+                Answer::Given(event) if (ends || event.kind == Kind::Done) && !self.can_be_true(&event) => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Whether a word of the end can be true. One that comes late, or twice, may belong to the motion before: it tells where
+    /// this one began, or comes sooner than the table can turn.
+    pub(super) fn can_be_true(&self, end: &Event) -> bool {
+        let Some(journey) = self.journey else { return true };
+        let tolerance_deg = self.model.limits.tolerance_deg;
+        let off = |told: f64, place: f64| self.bearings.deviation(told, place).abs();
+        if let Some(told) = self.told(end).filter(|_| self.bearings.compares()) {
+            let (began, ends) = (off(told, journey.from), off(told, journey.to));
+            if began > tolerance_deg || ends + SAME_DEG < began {
+                return true;
+            }
+            // Where it began and where it ends is one place after a whole turn: its time tells.
+            if ends > tolerance_deg {
+                return false;
+            }
+        }
+        let limits = &self.model.limits;
+        let fastest = self.speed.map_or(limits.fastest_deg_s, |speed| speed * HASTE);
+        let (way, took) = ((journey.to - journey.from).abs(), journey.begun.elapsed());
+        let can_be = took.as_secs_f64() >= way / fastest;
+        if !can_be {
+            let line = end.line.as_str();
+            tracing::warn!(
+                line,
+                way,
+                ?took,
+                fastest,
+                "an end sooner than the table can turn is not believed"
+            );
+        }
+        can_be
+    }
+
     async fn wait_for_word(
         &mut self,
         mut heard: bool,
@@ -205,6 +260,7 @@ impl ProfileTable {
         let until = Instant::now() + budget;
         while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
             match event.kind {
+                Kind::Done if !self.can_be_true(&event) => {}
                 Kind::Done => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
                 Kind::Nack => return Ok(End::Unseen(true)),
@@ -241,7 +297,7 @@ impl ProfileTable {
             };
             let asked = self.talk.spoke();
             let (Some(at), Some(journey)) = (self.follow(&event, asked, seen), self.journey) else {
-                if idle_before && event.kind == Kind::Idle {
+                if idle_before && event.kind == Kind::Idle && self.can_be_true(&event) {
                     return Ok(End::Stands(None));
                 }
                 idle_before = event.kind == Kind::Idle;
@@ -270,7 +326,7 @@ impl ProfileTable {
         let until = Instant::now() + time;
         while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
             match event.kind {
-                Kind::Done => return Ok(End::Stands(Some(event))),
+                Kind::Done if self.can_be_true(&event) => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
                 _ => {}
             }

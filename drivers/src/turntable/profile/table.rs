@@ -343,19 +343,20 @@ impl Turntable for ProfileTable {
         let stopped = Instant::now();
         // Whatever is wrong, the stop is sent.
         let ended = self.overhear(tried).await;
+        let ended = matches!(&ended, Ok(Some(event)) if self.can_be_true(event));
+        let told = self.send_stops(tried).await;
         let journey = self.journey.take();
-        let told = self.send_stops(tried).await?;
-        let told = told.and_then(|event| self.told(&event));
+        let told = told?.and_then(|event| self.told(&event));
         match journey {
             // A move whose future was dropped has come to its end all the same.
-            Some(journey) if matches!(ended, Ok(Some(_))) && journey.to.is_finite() => {
+            Some(journey) if ended && journey.to.is_finite() => {
                 self.bearings.arrive(journey.to, None);
                 if journey.known {
                     self.bearings.trust();
                 }
             }
             Some(journey) => self.come_to_rest(journey, stopped, told).await?,
-            None if matches!(ended, Ok(Some(_))) => self.bearings.doubt(),
+            None if ended => self.bearings.doubt(),
             None => {}
         }
         Ok(self.stopped())
