@@ -54,6 +54,9 @@ impl ProfileTable {
 
     /// Says every stop before any answer is waited for: the second axis is not to wait for the first one's.
     pub(super) async fn say_stops(&mut self, tried: &str) -> Result<(), TurntableError> {
+        if self.model.limits.stop_returns {
+            self.expect_return();
+        }
         for (number, stop) in self.model.commands.stop.clone().iter().enumerate() {
             if number > 0 {
                 self.talk.pause().await;
@@ -61,6 +64,19 @@ impl ProfileTable {
             self.talk.say_now(stop).await.map_err(|e| self.link_error(e, tried))?;
         }
         Ok(())
+    }
+
+    /// It turns on, back to where it was opened.
+    fn expect_return(&mut self) {
+        let way = self.journey.map_or(self.bearings.counted(), |journey| journey.to);
+        if way.abs() < SAME_DEG {
+            return;
+        }
+        let fastest = self.speed.unwrap_or(self.model.limits.fastest_deg_s);
+        let gone = self.journey.map_or(way, |journey| journey.from);
+        let soonest = Instant::now() + Duration::from_secs_f64(gone.abs() / fastest);
+        self.returning = self.returning.max(Some((soonest, Instant::now() + self.budget(way))));
+        self.bearings.lose();
     }
 
     /// Whether every stop was answered.

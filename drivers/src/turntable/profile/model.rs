@@ -147,6 +147,9 @@ pub struct Limits {
     /// It stops without knowing where.
     #[serde(default)]
     pub stop_loses_position: bool,
+    /// Stopped, it drives back to its start, which is where it stood when it was opened.
+    #[serde(default)]
+    pub stop_returns: bool,
 }
 
 /// Which way positive degrees turn, seen from above.

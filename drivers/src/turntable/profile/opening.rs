@@ -44,6 +44,7 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         mute: false,
         journey: None,
         tilted: None,
+        returning: None,
         ready: false,
     };
     table.make_ready().await?;

@@ -45,6 +45,8 @@ pub(super) struct ProfileTable {
     pub(super) journey: Option<Journey>,
     /// Tilt that was set.
     pub(super) tilted: Option<f64>,
+    /// It was stopped and drives back to its start: when it can be there, and when it is at the latest.
+    pub(super) returning: Option<(Instant, Instant)>,
     /// It was stopped, asked who it is and set up, and has neither started anew nor fallen silent since.
     pub(super) ready: bool,
 }
@@ -163,6 +165,9 @@ impl ProfileTable {
         for event in events {
             match event.kind {
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
+                Kind::Done if self.journey.is_none() && self.returning.is_some() => {
+                    self.returning.take_if(|(soonest, _)| *soonest <= Instant::now());
+                }
                 Kind::Done => ended = Some(event),
                 Kind::Moving if self.journey.is_none() => self.bearings.doubt(),
                 _ => {}
@@ -191,9 +196,18 @@ impl ProfileTable {
             let reason = "the table still turns from an earlier command; stop it or wait";
             return Ok(Some(refused("motion-busy", reason.to_owned())));
         }
-        if !self.ready {
+        let was_ready = self.ready;
+        if !was_ready {
             self.make_ready().await?;
-        } else if let Some(event) = ended {
+        }
+        if let Some((_, latest)) = self.returning.filter(|(_, latest)| Instant::now() < *latest) {
+            let left = latest.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            let reason =
+                format!("the table drives back to its start, {left} s at most; wait until it stands");
+            return Ok(Some(refused("motion-busy", reason)));
+        }
+        self.returning = None;
+        if let Some(event) = ended.filter(|_| was_ready) {
             self.doubt_unless_there(&event, tried).await?;
         }
         Ok(None)
@@ -358,6 +372,9 @@ impl Turntable for ProfileTable {
             Some(journey) => self.come_to_rest(journey, stopped, told).await?,
             None if ended => self.bearings.doubt(),
             None => {}
+        }
+        if self.returning.is_some() {
+            self.bearings.arrive(0.0, None);
         }
         Ok(self.stopped())
     }

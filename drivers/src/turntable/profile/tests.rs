@@ -164,6 +164,45 @@ async fn noisy(noise: Vec<u8>) {
     assert!(!matches!(moved, Some(Moved::Done(angle)) if angle.deg() > 0.0), "{moved:?}");
 }
 
+/// An Iconasys table that was stopped on its way to `deg` degrees, half a second after it began.
+async fn stopped_iconasys(script: &Script, deg: f64) -> Box<dyn Turntable> {
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let who = Step::Hear(b"\r\nZcapture Mini 2.0 - Build V1.001H\r\n".to_vec());
+    let steps = (deg / 360.0 * 2048.0).round();
+    script
+        .load([says("c"), says("v"), who, says(&format!("x{steps:04}")), says("c")].into_iter().enumerate());
+    let mut options = DeviceOptions::new(NAME);
+    options.keys.insert("profile".to_owned(), "iconasys".into());
+    let mut table = crate::turntable::speak(&options, script.link()).await.unwrap();
+    let declared = table.reference(Reference::At(crate::Angle::new(0.0))).await;
+    assert!(matches!(declared, Ok(Moved::Done(_))), "{declared:?}");
+    let cut = tokio::time::timeout(Duration::from_millis(500), table.move_by(deg)).await;
+    assert!(cut.is_err(), "{cut:?}");
+    assert_eq!(table.stop().await.unwrap(), Moved::StoppedAt(None));
+    table
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_drives_back_when_it_is_stopped_is_left_alone_until_it_stands() {
+    let script = Script::default();
+    let zero = Reference::At(crate::Angle::new(0.0));
+    let busy = |moved: &Moved| matches!(moved, Moved::Refused { rule: "motion-busy", .. });
+    let mut table = stopped_iconasys(&script, 90.0).await;
+    for _ in 0..40 {
+        let (declared, moved) = (table.reference(zero).await.unwrap(), table.move_by(10.0).await.unwrap());
+        assert!(busy(&declared) && busy(&moved), "{declared:?}, {moved:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // At three degrees a second, and half as long again, it is there.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(matches!(table.reference(zero).await, Ok(Moved::Done(_))));
+    // Or it says so.
+    let mut table = stopped_iconasys(&script, 90.0).await;
+    assert!(busy(&table.reference(zero).await.unwrap()));
+    script.load([(1, Step::Hear(b"Steps for Shot - Completed\r\n".to_vec()))]);
+    assert!(matches!(table.reference(zero).await, Ok(Moved::Done(_))));
+}
+
 /// Turns at 50 degrees a second, begins a second late, and counts from 0 to 360.
 fn truly_deg(since: Duration) -> f64 {
     ((since.as_secs_f64() - 1.0) * 50.0).clamp(0.0, 360.0)
