@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use super::conversation::Answer;
 use super::reply::Kind;
 use super::table::{ProfileTable, refused};
@@ -30,15 +28,16 @@ impl ProfileTable {
             Answer::Upset(event) => return Err(self.upset(&event, tried)),
             Answer::Silence(_) => return Ok(Moved::OutcomeUnknown),
         }
-        sleep(Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms)).await;
+        let time = Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms);
+        self.wait(time, tried).await?;
         if let Some(query) = &tilt.query {
-            let answer = self.talk.ask(query, &[Kind::Pos]).await.map_err(|e| self.link_error(e, tried))?;
-            let told = match answer {
+            let there = match self.ask_place(query, &[Kind::Pos], tried).await? {
                 Answer::Given(event) => event.pos,
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
+                // It can be asked, so that no answer is none that it stands.
                 Answer::Refused(_) | Answer::Silence(_) => None,
             };
-            if told.is_some_and(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
+            if there.is_none_or(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
                 return Ok(Moved::OutcomeUnknown);
             }
         }
