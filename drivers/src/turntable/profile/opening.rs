@@ -27,7 +27,7 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         firmware: None,
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
         dead_man: model.dead_man,
-        tried: is_tried(NAME, &model.name),
+        tried: false,
     };
     let talk = Conversation::new(link, &model, replies);
     let steps_per_rev = own.steps_per_rev.map(f64::from);
@@ -98,6 +98,8 @@ impl ProfileTable {
                 }
             }
         }
+        // By the name that a report of the conformance suite has, too.
+        self.info.tried = is_tried(NAME, &self.info.model);
         let of_model = |table: &Self| {
             let steps = table.model.steps.as_ref()?;
             let known = steps.of_model.iter().find(|(name, _)| table.info.model.contains(name.as_str()))?;
