@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::framer::Framing;
 use super::reply::{Kind, Reply};
+use super::template::Template;
 use crate::link::{Gatt, Wire};
 
 /// The only version there is.
@@ -220,7 +221,7 @@ pub struct Question {
     pub or_nack: bool,
 }
 
-/// What it is told. Each is a template; see [`Template`](super::template::Template).
+/// What it is told. Each is a template; see [`Template`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commands {
@@ -338,6 +339,12 @@ impl Model {
         let model: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().replace('\n', " "))?;
         model.check().map_err(|what| format!("profile {}: {what}", model.id))?;
         Ok(model)
+    }
+
+    /// It can only be told how far, not which way.
+    pub fn is_one_way(&self) -> bool {
+        let words = self.commands.turn.iter().filter_map(|text| Template::read(text).ok());
+        words.into_iter().any(|word| word.is_one_way())
     }
 
     /// What the link must be like.

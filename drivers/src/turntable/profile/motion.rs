@@ -51,7 +51,7 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<Moved, TurntableError> {
         let commands = self.templates()?;
-        if degrees < 0.0 && commands.iter().any(Template::is_one_way) {
+        if degrees < 0.0 && self.model.is_one_way() {
             let reason = "this table turns one way only; use targets that lie forward";
             return Ok(refused("motion-one-way", reason.to_owned()));
         }

@@ -34,6 +34,10 @@ fn a_wrong_key_is_told_with_its_value_and_what_would_be_right() {
         ),
         ("serial = \"/dev/a\"\nprofile = \"marlin\"\ntrust_zero = true", "has no zero of its own"),
         ("serial = \"/dev/a\"\nprofile = \"iconasys\"\nsteps_per_rev = 1", "steps_per_rev = 1 is not in"),
+        (
+            "serial = \"/dev/a\"\nprofile = \"iconasys\"\nreversed = true",
+            "how far and not which way; leave it out",
+        ),
         ("serial = \"/dev/a\"\nfile = \"mine.toml\"", "must begin with /"),
     ] {
         assert!(told(keys).contains(words), "{keys}: {}", told(keys));
