@@ -55,9 +55,15 @@ impl ProfileTable {
             let reason = "this table turns one way only; use targets that lie forward";
             return Ok(refused("motion-one-way", reason.to_owned()));
         }
-        for part in self.parts(degrees, &commands) {
-            if let Some(moved) = self.part(part, tried, seen).await? {
-                return Ok(moved);
+        for (number, part) in self.parts(degrees, &commands).into_iter().enumerate() {
+            match self.part(part, tried, seen).await? {
+                None => {}
+                // Refused is only what did not begin.
+                Some(Moved::Refused { reason, .. }) if number > 0 => {
+                    tracing::warn!(reason, tried, "the rest of a turn was refused");
+                    return Ok(Moved::StoppedAt(Some(self.bearings.angle())));
+                }
+                Some(moved) => return Ok(moved),
             }
         }
         Ok(Moved::Done(self.bearings.angle()))

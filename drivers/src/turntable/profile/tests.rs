@@ -266,6 +266,37 @@ async fn a_sweep_tells_what_the_table_tells_on_the_way_and_how_far_that_can_be_o
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_second_part_is_refused_has_stopped_on_the_way() {
+    const PROFILE: &str = r#"
+        schema = 1
+        id = "in-parts"
+        name = "In parts"
+        provenance = "made for this test"
+        framing = { delims = "\n" }
+        limits = { max_deg = 90.0, fastest_deg_s = 60.0, slowest_deg_s = 10.0 }
+        commands = { move = ["T{deg:0}\n"], stop = ["STOP\n"] }
+        completion = [{ kind = "event" }]
+        reply = [{ re = "OK", event = "ack" }, { re = "END", event = "done" }, { re = "HOT", event = "nack" }]
+    "#;
+    let script = Script::default();
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let answers = |text: &str| Step::Hear(text.as_bytes().to_vec());
+    script.load([says("STOP\n"), answers("OK\n")].into_iter().enumerate());
+    let options = DeviceOptions::new(NAME);
+    let mut table = speak_as(Model::read(PROFILE).unwrap(), &options, script.link()).await.unwrap();
+    table.reference(Reference::At(crate::Angle::new(0.0))).await.unwrap();
+    let first = [says("T90\n"), answers("OK\n"), Step::Pass(Duration::from_secs(3)), answers("END\n")];
+    script.load(first.into_iter().chain([says("T90\n"), answers("HOT\n")]).enumerate());
+    let moved = table.move_by(180.0).await.unwrap();
+    assert_eq!(moved, Moved::StoppedAt(Some(crate::Angle::new(90.0))));
+    assert_eq!(script.end(), Ok(()));
+    // Nothing of this one is begun.
+    script.load([says("T90\n"), answers("HOT\n")].into_iter().enumerate());
+    let moved = table.move_by(90.0).await.unwrap();
+    assert!(matches!(moved, Moved::Refused { rule: "motion-table-refused", .. }), "{moved:?}");
+}
+
 async fn drive(table: &mut dyn Turntable) -> Option<Moved> {
     drop(table.heartbeat().await);
     drop(table.reference(Reference::At(crate::Angle::new(0.0))).await);
