@@ -69,6 +69,8 @@ impl ProfileTable {
     /// It turns on, back to where it was opened.
     fn expect_return(&mut self) {
         let way = self.journey.map_or(self.bearings.counted(), |journey| journey.to);
+        // It was told to turn without end: the start is nowhere further than a turn.
+        let way = if way.is_finite() { way } else { 360.0 };
         if way.abs() < SAME_DEG {
             return;
         }

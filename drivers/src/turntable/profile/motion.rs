@@ -382,10 +382,10 @@ impl ProfileTable {
         self.bearings.lose();
         let from = self.bearings.counted();
         let to = from - before.unwrap_or(0.0);
+        self.talk.pause().await;
         self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known: false });
         self.talk.say(&home.command).await.map_err(|e| self.link_error(e, tried))?;
-        let answer = self.talk.answer(&[Kind::Ack, Kind::Done], self.talk.reply_limit()).await;
-        let mut done = match answer.map_err(|e| self.link_error(e, tried))? {
+        let mut done = match self.answer_on_the_way(false, self.talk.reply_limit(), tried).await? {
             Answer::Given(event) => there || event.kind == Kind::Done,
             Answer::Refused(event) => {
                 self.journey = None;
@@ -395,11 +395,9 @@ impl ProfileTable {
             Answer::Silence(_) => false,
         };
         if !done {
-            let answer = self.talk.answer(&[Kind::Done], self.budget(360.0)).await;
-            done = match answer.map_err(|e| self.link_error(e, tried))? {
-                Answer::Given(_) => true,
-                Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Refused(_) | Answer::Silence(_) => self.query(tried).await?.is_some_and(at_zero),
+            done = match self.wait_for_word(true, self.budget(360.0), tried, None).await? {
+                End::Stands(_) => true,
+                End::Refused(_) | End::Unseen(_) => self.query(tried).await?.is_some_and(at_zero),
             };
         }
         self.journey = None;
