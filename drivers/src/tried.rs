@@ -39,9 +39,15 @@ fn read(text: &str) -> Result<Vec<Run>, toml::de::Error> {
     toml::from_str::<Record>(text).map(|record| record.run)
 }
 
-/// Whether this driver was tried with this model; the simulated and replayed ones have nothing to be tried on.
+/// Whether this driver was tried with this model, or with one whose name goes on behind it: what is listed but not opened
+/// has not told its whole name. The simulated and replayed ones have nothing to be tried on.
 pub fn is_tried(driver: &str, model: &str) -> bool {
-    ["sim", "replay"].contains(&driver) || runs().iter().any(|run| run.driver == driver && run.model == model)
+    ["sim", "replay"].contains(&driver) || is_among(runs(), driver, model)
+}
+
+fn is_among(runs: &[Run], driver: &str, model: &str) -> bool {
+    let goes_on = |rest: &str| rest.is_empty() || rest.starts_with(' ');
+    runs.iter().any(|run| run.driver == driver && run.model.strip_prefix(model).is_some_and(goes_on))
 }
 
 #[cfg(test)]
@@ -59,6 +65,19 @@ mod tests {
             assert!(all.into_iter().any(|name| name == run.driver), "{run:?}");
             assert_eq!(run.report.len(), 64, "{run:?}");
         }
+    }
+
+    #[test]
+    fn a_table_that_was_tried_is_tried_by_the_name_of_its_profile_and_by_the_one_that_it_tells() {
+        let (day, report) = ("2027-01-31".to_owned(), "0".repeat(64));
+        let model = "ComXim MT series MT320RUBL40ProV3".to_owned();
+        let runs = [Run { driver: "profile".to_owned(), model, day, report }];
+        assert!(is_among(&runs, "profile", "ComXim MT series"));
+        assert!(is_among(&runs, "profile", "ComXim MT series MT320RUBL40ProV3"));
+        for other in ["ComXim MT series MT200", "ComXim MT series MT320", "ComXim MT", "Com", "Marlin"] {
+            assert_eq!(is_among(&runs, "profile", other), other == "ComXim MT", "{other}");
+        }
+        assert!(!is_among(&runs, "grbl", "ComXim MT series"));
     }
 
     #[test]

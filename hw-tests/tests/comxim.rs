@@ -107,6 +107,20 @@ async fn lost_ends_and_lost_answers_move_nothing_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_comes_late_is_not_the_end_of_the_next_turn() {
+    let cable = cable(Knobs::default());
+    let mut table = referenced(&cable).await;
+    let zero = cable.with(|t| t.truly_deg());
+    for target in [40.0, 50.0] {
+        cable.with(|t| t.fail(Fault::LateEnd));
+        let moved = table.move_to(forward(target)).await.unwrap();
+        assert!(!cable.with(|t| t.is_moving()), "{moved:?}, and it turns");
+        assert!(matches!(moved, Moved::Done(_)), "{moved:?}");
+        near(cable.with(|t| t.truly_deg()) - zero, target);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_motor_is_stopped_and_not_believed() {
     let cable = cable(Knobs::default());
     let mut table = referenced(&cable).await;
@@ -135,6 +149,30 @@ async fn a_reboot_on_the_way_is_no_success_and_moves_nothing_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_whose_power_was_gone_is_set_up_again_before_it_moves() {
+    let cable = cable(Knobs { boot: Duration::from_secs(12), ..Knobs::default() });
+    let keys = options("levels = [[1, 40.0], [3, 20.0]]\nspeed_deg_s = 20.0");
+    let mut table = turntable::speak(&keys, cable.link()).await.unwrap();
+    table.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+    // Its adapter stays.
+    cable.with(|t| t.reboot());
+    let mut missed = None;
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        missed = missed.or(table.heartbeat().await.err());
+    }
+    assert!(matches!(missed, Some(TurntableError::NoReply { .. })), "{missed:?}");
+    let before = cable.with(|t| t.commands.len());
+    table.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+    let again = cable.with(|t| t.commands[before..].to_vec());
+    for command in ["CT+SETSTOP()", "CT+EVENT(1)", "CT+SETSPEED(3)"] {
+        assert!(again.iter().any(|told| told == command), "{command} is missing: {again:?}");
+    }
+    assert_eq!(again[0], "CT+SETSTOP()", "stop comes first");
+    assert!(matches!(table.move_by(30.0).await, Ok(Moved::Done(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_falls_silent_on_the_way_leaves_an_unknown_outcome() {
     let cable = cable(Knobs::default());
     let mut table = referenced(&cable).await;
@@ -158,6 +196,45 @@ async fn a_stop_halts_within_the_braking_way_and_says_where() {
     let Moved::StoppedAt(Some(angle)) = moved else { panic!("{moved:?}") };
     near(angle.deg(), truly - zero);
     assert!(truly - before < 12.0, "40 degrees a second and 80 per second squared: 10 degrees and an answer");
+    assert!(!cable.with(|t| t.is_moving()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_right_after_the_command_of_a_turn_is_heard_and_waited_for() {
+    for gap in [100, 290] {
+        let cable = cable(Knobs { gap: Duration::from_millis(gap), ..Knobs::default() });
+        let mut table = referenced(&cable).await;
+        let zero = cable.with(|t| t.truly_deg());
+        let told = cable.with(|t| t.commands.len());
+        tokio::select! {
+            moved = table.move_to(forward(180.0)) => panic!("{moved:?}"),
+            () = async {
+                while cable.with(|t| t.commands.len()) == told {
+                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                // Its answer is on the way.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            } => {}
+        }
+        let moved = table.stop().await.unwrap();
+        assert!(!cable.with(|t| t.is_moving()), "{gap} ms: {moved:?}");
+        assert_eq!(cable.with(|t| t.unheard()), 1, "the first stop came too soon");
+        let Moved::StoppedAt(Some(angle)) = moved else { panic!("{moved:?}") };
+        near(angle.deg(), cable.with(|t| t.truly_deg()) - zero);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        near(angle.deg(), cable.with(|t| t.truly_deg()) - zero);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_brakes_for_long_is_not_told_to_stand_before_it_does() {
+    let cable = cable(Knobs { acceleration: 12.0, ..Knobs::default() });
+    let mut table = referenced(&cable).await;
+    let cut = tokio::time::timeout(Duration::from_secs(5), table.move_to(forward(350.0))).await;
+    assert!(cut.is_err());
+    let moved = table.stop().await.unwrap();
+    assert!(matches!(moved, Moved::StoppedAt(Some(_))), "{moved:?}");
     assert!(!cable.with(|t| t.is_moving()));
 }
 
@@ -262,7 +339,9 @@ async fn a_port_that_is_open_already_is_told_to_be_held() {
 #[tokio::test]
 async fn a_table_behind_wifi_speaks_the_same_text_and_a_lost_connection_is_a_lost_link() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = options(&format!("tcp = \"{}\"", listener.local_addr().unwrap()));
+    // It is faster than is believed of a table that was not measured.
+    let tcp = listener.local_addr().unwrap();
+    let options = options(&format!("tcp = \"{tcp}\"\nlevels = [[1, 180.0]]"));
     let cable = cable(quick());
     cable.cut_when(|t| t.truly_deg() > 137.25 + 60.0);
     let drive = async {

@@ -6,13 +6,17 @@
 mod bearings;
 mod conversation;
 pub mod framer;
+mod halt;
 pub mod model;
 mod motion;
 mod opening;
 pub mod reply;
 pub mod shelf;
+mod sighting;
+mod speed;
 mod table;
 pub mod template;
+mod tilt;
 
 use serde::Deserialize;
 
@@ -70,6 +74,13 @@ impl Own {
         }
         if self.trust_zero && model.home.is_none() {
             return Err(format!("trust_zero = true, but {} has no zero of its own", model.name));
+        }
+        if self.reversed && model.is_one_way() {
+            return Err(format!(
+                "reversed = true changes nothing of {}, which is told how far and not which way; leave it out: its angles \
+                 count the way it turns",
+                model.name
+            ));
         }
         if let Some(levels) = &self.levels
             && (levels.is_empty() || levels.iter().any(|(_, speed)| !(0.01..=3600.0).contains(speed)))

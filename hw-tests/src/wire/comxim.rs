@@ -4,15 +4,13 @@
 //! nothing moved twice. A motion that is told while another is under way replaces it, as real tables of this kind do:
 //! whoever sends one twice sees it.
 
-mod motor;
-
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Device;
-use motor::Motion;
+use super::motor::Motion;
 
 /// From a whole command to its answer.
 const THINKING: Duration = Duration::from_millis(20);
@@ -32,6 +30,8 @@ pub enum Fault {
     LoseAnswer(u32),
     /// The n-th `CR+EVENT=TB_END;` from now never gets out.
     LoseEnd(u32),
+    /// The next motion begins with the word of an end, as one that comes late.
+    LateEnd,
     /// The power fails for a moment when the next motion has gone so many degrees: it forgets its zero.
     RebootAfter(f64),
     /// The platter is blocked when the next motion has gone so many degrees, and so is the motor. No end is told.
@@ -63,6 +63,8 @@ pub struct Knobs {
     pub beats_within: bool,
     /// How long it takes to start.
     pub boot: Duration,
+    /// A command that comes sooner than this after the one that it heard last is not heard.
+    pub gap: Duration,
 }
 
 impl Default for Knobs {
@@ -78,6 +80,7 @@ impl Default for Knobs {
             greeting: b"\xfe\xff\xfeCR+ERR=31;".to_vec(),
             beats_within: false,
             boot: Duration::from_millis(800),
+            gap: Duration::from_millis(100),
         }
     }
 }
@@ -103,6 +106,9 @@ pub struct Table {
     level: u32,
     begun: Vec<u8>,
     begun_at: Instant,
+    /// When it heard a whole command last, and how many it did not hear since it was made.
+    heard_at: Option<Instant>,
+    deaf: u32,
     acks: bool,
     events: bool,
     heartbeat: bool,
@@ -134,6 +140,8 @@ impl Table {
             level: 1,
             begun: Vec::new(),
             begun_at: now,
+            heard_at: None,
+            deaf: 0,
             acks: true,
             events: true,
             heartbeat: true,
@@ -152,6 +160,11 @@ impl Table {
     /// Where the platter truly is, in degrees, counted on over whole turns.
     pub fn truly_deg(&self) -> f64 {
         self.truly + self.gone()
+    }
+
+    /// Commands that came too soon after another one.
+    pub fn unheard(&self) -> u32 {
+        self.deaf
     }
 
     /// It turns.
@@ -178,6 +191,10 @@ impl Table {
     fn turn(&mut self, deg: f64) {
         self.book();
         self.told.push(deg);
+        if let Some(index) = self.faults.iter().position(|fault| *fault == Fault::LateEnd) {
+            self.faults.remove(index);
+            self.say_after(3 * THINKING, "CR+EVENT=TB_END;");
+        }
         self.motion = Some(Motion::new(self.now, deg, self.speed(), self.knobs.acceleration));
     }
 
@@ -230,7 +247,8 @@ impl Table {
         }
     }
 
-    fn reboot(&mut self) {
+    /// The power fails for a moment.
+    pub fn reboot(&mut self) {
         self.book();
         self.counted = 0.0;
         self.begun.clear();
@@ -302,6 +320,11 @@ impl Table {
     }
 
     fn command(&mut self, text: &str) {
+        if self.heard_at.is_some_and(|at| self.now < at + self.knobs.gap) {
+            self.deaf += 1;
+            return;
+        }
+        self.heard_at = Some(self.now);
         self.commands.push(text.to_owned());
         let Some(call) = text.strip_prefix("CT").and_then(|call| call.strip_suffix(')')) else {
             return self.answer("CR+ERR=41;");

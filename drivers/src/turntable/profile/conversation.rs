@@ -23,6 +23,9 @@ pub struct Conversation {
     /// A heartbeat that was heard waits for ours.
     owed: bool,
     spoke: Option<Instant>,
+    /// Commands are answered, and the last one was not yet.
+    unanswered: bool,
+    acked: bool,
     beat: Option<Instant>,
     heard: Instant,
     /// Faults and banners that were heard while nobody waited.
@@ -56,6 +59,8 @@ impl Conversation {
             heartbeat: model.heartbeat.clone(),
             owed: false,
             spoke: None,
+            unanswered: false,
+            acked: model.commands.acked,
             beat: None,
             heard: Instant::now(),
             alarms: Vec::new(),
@@ -73,11 +78,27 @@ impl Conversation {
         self.heard.elapsed()
     }
 
-    /// Sends a command, after the pause that the table needs.
-    pub async fn say(&mut self, command: &str) -> Result<(), LinkError> {
+    /// A command that is said now may not be heard, or another's answer be taken for its own: the pause that the table
+    /// needs is not over, or an answer is outstanding.
+    pub fn is_busy(&self) -> bool {
+        self.unanswered || self.spoke.is_some_and(|spoke| spoke.elapsed() < self.gap)
+    }
+
+    /// When the last command was said.
+    pub fn spoke(&self) -> Option<Instant> {
+        self.spoke
+    }
+
+    /// Lets the pause pass that the table needs between two commands.
+    pub async fn pause(&self) {
         if let Some(spoke) = self.spoke {
             sleep_until(spoke + self.gap).await;
         }
+    }
+
+    /// Sends a command, after the pause that the table needs.
+    pub async fn say(&mut self, command: &str) -> Result<(), LinkError> {
+        self.pause().await;
         // Late answers are none to what is said now, least of all the end of a motion before. Alarms stay.
         let alarms =
             self.overheard().await?.into_iter().filter(|e| matches!(e.kind, Kind::Fault | Kind::Banner));
@@ -87,7 +108,7 @@ impl Conversation {
 
     /// Sends a command at once: a stop does not wait for good manners.
     pub async fn say_now(&mut self, command: &str) -> Result<(), LinkError> {
-        self.spoke = Some(Instant::now());
+        (self.spoke, self.unanswered) = (Some(Instant::now()), self.acked);
         tracing::debug!(link = self.link.name(), command, "said");
         self.link.send(command.as_bytes(), SEND_LIMIT).await
     }
@@ -168,7 +189,10 @@ impl Conversation {
                     let (link, line, count) = (self.link.name(), event.line.escape_debug(), self.unknown);
                     tracing::warn!(link, %line, count, "a line of the table fits no pattern of its profile");
                 }
-                _ => tracing::debug!(link = self.link.name(), line = event.line, "heard"),
+                kind => {
+                    self.unanswered &= matches!(kind, Kind::Keepalive | Kind::Banner | Kind::Fault);
+                    tracing::debug!(link = self.link.name(), line = event.line, "heard");
+                }
             }
             return Some(event);
         }

@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::conversation::Answer;
 use super::model::{Completion, Way};
 use super::reply::{Event, Kind};
-use super::table::{Journey, ProfileTable, refused, tell};
+use super::sighting::Seen;
+use super::table::{Journey, ProfileTable, refused};
 use super::template::{Template, Values};
 use crate::frame::Angle;
-use crate::turntable::{DegPerS, Moved, Sighting, Source, TurntableError};
+use crate::turntable::{DegPerS, Moved, Source, TurntableError};
 
 /// A motion is given up after this many times its longest time, and this.
 const PATIENCE: f64 = 1.5;
 const GRACE: Duration = Duration::from_secs(2);
 /// A table may be so much slower than it was told before its time has passed.
 const SLACK: f64 = 1.1;
+/// A table may be so much faster than it was told before its word of the end is not believed.
+const HASTE: f64 = 1.25;
 /// Two answers that differ by less are the same place.
-const SAME_DEG: f64 = 0.05;
+pub(super) const SAME_DEG: f64 = 0.05;
 /// Pause between two questions to a table that should have come to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-type Seen<'a> = Option<&'a watch::Sender<Option<Sighting>>>;
 
 /// One command's share of a motion.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,15 +51,19 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<Moved, TurntableError> {
         let commands = self.templates()?;
-        if degrees < 0.0 && commands.iter().any(Template::is_one_way) {
+        if degrees < 0.0 && self.model.is_one_way() {
             let reason = "this table turns one way only; use targets that lie forward";
             return Ok(refused("motion-one-way", reason.to_owned()));
         }
-        let error_deg = self.model.limits.tolerance_deg;
-        tell(seen, self.unwrapped(self.bearings.counted()), error_deg);
-        for part in self.parts(degrees, &commands) {
-            if let Some(moved) = self.part(part, tried, seen).await? {
-                return Ok(moved);
+        for (number, part) in self.parts(degrees, &commands).into_iter().enumerate() {
+            match self.part(part, tried, seen).await? {
+                None => {}
+                // Refused is only what did not begin.
+                Some(Moved::Refused { reason, .. }) if number > 0 => {
+                    tracing::warn!(reason, tried, "the rest of a turn was refused");
+                    return Ok(Moved::StoppedAt(Some(self.bearings.angle())));
+                }
+                Some(moved) => return Ok(moved),
             }
         }
         Ok(Moved::Done(self.bearings.angle()))
@@ -107,7 +111,7 @@ impl ProfileTable {
     ) -> Result<Option<Moved>, TurntableError> {
         let from = self.bearings.counted();
         let known = matches!(self.bearings.position(), crate::Position::Known(..));
-        let journey = Journey { from, to: from + part.deg, begun: Instant::now(), known };
+        let journey = Journey { from, to: from + part.deg, at: from, begun: Instant::now(), known };
         self.journey = Some(journey);
         self.bearings.doubt();
         let end = match self.begin(part, tried, seen).await? {
@@ -126,7 +130,7 @@ impl ProfileTable {
                 }
                 return Ok(Some(self.refused(&event)));
             }
-            End::Stands(event) => self.arrived(journey, event.and_then(|event| self.told(&event)), seen),
+            End::Stands(event) => self.arrived(journey, event.and_then(|event| self.told(&event))),
             End::Unseen(heard) => self.look_for(journey, heard, tried).await?,
         };
         self.journey = None;
@@ -143,12 +147,10 @@ impl ProfileTable {
     }
 
     /// It says that it stands; `None` if that is where it should.
-    fn arrived(&mut self, journey: Journey, told: Option<f64>, seen: Seen<'_>) -> Option<Moved> {
+    fn arrived(&mut self, journey: Journey, told: Option<f64>) -> Option<Moved> {
         let off = told.map_or(0.0, |told| self.bearings.deviation(told, journey.to));
-        let error_deg = self.model.limits.tolerance_deg;
-        tell(seen, self.unwrapped(journey.to + off), error_deg);
         self.bearings.arrive(journey.to, told);
-        (off.abs() > error_deg).then(|| Moved::StoppedAt(Some(self.bearings.angle())))
+        (off.abs() > self.model.limits.tolerance_deg).then(|| Moved::StoppedAt(Some(self.bearings.angle())))
     }
 
     /// Sends the commands of one part and waits for its end.
@@ -168,23 +170,31 @@ impl ProfileTable {
         let commands: Vec<String> = self.templates()?.iter().map(|t| t.fill(&values)).collect();
         let budget = self.budget(part.deg);
         let mut heard = !self.model.commands.acked;
+        let mut missed = false;
         for (number, command) in commands.iter().enumerate() {
             let ends = completion.kind == Way::Acks && number + 1 == commands.len();
             self.talk.say(command).await.map_err(|e| self.link_error(e, tried))?;
+            if let Some(journey) = self.journey.as_mut().filter(|_| number == 0) {
+                journey.begun = Instant::now();
+            }
             if !self.model.commands.acked {
                 continue;
             }
             let limit = if ends { budget } else { self.talk.reply_limit() };
-            let answer = self.talk.answer(&[Kind::Ack, Kind::Done], limit).await;
-            match answer.map_err(|e| self.link_error(e, tried))? {
+            match self.answer_on_the_way(ends, limit, tried).await? {
                 Answer::Given(event) if event.kind == Kind::Done => return Ok(End::Stands(Some(event))),
+                // It may be the one that was missed: where it stands is asked, and answered in its turn.
+                Answer::Given(_) if ends && missed => return Ok(End::Unseen(true)),
                 Answer::Given(event) if ends => return Ok(End::Stands(Some(event))),
                 Answer::Given(_) => heard = true,
                 // Only the first word of a motion can be refused without anything having moved.
                 Answer::Refused(event) if number == 0 => return Ok(End::Refused(event)),
                 Answer::Refused(_) => return Ok(End::Unseen(true)),
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Silence(_) if ends || number + 1 < commands.len() => return Ok(End::Unseen(heard)),
+                Answer::Silence(_) if ends => return Ok(End::Unseen(heard)),
+                // What is to come only waits for the end.
+                Answer::Silence(_) if completion.kind == Way::Acks => missed = true,
+                Answer::Silence(_) if number + 1 < commands.len() => return Ok(End::Unseen(heard)),
                 Answer::Silence(_) => {}
             }
         }
@@ -195,6 +205,57 @@ impl ProfileTable {
         }
     }
 
+    /// Waits for an answer to a command of a motion. An end that cannot be true is none.
+    async fn answer_on_the_way(
+        &mut self,
+        ends: bool,
+        limit: Duration,
+        tried: &str,
+    ) -> Result<Answer, TurntableError> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.talk.answer(&[Kind::Ack, Kind::Done], left).await;
+            match answer.map_err(|e| self.link_error(e, tried))? {
+                Answer::Given(event) if (ends || event.kind == Kind::Done) && !self.can_be_true(&event) => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Whether a word of the end can be true. One that comes late, or twice, may belong to the motion before: it tells where
+    /// this one began, or comes sooner than the table can turn.
+    pub(super) fn can_be_true(&self, end: &Event) -> bool {
+        let Some(journey) = self.journey else { return true };
+        let tolerance_deg = self.model.limits.tolerance_deg;
+        let off = |told: f64, place: f64| self.bearings.deviation(told, place).abs();
+        if let Some(told) = self.told(end).filter(|_| self.bearings.compares()) {
+            let (began, ends) = (off(told, journey.from), off(told, journey.to));
+            if began > tolerance_deg || ends + SAME_DEG < began {
+                return true;
+            }
+            // Where it began and where it ends is one place after a whole turn: its time tells.
+            if ends > tolerance_deg {
+                return false;
+            }
+        }
+        let limits = &self.model.limits;
+        let fastest = self.speed.map_or(limits.fastest_deg_s, |speed| speed * HASTE);
+        let (way, took) = ((journey.to - journey.from).abs(), journey.begun.elapsed());
+        let can_be = took.as_secs_f64() >= way / fastest;
+        if !can_be {
+            let line = end.line.as_str();
+            tracing::warn!(
+                line,
+                way,
+                ?took,
+                fastest,
+                "an end sooner than the table can turn is not believed"
+            );
+        }
+        can_be
+    }
+
     async fn wait_for_word(
         &mut self,
         mut heard: bool,
@@ -203,17 +264,14 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<End, TurntableError> {
         let until = Instant::now() + budget;
-        let error_deg = self.model.limits.tolerance_deg;
         while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
             match event.kind {
+                Kind::Done if !self.can_be_true(&event) => {}
                 Kind::Done => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
                 Kind::Nack => return Ok(End::Unseen(true)),
                 Kind::Pos | Kind::Moving => {
-                    if let (Some(told), Some(journey)) = (self.told(&event), self.journey) {
-                        let near = journey.from;
-                        tell(seen, self.unwrapped(near + self.bearings.deviation(told, near)), error_deg);
-                    }
+                    self.follow(&event, None, seen);
                 }
                 Kind::Unknown => {}
                 _ => heard = true,
@@ -237,25 +295,21 @@ impl ProfileTable {
         while Instant::now() < until {
             sleep(Duration::from_millis(completion.interval_ms)).await;
             let kinds = [Kind::Idle, Kind::Moving, Kind::Pos, Kind::Done];
-            let answer = self.talk.ask(&query, &kinds).await.map_err(|e| self.link_error(e, tried))?;
-            let event = match answer {
+            let event = match self.ask_place(&query, &kinds, tried).await? {
                 Answer::Given(event) => event,
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
                 // Not every question is answered.
                 Answer::Silence(_) | Answer::Refused(_) => continue,
             };
-            let (Some(told), Some(journey), true) =
-                (self.told(&event), self.journey, self.bearings.compares())
-            else {
-                if idle_before && event.kind == Kind::Idle {
+            let asked = self.talk.spoke();
+            let (Some(at), Some(journey)) = (self.follow(&event, asked, seen), self.journey) else {
+                if idle_before && event.kind == Kind::Idle && self.can_be_true(&event) {
                     return Ok(End::Stands(None));
                 }
                 idle_before = event.kind == Kind::Idle;
                 continue;
             };
-            let off = self.bearings.deviation(told, journey.to);
-            tell(seen, self.unwrapped(journey.to + off), self.model.limits.tolerance_deg);
-            let there = off.abs() <= self.model.limits.tolerance_deg;
+            let there = (at - journey.to).abs() <= self.model.limits.tolerance_deg;
             if there && (event.kind == Kind::Idle || (event.kind == Kind::Pos && idle_before)) {
                 return Ok(End::Stands(Some(event)));
             }
@@ -278,7 +332,7 @@ impl ProfileTable {
         let until = Instant::now() + time;
         while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
             match event.kind {
-                Kind::Done => return Ok(End::Stands(Some(event))),
+                Kind::Done if self.can_be_true(&event) => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
                 _ => {}
             }
@@ -297,11 +351,11 @@ impl ProfileTable {
         let mut before: Option<f64> = None;
         while let Some(told) = self.query(tried).await?.filter(|_| self.bearings.compares()) {
             if self.bearings.deviation(told, journey.to).abs() <= self.model.limits.tolerance_deg {
-                return Ok(self.arrived(journey, Some(told), None));
+                return Ok(self.arrived(journey, Some(told)));
             }
             if before.is_some_and(|before| (before - told).abs() < SAME_DEG) || Instant::now() >= until {
-                self.halt(tried).await?;
-                return Ok(self.arrived(journey, Some(told), None));
+                self.hand_over_stops(tried).await?;
+                return Ok(self.arrived(journey, Some(told)));
             }
             before = Some(told);
             sleep(LOOK_AGAIN).await;
@@ -311,17 +365,9 @@ impl ProfileTable {
             self.journey = None;
             return Err(self.no_reply(tried, limit));
         }
-        self.halt(tried).await?;
+        self.hand_over_stops(tried).await?;
         self.bearings.lose();
         Ok(Some(Moved::OutcomeUnknown))
-    }
-
-    /// A stop after a motion that went wrong; whether it is answered changes nothing any more.
-    async fn halt(&mut self, tried: &str) -> Result<(), TurntableError> {
-        for stop in self.model.commands.stop.clone() {
-            self.talk.say_now(&stop).await.map_err(|e| self.link_error(e, tried))?;
-        }
-        Ok(())
     }
 
     /// Drives to the table's own zero. A table that stands there already only answers that it has heard.
@@ -336,10 +382,10 @@ impl ProfileTable {
         self.bearings.lose();
         let from = self.bearings.counted();
         let to = from - before.unwrap_or(0.0);
-        self.journey = Some(Journey { from, to, begun: Instant::now(), known: false });
+        self.talk.pause().await;
+        self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known: false });
         self.talk.say(&home.command).await.map_err(|e| self.link_error(e, tried))?;
-        let answer = self.talk.answer(&[Kind::Ack, Kind::Done], self.talk.reply_limit()).await;
-        let mut done = match answer.map_err(|e| self.link_error(e, tried))? {
+        let mut done = match self.answer_on_the_way(false, self.talk.reply_limit(), tried).await? {
             Answer::Given(event) => there || event.kind == Kind::Done,
             Answer::Refused(event) => {
                 self.journey = None;
@@ -349,16 +395,14 @@ impl ProfileTable {
             Answer::Silence(_) => false,
         };
         if !done {
-            let answer = self.talk.answer(&[Kind::Done], self.budget(360.0)).await;
-            done = match answer.map_err(|e| self.link_error(e, tried))? {
-                Answer::Given(_) => true,
-                Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Refused(_) | Answer::Silence(_) => self.query(tried).await?.is_some_and(at_zero),
+            done = match self.wait_for_word(true, self.budget(360.0), tried, None).await? {
+                End::Stands(_) => true,
+                End::Refused(_) | End::Unseen(_) => self.query(tried).await?.is_some_and(at_zero),
             };
         }
         self.journey = None;
         if !done {
-            self.halt(tried).await?;
+            self.hand_over_stops(tried).await?;
             return Ok(Moved::OutcomeUnknown);
         }
         self.bearings.arrive(to, None);
@@ -381,7 +425,7 @@ impl ProfileTable {
         let from = self.bearings.counted();
         let known = matches!(self.bearings.position(), crate::Position::Known(..));
         let to = from + speed.signum() * f64::INFINITY;
-        self.journey = Some(Journey { from, to, begun: Instant::now(), known });
+        self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known });
         self.bearings.doubt();
         let sign = self.sign();
         let values = Values {
@@ -411,40 +455,5 @@ impl ProfileTable {
             }
         }
         Ok(())
-    }
-
-    /// Tilts. The end of a tilt is not announced by any table that is known: its time passes, then it is asked.
-    pub(super) async fn tilt(&mut self, degrees: f64, tried: &str) -> Result<Moved, TurntableError> {
-        let Some(tilt) = self.model.tilt.clone() else {
-            let reason = "this table does not tilt; use rows without tilt_deg";
-            return Ok(refused("motion-no-tilt", reason.to_owned()));
-        };
-        if !(tilt.min_deg..=tilt.max_deg).contains(&degrees) {
-            let reason = format!("{degrees} degrees of tilt is not in {} to {}", tilt.min_deg, tilt.max_deg);
-            return Ok(refused("motion-out-of-range", reason));
-        }
-        let command = self.template(&tilt.command)?.fill(&Values { tilt: degrees, ..Values::default() });
-        // Where it comes from is not known at first: it may be the whole way.
-        let way = self.tilted.take().map_or(tilt.max_deg - tilt.min_deg, |from| (degrees - from).abs());
-        match self.talk.ask(&command, &[Kind::Ack]).await.map_err(|e| self.link_error(e, tried))? {
-            Answer::Given(_) => {}
-            Answer::Refused(event) => return Ok(self.refused(&event)),
-            Answer::Upset(event) => return Err(self.upset(&event, tried)),
-            Answer::Silence(_) => return Ok(Moved::OutcomeUnknown),
-        }
-        sleep(Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms)).await;
-        if let Some(query) = &tilt.query {
-            let answer = self.talk.ask(query, &[Kind::Pos]).await.map_err(|e| self.link_error(e, tried))?;
-            let told = match answer {
-                Answer::Given(event) => event.pos,
-                Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                Answer::Refused(_) | Answer::Silence(_) => None,
-            };
-            if told.is_some_and(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
-                return Ok(Moved::OutcomeUnknown);
-            }
-        }
-        self.tilted = Some(degrees);
-        Ok(Moved::Done(self.bearings.angle()))
     }
 }

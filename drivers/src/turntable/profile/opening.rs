@@ -33,7 +33,7 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
         step_deg: None,
         dead_man: model.dead_man,
-        tried: is_tried(NAME, &model.name),
+        tried: false,
     };
     let talk = Conversation::new(link, &model, replies);
     let steps_per_rev = own.steps_per_rev.map(f64::from);
@@ -50,23 +50,34 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         mute: false,
         journey: None,
         tilted: None,
+        returning: None,
+        ready: false,
     };
-    table.stop_first().await?;
-    table.identify().await?;
-    table.set_up().await?;
+    table.make_ready().await?;
     Ok(Box::new(table))
 }
 
 impl ProfileTable {
+    /// At opening, and again before it moves when it has started anew or fallen silent: it has forgotten what it was told,
+    /// and may even be another.
+    pub(super) async fn make_ready(&mut self) -> Result<(), TurntableError> {
+        self.stop_first().await?;
+        self.identify().await?;
+        self.set_up().await?;
+        self.ready = true;
+        Ok(())
+    }
+
     /// A table may still turn from before. Whether it answers is not asked yet: what comes may be the end of the noise
     /// that it made at power-on.
     async fn stop_first(&mut self) -> Result<(), TurntableError> {
         let tried = "stop it first";
-        for stop in self.model.commands.stop.clone() {
-            self.talk.say(&stop).await.map_err(|e| self.link_error(e, tried))?;
-            if !self.model.commands.stop_acked {
-                continue;
-            }
+        self.talk.pause().await;
+        // Nothing that was said before is an answer.
+        self.talk.overheard().await.map_err(|e| self.link_error(e, tried))?;
+        self.say_stops(tried).await?;
+        let answers = if self.model.commands.stop_acked { self.model.commands.stop.len() } else { 0 };
+        for _ in 0..answers {
             let until = Instant::now() + self.talk.reply_limit();
             while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
                 if matches!(event.kind, Kind::Ack | Kind::Done | Kind::Idle) {
@@ -93,6 +104,8 @@ impl ProfileTable {
                 }
             }
         }
+        // By the name that a report of the conformance suite has, too.
+        self.info.tried = is_tried(NAME, &self.info.model);
         let of_model = |table: &Self| {
             let steps = table.model.steps.as_ref()?;
             let known = steps.of_model.iter().find(|(name, _)| table.info.model.contains(name.as_str()))?;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::bearings::Bearings;
 use super::conversation::{Answer, Conversation};
-use super::model::{Model, Positive, SpeedUnit};
+use super::model::{Model, Positive};
 use super::reply::{Event, Kind};
-use super::template::{Template, Values};
+use super::template::Template;
 use super::{NAME, Own};
 use crate::link::LinkError;
 use crate::turntable::{
@@ -22,6 +22,9 @@ use crate::turntable::{
 const RESOLUTION_DEG: f64 = 1e-3;
 /// A table that was not heard for so long is asked whether it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// A picture is worth its angle: where a turning platter was is never reckoned from a speed alone.
+const NO_SWEEP: &str = "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\"";
 
 /// See the module.
 pub(super) struct ProfileTable {
@@ -42,6 +45,10 @@ pub(super) struct ProfileTable {
     pub(super) journey: Option<Journey>,
     /// Tilt that was set.
     pub(super) tilted: Option<f64>,
+    /// It was stopped and drives back to its start: when it can be there, and when it is at the latest.
+    pub(super) returning: Option<(Instant, Instant)>,
+    /// It was stopped, asked who it is and set up, and has neither started anew nor fallen silent since.
+    pub(super) ready: bool,
 }
 
 /// A motion under way.
@@ -50,20 +57,29 @@ pub(super) struct Journey {
     /// Counted when it began and when it will have ended.
     pub(super) from: f64,
     pub(super) to: f64,
+    /// Counted where it said that it was last.
+    pub(super) at: f64,
     pub(super) begun: Instant,
     /// The position was known when it began.
     pub(super) known: bool,
 }
 
 impl ProfileTable {
-    pub(super) fn link_error(&mut self, error: LinkError, tried: &str) -> TurntableError {
+    /// It may not be what it was any more: where it stands is not known, and before it moves it is set up again.
+    fn estrange(&mut self) {
         self.bearings.lose();
+        self.tilted = None;
+        self.ready = false;
+    }
+
+    pub(super) fn link_error(&mut self, error: LinkError, tried: &str) -> TurntableError {
+        self.estrange();
         error.while_trying(&self.info.id, tried)
     }
 
     /// The table reports a fault, or has just started anew.
     pub(super) fn upset(&mut self, event: &Event, tried: &str) -> TurntableError {
-        self.bearings.lose();
+        self.estrange();
         self.journey = None;
         let what = match event.kind {
             Kind::Banner => format!("the controller started anew (\"{}\")", event.line),
@@ -73,7 +89,7 @@ impl ProfileTable {
     }
 
     pub(super) fn no_reply(&mut self, tried: &str, limit: Duration) -> TurntableError {
-        self.bearings.lose();
+        self.estrange();
         TurntableError::NoReply { id: self.info.id.clone(), tried: tried.to_owned(), limit }
     }
 
@@ -107,11 +123,30 @@ impl ProfileTable {
         Some(self.sign() * deg)
     }
 
+    /// Asks where it stands. What is answered behind its place is taken as well: it would be the answer to the next command.
+    pub(super) async fn ask_place(
+        &mut self,
+        question: &str,
+        kinds: &[Kind],
+        tried: &str,
+    ) -> Result<Answer, TurntableError> {
+        let answer = self.talk.ask(question, kinds).await.map_err(|e| self.link_error(e, tried))?;
+        let placed = matches!(&answer, Answer::Given(event) if event.kind != Kind::Ack);
+        if !placed || !self.model.commands.query_acked {
+            return Ok(answer);
+        }
+        let behind = self.talk.answer(&[Kind::Ack], self.talk.reply_limit()).await;
+        match behind.map_err(|e| self.link_error(e, tried))? {
+            Answer::Upset(event) => Ok(Answer::Upset(event)),
+            _ => Ok(answer),
+        }
+    }
+
     /// Where it stands, if it can be asked.
     pub(super) async fn query(&mut self, tried: &str) -> Result<Option<f64>, TurntableError> {
         let Some(query) = self.model.commands.query.clone().filter(|_| !self.mute) else { return Ok(None) };
         let kinds = [Kind::Pos, Kind::Idle, Kind::Moving];
-        match self.talk.ask(&query, &kinds).await.map_err(|e| self.link_error(e, tried))? {
+        match self.ask_place(&query, &kinds, tried).await? {
             Answer::Given(event) => Ok(self.told(&event)),
             Answer::Refused(event) => {
                 self.mute = event.code.is_some() && event.code == self.model.commands.unsupported;
@@ -124,12 +159,15 @@ impl ProfileTable {
 
     /// Takes in what was said without being asked; a table that starts anew is not where it was. The end of a motion,
     /// if one was told.
-    async fn overhear(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
+    pub(super) async fn overhear(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
         let events = self.talk.overheard().await.map_err(|e| self.link_error(e, tried))?;
         let mut ended = None;
         for event in events {
             match event.kind {
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),
+                Kind::Done if self.journey.is_none() && self.returning.is_some() => {
+                    self.returning.take_if(|(soonest, _)| *soonest <= Instant::now());
+                }
                 Kind::Done => ended = Some(event),
                 Kind::Moving if self.journey.is_none() => self.bearings.doubt(),
                 _ => {}
@@ -151,165 +189,32 @@ impl ProfileTable {
         Ok(())
     }
 
-    /// Ready for a motion: nothing is under way.
+    /// Ready for a motion: nothing is under way, and it is set up.
     async fn idle(&mut self, tried: &str) -> Result<Option<Moved>, TurntableError> {
         let ended = self.overhear(tried).await?;
         if self.journey.is_some() {
             let reason = "the table still turns from an earlier command; stop it or wait";
             return Ok(Some(refused("motion-busy", reason.to_owned())));
         }
-        if let Some(event) = ended {
+        let was_ready = self.ready;
+        if !was_ready {
+            self.make_ready().await?;
+        }
+        if let Some((_, latest)) = self.returning.filter(|(_, latest)| Instant::now() < *latest) {
+            let left = latest.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            let reason =
+                format!("the table drives back to its start, {left} s at most; wait until it stands");
+            return Ok(Some(refused("motion-busy", reason)));
+        }
+        self.returning = None;
+        if let Some(event) = ended.filter(|_| was_ready) {
             self.doubt_unless_there(&event, tried).await?;
         }
         Ok(None)
     }
 
-    /// Sets the speed of the next motions.
-    pub(super) async fn set_speed(
-        &mut self,
-        deg_s: f64,
-        tried: &str,
-    ) -> Result<Option<Moved>, TurntableError> {
-        let command = self.model.speed.as_ref().and_then(|speed| speed.command.clone());
-        self.speed = Some(deg_s);
-        let Some(command) = command else { return Ok(None) };
-        let template = self.template(&command)?;
-        let command = template.fill(&Values { speed: self.in_unit(deg_s), ..Values::default() });
-        if !self.model.commands.acked {
-            self.talk.say(&command).await.map_err(|e| self.link_error(e, tried))?;
-            return Ok(None);
-        }
-        match self.talk.ask(&command, &[Kind::Ack]).await.map_err(|e| self.link_error(e, tried))? {
-            Answer::Given(_) => Ok(None),
-            Answer::Refused(event) => Ok(Some(self.refused(&event))),
-            Answer::Upset(event) => Err(self.upset(&event, tried)),
-            Answer::Silence(_) => {
-                let limit = self.talk.reply_limit();
-                Err(self.no_reply(tried, limit))
-            }
-        }
-    }
-
     pub(super) fn template(&self, text: &str) -> Result<Template, TurntableError> {
         Template::read(text).map_err(|what| TurntableError::Config { driver: NAME.to_owned(), what })
-    }
-
-    /// Degrees a second as the table takes them.
-    pub(super) fn in_unit(&self, deg_s: f64) -> f64 {
-        match self.model.speed.as_ref().map(|speed| speed.unit) {
-            None | Some(SpeedUnit::DegPerS) => deg_s,
-            Some(SpeedUnit::DegPerMin) => deg_s * 60.0,
-            Some(SpeedUnit::SPerRev) => 360.0 / deg_s,
-            Some(SpeedUnit::StepsPerS) => deg_s * self.steps_per_rev.unwrap_or(360.0) / 360.0,
-            Some(SpeedUnit::Level) => {
-                let off = |(_, speed): &&(u32, f64)| (speed - deg_s).abs();
-                let nearest = self.levels().iter().min_by(|a, b| off(a).total_cmp(&off(b)));
-                nearest.map_or(0.0, |(level, _)| f64::from(*level))
-            }
-        }
-    }
-
-    fn levels(&self) -> &[(u32, f64)] {
-        let of_profile = self.model.speed.as_ref().map_or(&[][..], |speed| &speed.levels);
-        self.own.levels.as_deref().unwrap_or(of_profile)
-    }
-
-    /// Slowest and fastest turn that can be asked for, if any can.
-    pub(super) fn speeds(&self) -> Option<(f64, f64)> {
-        let speed = self.model.speed.as_ref()?;
-        if speed.unit != SpeedUnit::Level {
-            return Some((speed.min_deg_s, speed.max_deg_s));
-        }
-        let speeds = self.levels().iter().map(|(_, speed)| *speed);
-        let (low, high) = speeds.fold((f64::MAX, 0.0), |(low, high), s| (s.min(low), s.max(high)));
-        (high > 0.0).then_some((low, high))
-    }
-
-    fn wrong_speed(&self, speed: f64) -> Option<String> {
-        match self.speeds() {
-            Some((low, high)) if (low..=high).contains(&speed.abs()) => None,
-            Some((low, high)) => Some(format!("{speed} degrees a second is not in {low:.2} to {high:.2}")),
-            None => {
-                let what = "this table turns at its own speed; measure it at some levels and say levels = [[level, \
-                            degrees a second], …], or use motion = \"stop_and_shoot\"";
-                Some(what.to_owned())
-            }
-        }
-    }
-
-    /// Hands every stop over, then waits for the answers; once more if there is none. A stop may be sent twice.
-    async fn send_stops(&mut self, tried: &str) -> Result<Option<Event>, TurntableError> {
-        let stops = self.model.commands.stop.clone();
-        let mut told = None;
-        for (number, stop) in stops.iter().enumerate() {
-            let mut heard = false;
-            for again in [false, true] {
-                let said = if number == 0 && !again {
-                    self.talk.say_now(stop).await
-                } else {
-                    self.talk.say(stop).await
-                };
-                said.map_err(|e| self.link_error(e, tried))?;
-                if !self.model.commands.stop_acked {
-                    heard = true;
-                    break;
-                }
-                let answer =
-                    self.talk.answer(&[Kind::Ack, Kind::Done, Kind::Idle], self.talk.reply_limit()).await;
-                match answer.map_err(|e| self.link_error(e, tried))? {
-                    Answer::Given(event) => {
-                        told = if event.pos.is_some() { Some(event) } else { told };
-                        heard = true;
-                    }
-                    // It may have come behind half a command, so that the table understood neither.
-                    Answer::Refused(_) => heard = again,
-                    Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                    Answer::Silence(_) => {}
-                }
-                if heard {
-                    break;
-                }
-            }
-            if !heard {
-                let limit = self.talk.reply_limit();
-                return Err(self.no_reply(tried, limit));
-            }
-        }
-        Ok(told)
-    }
-
-    /// Where a motion that was stopped has come to.
-    async fn come_to_rest(
-        &mut self,
-        journey: Journey,
-        stopped: Instant,
-        told: Option<f64>,
-    ) -> Result<(), TurntableError> {
-        self.bearings.doubt();
-        if self.model.limits.stop_loses_position {
-            self.bearings.lose();
-            return Ok(());
-        }
-        let braking = self.speed.unwrap_or(self.model.limits.fastest_deg_s) / self.info.acceleration;
-        let mut told = told;
-        if told.is_none() && self.model.commands.query_after_stop && self.model.commands.query.is_some() {
-            tokio::time::sleep(Duration::from_secs_f64(braking.min(2.0))).await;
-            told = self.query("stop").await?;
-        }
-        // Without its word, what it can have turned in the time.
-        let way = journey.to - journey.from;
-        let time = stopped.saturating_duration_since(journey.begun).as_secs_f64();
-        let guess = (time * self.speed.unwrap_or(self.model.limits.slowest_deg_s)).min(way.abs());
-        self.bearings.arrive(journey.from + guess * way.signum(), told);
-        Ok(())
-    }
-
-    fn stopped(&self) -> Moved {
-        match self.bearings.position() {
-            Position::Known(angle, _) => Moved::Done(angle),
-            Position::Estimated(angle) => Moved::StoppedAt(Some(angle)),
-            Position::Unknown => Moved::StoppedAt(None),
-        }
     }
 }
 
@@ -391,6 +296,7 @@ impl Turntable for ProfileTable {
         let tried = format!("sweep {degrees:.1}° at {speed:.1}°/s");
         let most = self.model.limits.max_deg;
         let why = match self.wrong_speed(speed) {
+            _ if !self.model.tells_in_motion => Some(NO_SWEEP.to_owned()),
             Some(why) => Some(why),
             None if degrees.abs() > most => Some(format!("it turns {most} degrees at most without halting")),
             None => None,
@@ -400,6 +306,10 @@ impl Turntable for ProfileTable {
         }
         if let Some(refusal) = self.idle(&tried).await? {
             return Ok(refusal);
+        }
+        if !self.bearings.compares() {
+            let reason = "it has not said where it stands; reference it again".to_owned();
+            return Ok(refused("motion-no-sweep", reason));
         }
         let ordinary = self.speed;
         if let Some(refusal) = self.set_speed(speed, &tried).await? {
@@ -432,7 +342,7 @@ impl Turntable for ProfileTable {
         let ask = self.model.commands.ask.clone().or_else(|| self.model.commands.query.clone());
         let Some(ask) = ask.filter(|_| self.talk.silence() >= SILENCE_MAX) else { return Ok(()) };
         let kinds = [Kind::Ack, Kind::Pos, Kind::Idle, Kind::Moving, Kind::Who];
-        match self.talk.ask(&ask, &kinds).await.map_err(|e| self.link_error(e, tried))? {
+        match self.ask_place(&ask, &kinds, tried).await? {
             Answer::Given(_) | Answer::Refused(_) => Ok(()),
             Answer::Upset(event) => Err(self.upset(&event, tried)),
             Answer::Silence(_) => {
@@ -447,20 +357,24 @@ impl Turntable for ProfileTable {
         let stopped = Instant::now();
         // Whatever is wrong, the stop is sent.
         let ended = self.overhear(tried).await;
+        let ended = matches!(&ended, Ok(Some(event)) if self.can_be_true(event));
+        let told = self.send_stops(tried).await;
         let journey = self.journey.take();
-        let told = self.send_stops(tried).await?;
-        let told = told.and_then(|event| self.told(&event));
+        let told = told?.and_then(|event| self.told(&event));
         match journey {
             // A move whose future was dropped has come to its end all the same.
-            Some(journey) if matches!(ended, Ok(Some(_))) && journey.to.is_finite() => {
+            Some(journey) if ended && journey.to.is_finite() => {
                 self.bearings.arrive(journey.to, None);
                 if journey.known {
                     self.bearings.trust();
                 }
             }
             Some(journey) => self.come_to_rest(journey, stopped, told).await?,
-            None if matches!(ended, Ok(Some(_))) => self.bearings.doubt(),
+            None if ended => self.bearings.doubt(),
             None => {}
+        }
+        if self.returning.is_some() {
+            self.bearings.arrive(0.0, None);
         }
         Ok(self.stopped())
     }
@@ -476,18 +390,4 @@ impl Turntable for ProfileTable {
 
 pub(super) fn refused(rule: &'static str, reason: String) -> Moved {
     Moved::Refused { rule, reason }
-}
-
-/// Tells where the platter was seen, if somebody looks.
-pub(super) fn tell(seen: Option<&watch::Sender<Option<Sighting>>>, deg: f64, error_deg: f64) {
-    if let Some(seen) = seen {
-        seen.send_replace(Some(Sighting { at: Instant::now(), deg, error_deg }));
-    }
-}
-
-impl ProfileTable {
-    /// An angle that was or will be counted, going on beyond 360 within a sweep.
-    pub(super) fn unwrapped(&self, counted: f64) -> f64 {
-        self.bearings.angle().deg() + counted - self.bearings.counted()
-    }
 }

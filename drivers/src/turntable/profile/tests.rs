@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::*;
 use crate::link::script::{Script, Step};
@@ -32,6 +34,10 @@ fn a_wrong_key_is_told_with_its_value_and_what_would_be_right() {
         ),
         ("serial = \"/dev/a\"\nprofile = \"marlin\"\ntrust_zero = true", "has no zero of its own"),
         ("serial = \"/dev/a\"\nprofile = \"iconasys\"\nsteps_per_rev = 1", "steps_per_rev = 1 is not in"),
+        (
+            "serial = \"/dev/a\"\nprofile = \"iconasys\"\nreversed = true",
+            "how far and not which way; leave it out",
+        ),
         ("serial = \"/dev/a\"\nfile = \"mine.toml\"", "must begin with /"),
     ] {
         assert!(told(keys).contains(words), "{keys}: {}", told(keys));
@@ -160,6 +166,135 @@ async fn noisy(noise: Vec<u8>) {
     // Whatever comes of it: it does not panic, and only a whole TB_END is an end.
     let moved = drive(table.as_mut()).await;
     assert!(!matches!(moved, Some(Moved::Done(angle)) if angle.deg() > 0.0), "{moved:?}");
+}
+
+/// An Iconasys table that was stopped on its way to `deg` degrees, half a second after it began.
+async fn stopped_iconasys(script: &Script, deg: f64) -> Box<dyn Turntable> {
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let who = Step::Hear(b"\r\nZcapture Mini 2.0 - Build V1.001H\r\n".to_vec());
+    let steps = (deg / 360.0 * 2048.0).round();
+    script
+        .load([says("c"), says("v"), who, says(&format!("x{steps:04}")), says("c")].into_iter().enumerate());
+    let mut options = DeviceOptions::new(NAME);
+    options.keys.insert("profile".to_owned(), "iconasys".into());
+    let mut table = crate::turntable::speak(&options, script.link()).await.unwrap();
+    let declared = table.reference(Reference::At(crate::Angle::new(0.0))).await;
+    assert!(matches!(declared, Ok(Moved::Done(_))), "{declared:?}");
+    let cut = tokio::time::timeout(Duration::from_millis(500), table.move_by(deg)).await;
+    assert!(cut.is_err(), "{cut:?}");
+    assert_eq!(table.stop().await.unwrap(), Moved::StoppedAt(None));
+    table
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_drives_back_when_it_is_stopped_is_left_alone_until_it_stands() {
+    let script = Script::default();
+    let zero = Reference::At(crate::Angle::new(0.0));
+    let busy = |moved: &Moved| matches!(moved, Moved::Refused { rule: "motion-busy", .. });
+    let mut table = stopped_iconasys(&script, 90.0).await;
+    for _ in 0..40 {
+        let (declared, moved) = (table.reference(zero).await.unwrap(), table.move_by(10.0).await.unwrap());
+        assert!(busy(&declared) && busy(&moved), "{declared:?}, {moved:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // At three degrees a second, and half as long again, it is there.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(matches!(table.reference(zero).await, Ok(Moved::Done(_))));
+    // Or it says so.
+    let mut table = stopped_iconasys(&script, 90.0).await;
+    assert!(busy(&table.reference(zero).await.unwrap()));
+    script.load([(1, Step::Hear(b"Steps for Shot - Completed\r\n".to_vec()))]);
+    assert!(matches!(table.reference(zero).await, Ok(Moved::Done(_))));
+}
+
+/// Turns at 50 degrees a second, begins a second late, and counts from 0 to 360.
+fn truly_deg(since: Duration) -> f64 {
+    ((since.as_secs_f64() - 1.0) * 50.0).clamp(0.0, 360.0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_tells_what_the_table_tells_on_the_way_and_how_far_that_can_be_off() {
+    const PROFILE: &str = r#"
+        schema = 1
+        id = "polled"
+        name = "Polled"
+        provenance = "made for this test"
+        tells_in_motion = true
+        framing = { delims = "\n" }
+        limits = { max_deg = 720.0, fastest_deg_s = 60.0, slowest_deg_s = 10.0, tolerance_deg = 0.1 }
+        speed = { unit = "deg_per_s", min_deg_s = 10.0, max_deg_s = 60.0, default_deg_s = 20.0 }
+        commands = { move = ["T{deg:0} {speed:0}\n"], stop = ["STOP\n"], query = "POS\n" }
+        completion = [{ kind = "poll", interval_ms = 500 }]
+        reply = [{ re = "OK", event = "ack" }, { re = 'AT (?P<pos>\S+)', event = "pos" }]
+    "#;
+    let script = Script::default();
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let answers = |text: String| Step::Hear(text.into_bytes());
+    let place = |deg: f64| [says("POS\n"), answers(format!("AT {deg:.2}\n"))];
+    let opening =
+        [says("STOP\n"), answers("OK\n".to_owned())].into_iter().chain(place(0.0)).chain(place(0.0));
+    script.load(opening.enumerate());
+    let options = DeviceOptions::new(NAME);
+    let mut table = speak_as(Model::read(PROFILE).unwrap(), &options, script.link()).await.unwrap();
+    table.reference(Reference::At(crate::Angle::new(0.0))).await.unwrap();
+    // It looks where it is 60 ms after it is asked, and answers 40 ms later: each question is 600 ms after the one before.
+    let turn = (0..16).flat_map(|asked| {
+        let looked = Duration::from_millis(560 + 600 * asked);
+        let [ask, answer] = place(truly_deg(looked).rem_euclid(360.0));
+        [ask, Step::Pass(Duration::from_millis(100)), answer]
+    });
+    script.load([says("T360 50\n"), answers("OK\n".to_owned())].into_iter().chain(turn).enumerate());
+    let (seen, mut seeing) = watch::channel(None);
+    let begun = Instant::now();
+    let mut sightings = Vec::new();
+    let moved = {
+        let sweep = table.sweep(360.0, 50.0, &seen);
+        tokio::pin!(sweep);
+        loop {
+            tokio::select! {
+                moved = &mut sweep => break moved.unwrap(),
+                _ = seeing.changed() => sightings.extend(*seeing.borrow_and_update()),
+            }
+        }
+    };
+    assert!(matches!(moved, Moved::Done(angle) if angle.distance(crate::Angle::new(0.0)) < 0.1), "{moved:?}");
+    assert!(begun.elapsed() > Duration::from_millis(8200), "it turns for 7.2 s and begins after one");
+    assert!(sightings.len() >= 13, "{sightings:?}");
+    for sighting in sightings {
+        let off = (truly_deg(sighting.at - begun) - sighting.deg).abs();
+        assert!(off <= sighting.error_deg && sighting.error_deg < 3.0, "{sighting:?} is {off} off");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_second_part_is_refused_has_stopped_on_the_way() {
+    const PROFILE: &str = r#"
+        schema = 1
+        id = "in-parts"
+        name = "In parts"
+        provenance = "made for this test"
+        framing = { delims = "\n" }
+        limits = { max_deg = 90.0, fastest_deg_s = 60.0, slowest_deg_s = 10.0 }
+        commands = { move = ["T{deg:0}\n"], stop = ["STOP\n"] }
+        completion = [{ kind = "event" }]
+        reply = [{ re = "OK", event = "ack" }, { re = "END", event = "done" }, { re = "HOT", event = "nack" }]
+    "#;
+    let script = Script::default();
+    let says = |text: &str| Step::Send(text.as_bytes().to_vec());
+    let answers = |text: &str| Step::Hear(text.as_bytes().to_vec());
+    script.load([says("STOP\n"), answers("OK\n")].into_iter().enumerate());
+    let options = DeviceOptions::new(NAME);
+    let mut table = speak_as(Model::read(PROFILE).unwrap(), &options, script.link()).await.unwrap();
+    table.reference(Reference::At(crate::Angle::new(0.0))).await.unwrap();
+    let first = [says("T90\n"), answers("OK\n"), Step::Pass(Duration::from_secs(3)), answers("END\n")];
+    script.load(first.into_iter().chain([says("T90\n"), answers("HOT\n")]).enumerate());
+    let moved = table.move_by(180.0).await.unwrap();
+    assert_eq!(moved, Moved::StoppedAt(Some(crate::Angle::new(90.0))));
+    assert_eq!(script.end(), Ok(()));
+    // Nothing of this one is begun.
+    script.load([says("T90\n"), answers("HOT\n")].into_iter().enumerate());
+    let moved = table.move_by(90.0).await.unwrap();
+    assert!(matches!(moved, Moved::Refused { rule: "motion-table-refused", .. }), "{moved:?}");
 }
 
 async fn drive(table: &mut dyn Turntable) -> Option<Moved> {

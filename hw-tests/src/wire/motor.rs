@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// A motion that was begun.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Motion {
+pub(crate) struct Motion {
     begun: Instant,
     /// Degrees with their sign; without end if infinite.
     deg: f64,
@@ -16,25 +16,25 @@ pub(super) struct Motion {
 }
 
 impl Motion {
-    pub(super) fn new(begun: Instant, deg: f64, speed: f64, acceleration: f64) -> Self {
+    pub(crate) fn new(begun: Instant, deg: f64, speed: f64, acceleration: f64) -> Self {
         // A short way is over before the full speed is reached.
         let speed = speed.min((deg.abs() * acceleration).sqrt());
         Self { begun, deg, speed, acceleration, stopped: None }
     }
 
     /// Slows down from now on, unless it does already.
-    pub(super) fn stop(&mut self, now: Instant) {
+    pub(crate) fn stop(&mut self, now: Instant) {
         if self.stopped.is_none() && self.ends_at().is_none_or(|end| now < end) {
             self.stopped = Some(now);
         }
     }
 
-    pub(super) fn was_stopped(&self) -> bool {
+    pub(crate) fn was_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
     /// Degrees so far, with their sign.
-    pub(super) fn gone(&self, now: Instant) -> f64 {
+    pub(crate) fn gone(&self, now: Instant) -> f64 {
         let time = now.saturating_duration_since(self.begun).as_secs_f64();
         let way = match self.stopped {
             Some(at) if now > at => {
@@ -49,7 +49,7 @@ impl Motion {
     }
 
     /// When it has come to rest; never, while nobody stops a motion without end.
-    pub(super) fn ends_at(&self) -> Option<Instant> {
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
         if let Some(at) = self.stopped {
             let (_, speed) = self.unstopped(at.saturating_duration_since(self.begun).as_secs_f64());
             return Some(at + Duration::from_secs_f64(speed / self.acceleration));
@@ -59,7 +59,7 @@ impl Motion {
     }
 
     /// When it has gone `deg` degrees, if it gets there.
-    pub(super) fn reaches(&self, deg: f64) -> Option<Instant> {
+    pub(crate) fn reaches(&self, deg: f64) -> Option<Instant> {
         if deg > self.deg.abs() || self.stopped.is_some() {
             return None;
         }
