@@ -32,6 +32,8 @@ const NAME: &str = "sim";
 /// A sweeping table tells where it is so often.
 const SIGHTING: Duration = Duration::from_millis(100);
 const MODEL: &str = "simulated turntable";
+/// Slower it does not turn on and on, nor sweep.
+const ROTATE_DEG_S_MIN: f64 = 0.1;
 /// A target nearer than this is where the table stands: a full turn for a rounding error helps nobody.
 const RESOLUTION_DEG: f64 = 1e-3;
 
@@ -116,6 +118,9 @@ fn info(keys: &Keys) -> TurntableInfo {
         home: keys.home,
         speed_max: keys.speed_deg_s,
         acceleration: keys.acceleration_deg_s2,
+        rotates: Some((ROTATE_DEG_S_MIN, keys.speed_deg_s)),
+        sweeps: true,
+        stops: true,
         move_limit: Duration::from_secs_f64((1.5 * turn_s + 80.0 / keys.speed_deg_s + 5.0).ceil()),
         firmware: None,
         tilt: None,
@@ -290,15 +295,16 @@ impl Turntable for SimTable {
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
         let limit = self.info.speed_max;
-        if !(0.1..=limit).contains(&speed.abs()) {
-            let what = format!("{speed} degrees a second is not in 0.1 to {limit}, forward or backward");
-            return Err(TurntableError::Config { driver: NAME.to_owned(), what });
+        if !(ROTATE_DEG_S_MIN..=limit).contains(&speed.abs()) {
+            let reason = format!(
+                "{speed} degrees a second is not in {ROTATE_DEG_S_MIN} to {limit}, forward or backward"
+            );
+            return Err(TurntableError::refusal(NAME, refused("motion-out-of-range", reason)));
         }
-        let (motor, counted) = self.ask(&tried)?;
-        if matches!(motor, Motor::Turning { .. }) {
-            let what = "cannot begin to rotate while the table still turns; stop it first".to_owned();
-            return Err(TurntableError::Config { driver: NAME.to_owned(), what });
-        }
+        let counted = match self.idle(&tried)? {
+            Ok(counted) => counted,
+            Err(refusal) => return Err(TurntableError::refusal(NAME, refusal)),
+        };
         self.position = self.estimated(counted);
         self.tell(Command::Rotate { deg_s: speed }, &tried)
     }
@@ -311,7 +317,7 @@ impl Turntable for SimTable {
     ) -> Result<Moved, TurntableError> {
         let tried = format!("sweep by {degrees:.1}° at {speed:.1}°/s");
         let limit = self.info.speed_max;
-        if !(0.1..=limit).contains(&speed) || !(-1080.0..=1080.0).contains(&degrees) {
+        if !(ROTATE_DEG_S_MIN..=limit).contains(&speed) || !(-1080.0..=1080.0).contains(&degrees) {
             let reason =
                 format!("{degrees} degrees at {speed} a second is not within 1080 degrees at 0.1 to {limit}");
             return Ok(refused("motion-out-of-range", reason));

@@ -448,6 +448,13 @@ impl Model {
             (Some(wanted), Some(firmware)) => version(firmware) >= version(wanted),
         })
     }
+
+    /// Whether it tells where it is while it turns: because it is asked on the way, or without being asked.
+    pub fn tells_on_the_way(&self, firmware: Option<&str>) -> bool {
+        let is_asked = self.completion(firmware).is_some_and(|completion| completion.kind == Way::Poll);
+        let tells = |reply: &Reply| reply.event == Kind::Moving && reply.re.contains("(?P<pos>");
+        is_asked || self.reply.iter().any(tells)
+    }
 }
 
 /// The numbers of a version, in their order.

@@ -433,18 +433,31 @@ impl ProfileTable {
             Answer::Silence(_) => return Ok(Moved::OutcomeUnknown),
         }
         sleep(Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms)).await;
-        if let Some(query) = &tilt.query {
+        if let Some(query) = &tilt.query
+            && !self.has_tilted(query, degrees, tried).await?
+        {
+            return Ok(Moved::OutcomeUnknown);
+        }
+        self.tilted = Some(degrees);
+        Ok(Moved::Done(self.bearings.angle()))
+    }
+
+    /// Asks until it says that it is tilted so far, or for as long as it may be late; a table that does not answer is
+    /// believed to be in time.
+    async fn has_tilted(&mut self, query: &str, degrees: f64, tried: &str) -> Result<bool, TurntableError> {
+        let until = Instant::now() + GRACE;
+        loop {
             let answer = self.talk.ask(query, &[Kind::Pos]).await.map_err(|e| self.link_error(e, tried))?;
             let told = match answer {
                 Answer::Given(event) => event.pos,
                 Answer::Upset(event) => return Err(self.upset(&event, tried)),
                 Answer::Refused(_) | Answer::Silence(_) => None,
             };
-            if told.is_some_and(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
-                return Ok(Moved::OutcomeUnknown);
+            let there = told.is_none_or(|told| (told - degrees).abs() <= self.model.limits.tolerance_deg);
+            if there || Instant::now() >= until {
+                return Ok(there);
             }
+            sleep(LOOK_AGAIN).await;
         }
-        self.tilted = Some(degrees);
-        Ok(Moved::Done(self.bearings.angle()))
     }
 }

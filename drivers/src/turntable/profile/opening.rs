@@ -23,6 +23,9 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         home: model.home.as_ref().is_some_and(|home| home.switch || own.trust_zero),
         speed_max: model.limits.fastest_deg_s,
         acceleration: model.limits.acceleration_deg_s2,
+        rotates: None,
+        sweeps: false,
+        stops: true,
         move_limit: std::time::Duration::ZERO,
         firmware: None,
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
@@ -48,6 +51,10 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
     table.stop_first().await?;
     table.identify().await?;
     table.set_up().await?;
+    // What speeds can be asked for is known once it is known who it is.
+    let speeds = table.speeds();
+    table.info.rotates = speeds.filter(|_| !table.model.commands.rotate.is_empty());
+    table.info.sweeps = speeds.is_some() && table.model.tells_on_the_way(table.firmware.as_deref());
     Ok(Box::new(table))
 }
 

@@ -22,6 +22,8 @@ use crate::turntable::{
 const RESOLUTION_DEG: f64 = 1e-3;
 /// A table that was not heard for so long is asked whether it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Between start and end nobody knows when it was up to speed, nor how fast it truly goes.
+const NO_SWEEP: &str = "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\"";
 
 /// See the module.
 pub(super) struct ProfileTable {
@@ -369,15 +371,16 @@ impl Turntable for ProfileTable {
 
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
-        let wrong = |what: String| TurntableError::Config { driver: NAME.to_owned(), what };
-        if self.model.commands.rotate.is_empty() {
-            return Err(wrong("this table cannot be told to rotate without end".to_owned()));
-        }
-        if let Some(what) = self.wrong_speed(speed) {
-            return Err(wrong(what));
-        }
-        if let Some(Moved::Refused { reason, .. }) = self.idle(&tried).await? {
-            return Err(wrong(reason));
+        let refusal = if self.model.commands.rotate.is_empty() {
+            let reason = "this table cannot be told to rotate without end".to_owned();
+            Some(refused("motion-no-rotation", reason))
+        } else if let Some(reason) = self.wrong_speed(speed) {
+            Some(refused("motion-out-of-range", reason))
+        } else {
+            self.idle(&tried).await?
+        };
+        if let Some(refusal) = refusal {
+            return Err(TurntableError::refusal(&self.info.id, refusal));
         }
         self.begin_rotation(speed, &tried).await
     }
@@ -392,6 +395,7 @@ impl Turntable for ProfileTable {
         let most = self.model.limits.max_deg;
         let why = match self.wrong_speed(speed) {
             Some(why) => Some(why),
+            None if !self.info.sweeps => Some(NO_SWEEP.to_owned()),
             None if degrees.abs() > most => Some(format!("it turns {most} degrees at most without halting")),
             None => None,
         };

@@ -231,7 +231,10 @@ async fn lost_steps_are_believed() {
 async fn an_endless_turn_ends_with_a_stop() {
     let booth = booth(&[]);
     let mut table = referenced(&booth).await;
-    assert!(matches!(table.rotate(31.0).await, Err(TurntableError::Config { .. })));
+    assert!(matches!(
+        table.rotate(31.0).await,
+        Err(TurntableError::Refused { rule: "motion-out-of-range", .. })
+    ));
     table.rotate(-12.0).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(booth.is_moving() && booth.true_angle() < -700.0);
