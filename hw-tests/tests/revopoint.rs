@@ -65,9 +65,10 @@ async fn the_profile_keeps_the_promises_of_a_table_with_every_firmware() {
         Knobs { stale_in_motion: false, start_s: 0.6, ..of("3.28") },
     ] {
         let table = simulated(knobs.clone());
-        let eye = table.clone();
-        let report =
-            conform_seen(spoken_to(&table, "speed_deg_s = 20.0").await, Eye::of(move || truth(&eye))).await;
+        let (turn, tilt) = (table.clone(), table.clone());
+        let tilted = move || tilt.lock().unwrap().tilt_deg(Instant::now());
+        let eye = Eye::of(move || truth(&turn)).and_tilt(tilted);
+        let report = conform_seen(spoken_to(&table, "speed_deg_s = 20.0").await, eye).await;
         assert_eq!(report.broken(), [""; 0], "{knobs:?}\n{report}");
         // It has been told to stop, and brakes.
         tokio::time::sleep(Duration::from_secs(1)).await;

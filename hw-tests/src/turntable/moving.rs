@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use turnstage_drivers::turntable::Sighting;
 use turnstage_drivers::{Angle, Moved, Position, TurntableError};
 
-use super::{Suite, TRULY_NEAR_DEG, forward, seen};
+use super::{STILL_DEG, Suite, TRULY_NEAR_DEG, forward, seen};
 use crate::eye::Eye;
 use crate::report::expect;
 
@@ -34,6 +34,7 @@ impl Suite {
     }
 
     pub(super) async fn tilts_or_refuses(&mut self) {
+        const SEEN: &str = "is seen to tilt as far as it says that it tilts";
         let Some((low, high)) = self.table.info().tilt else {
             let before = self.place().await;
             let moved = self.table.tilt_to(5.0).await;
@@ -41,15 +42,23 @@ impl Suite {
             return self.report.check("refuses to tilt", kept);
         };
         let stood = self.table.position();
-        let mut kept = Ok(());
+        let (mut kept, mut seen_there) = (Ok(()), Ok(()));
         for deg in [high, low, 0.0] {
             let moved = self.table.tilt_to(deg).await;
             let done = matches!(moved, Ok(Moved::Done(_))) && self.table.position() == stood;
             kept = kept.and(expect(done, || {
                 format!("to {deg} degrees: {}, then {:?}", seen(&moved), self.table.position())
             }));
+            let is = self.eye.as_ref().and_then(Eye::tilt_deg).unwrap_or(deg);
+            let there = (is - deg).abs() <= STILL_DEG;
+            seen_there =
+                seen_there.and(expect(there, || format!("it says {deg} degrees and is seen at {is:.1}")));
         }
         self.report.check("tilts to its ends and back, and keeps its angle", kept);
+        match self.eye.as_ref().and_then(Eye::tilt_deg) {
+            Some(_) => self.report.check(SEEN, seen_there),
+            None => self.report.skip(SEEN, "nobody sees the tilt but the person beside it"),
+        }
         let before = self.place().await;
         let moved = self.table.tilt_to(high + 5.0).await;
         let kept = self.refused(before, &moved).await;
