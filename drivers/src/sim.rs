@@ -17,8 +17,10 @@ pub mod motion;
 pub(crate) mod platter;
 mod raster;
 mod shadow;
+pub(crate) mod stance;
 pub(crate) mod studio;
 mod texture;
+pub(crate) mod tilting;
 mod truth;
 mod vector;
 
@@ -36,6 +38,7 @@ pub use fault::{CameraFault, Fault};
 use model::Model;
 use platter::{Mechanics, Motor, Platter};
 use studio::{Lens, Studio};
+use tilting::Tilting;
 
 use crate::board::USUAL_MM;
 
@@ -136,6 +139,11 @@ pub enum Command {
         /// Degrees a second, positive.
         deg_s: f64,
     },
+    /// Tilt by so many degrees.
+    Tilt {
+        /// Signed degrees.
+        deg: f64,
+    },
     /// Turn on and on.
     Rotate {
         /// Signed degrees a second.
@@ -186,6 +194,8 @@ struct State {
 
 struct Table {
     platter: Platter,
+    /// Of a table that tilts.
+    tilting: Option<Tilting>,
     session: u64,
     /// Moves begun over the life of the booth.
     moves: u64,
@@ -241,10 +251,11 @@ impl Booth {
         self.lock().table.as_ref().map_or(0.0, |table| table.platter.true_deg(at))
     }
 
-    /// Whether the motor turns now. Ringing after a stop does not count.
+    /// Whether a motor turns or tilts now. Ringing after a stop does not count.
     pub fn is_moving(&self) -> bool {
-        let state = self.lock();
-        state.table.as_ref().is_some_and(|t| matches!(t.platter.motor(Instant::now()), Motor::Turning { .. }))
+        let (state, now) = (self.lock(), Instant::now());
+        let turns = |table: &Table| matches!(table.platter.motor(now), Motor::Turning { .. });
+        state.table.as_ref().is_some_and(|table| turns(table) || table.tilts(now))
     }
 
     /// What the motor was told since power-on, oldest first, at most the last 10 000. A command that was refused by
@@ -380,7 +391,7 @@ impl Booth {
             }
             None => {
                 let platter = Platter::at_rest(mechanics, start_deg, now);
-                state.table = Some(Table { platter, session, moves: 0, lost_at: None });
+                state.table = Some(Table { platter, tilting: None, session, moves: 0, lost_at: None });
             }
         }
         Ok(session)
@@ -399,7 +410,11 @@ impl Booth {
         match command {
             Command::Home => table.platter.seek_home(&jams, now),
             Command::Rotate { deg_s } => table.platter.spin(deg_s, &jams, now),
-            Command::Stop => table.platter.halt(&jams, now),
+            Command::Stop => {
+                table.platter.halt(&jams, now);
+                table.tilting.iter_mut().for_each(|tilting| tilting.halt(now));
+            }
+            Command::Tilt { deg } => table.tilting.iter_mut().for_each(|tilting| tilting.travel(deg, now)),
             Command::Move { .. } | Command::Sweep { .. } => {
                 table.moves = nth_move;
                 let (deg, speed) = match command {

@@ -156,6 +156,14 @@ pub struct TurntableInfo {
     pub speed_max: DegPerS,
     /// Acceleration in degrees per second squared.
     pub acceleration: f64,
+    /// Slowest and fastest speed of [`Turntable::rotate`], the same twice for a table of one speed; `None` of a table that
+    /// does not turn on and on.
+    pub rotates: Option<(DegPerS, DegPerS)>,
+    /// It tells where it is while it turns, so that [`Turntable::sweep`] is more than a refusal.
+    pub sweeps: bool,
+    /// A stop from here halts it. Otherwise it is turned from elsewhere: a place is waited for, and which way round is
+    /// not ours to say.
+    pub stops: bool,
     /// No single move may take longer than this.
     pub move_limit: Duration,
     /// Version of its own software, if it tells.
@@ -277,7 +285,8 @@ pub trait Turntable: Send {
     /// Turns by `degrees` in `[-360, 360]`, positive forward. Allowed with an unknown position.
     async fn move_by(&mut self, degrees: f64) -> Result<Moved, TurntableError>;
 
-    /// Turns on and on until stopped, at `speed` degrees a second.
+    /// Turns on and on until stopped, at `speed` degrees a second within [`TurntableInfo::rotates`], negative backward.
+    /// Whatever else is asked is [`TurntableError::Refused`].
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError>;
 
     /// Turns by `degrees` at `speed` (positive, degrees a second), at constant speed but for its ends, and returns when
@@ -332,6 +341,16 @@ pub enum TurntableError {
         driver: String,
         /// What is wrong and what would be right.
         what: String,
+    },
+    /// The table cannot do what was asked, or not now: nothing was moved, and asking again changes nothing.
+    #[error("turntable {id}: {reason}")]
+    Refused {
+        /// Which table.
+        id: String,
+        /// Stable rule id, for example `motion-no-rotation`.
+        rule: &'static str,
+        /// Plain sentence with what to do.
+        reason: String,
     },
     /// Not there, not for us, or held by another program: wait for it, tell the technician.
     #[error("turntable {id}: {why} ({hint})")]
@@ -391,6 +410,17 @@ pub enum TurntableError {
         /// Angle the motor believes in.
         near: Angle,
     },
+}
+
+impl TurntableError {
+    /// A refusal for calls that do not answer with [`Moved`]; what is no refusal is told as it is.
+    pub(crate) fn refusal(id: &str, moved: Moved) -> Self {
+        let (rule, reason) = match moved {
+            Moved::Refused { rule, reason } => (rule, reason),
+            other => ("motion-busy", format!("the table answered {other:?}; stop it first")),
+        };
+        Self::Refused { id: id.to_owned(), rule, reason }
+    }
 }
 
 /// An open table, or why there is none.

@@ -8,7 +8,9 @@
 
 pub mod bench;
 pub mod camera;
+pub mod eye;
 pub mod fake_v4l2;
+pub mod people;
 pub mod realsense_lab;
 pub mod record;
 mod report;

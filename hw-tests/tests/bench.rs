@@ -13,8 +13,12 @@ fn run(bench: &Bench) -> Vec<Report> {
     runtime.block_on(bench.run()).unwrap()
 }
 
+fn bench(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches").join(file)
+}
+
 fn sim() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/sim.toml"))
+    bench("sim.toml")
 }
 
 #[test]
@@ -37,6 +41,15 @@ fn the_simulated_bench_tries_every_promise() {
         assert!(report.checks.len() >= 8, "{report}");
         assert!(report.checks.iter().all(|check| check.outcome == Outcome::Passed), "{report}");
     }
+}
+
+#[test]
+fn a_simulated_table_that_tilts_keeps_its_promises_too() {
+    let reports = run(&Bench::read(&bench("sim-tilt.toml")).unwrap());
+    let [report] = reports.as_slice() else { panic!("one table") };
+    assert!(report.checks.iter().all(|check| check.outcome == Outcome::Passed), "{report}");
+    let seen = report.checks.iter().filter(|check| check.name.contains("tilt")).count();
+    assert_eq!(seen, 3, "{report}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use turnstage_drivers::turntable::{self, Direction, Reference, Target};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
-use turnstage_hw_tests::turntable::conform;
+use turnstage_hw_tests::eye::Eye;
+use turnstage_hw_tests::turntable::{conform, conform_seen};
 use turnstage_hw_tests::wire::cable::{Cable, Port};
 use turnstage_hw_tests::wire::comxim::{Fault, Knobs, Table};
 
@@ -242,7 +243,9 @@ async fn a_table_that_brakes_for_long_is_not_told_to_stand_before_it_does() {
 async fn every_promise_of_a_turntable_is_kept() {
     let cable = cable(Knobs::default());
     let keys = options("levels = [[1, 40.0], [3, 20.0], [7, 10.0]]");
-    let report = conform(turntable::speak(&keys, cable.link()).await.unwrap()).await;
+    let eye = cable.clone();
+    let table = turntable::speak(&keys, cable.link()).await.unwrap();
+    let report = conform_seen(table, Eye::of(move || eye.with(|t| t.truly_deg()))).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
 }
 

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use turnstage_drivers::turntable::{self, Reference};
+use turnstage_drivers::turntable::{self, Reference, Sighting};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
-use turnstage_hw_tests::turntable::conform;
+use turnstage_hw_tests::eye::Eye;
+use turnstage_hw_tests::turntable::{conform, conform_seen};
 use turnstage_hw_tests::wire::bluez::{self, Bluez};
 use turnstage_hw_tests::wire::bus::{Bus, alone};
 use turnstage_hw_tests::wire::peer::{Direct, Shared};
@@ -63,7 +65,10 @@ async fn the_profile_keeps_the_promises_of_a_table_with_every_firmware() {
         Knobs { stale_in_motion: false, start_s: 0.6, ..of("3.28") },
     ] {
         let table = simulated(knobs.clone());
-        let report = conform(spoken_to(&table, "speed_deg_s = 20.0").await).await;
+        let (turn, tilt) = (table.clone(), table.clone());
+        let tilted = move || tilt.lock().unwrap().tilt_deg(Instant::now());
+        let eye = Eye::of(move || truth(&turn)).and_tilt(tilted);
+        let report = conform_seen(spoken_to(&table, "speed_deg_s = 20.0").await, eye).await;
         assert_eq!(report.broken(), [""; 0], "{knobs:?}\n{report}");
         // It has been told to stop, and brakes.
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -283,4 +288,25 @@ fn over_bluetooth_every_promise_of_a_table_is_kept() {
         assert_eq!(report.broken(), [""; 0], "{report}");
         println!("{report}");
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_silent_on_its_way_refuses_to_sweep_and_does_not_move() {
+    for firmware in ["3.28", "3.20"] {
+        let table = simulated(Knobs { firmware: firmware.to_owned(), ..Knobs::default() });
+        let mut driver = spoken_to(&table, "").await;
+        assert!(!driver.info().sweeps && driver.info().rotates.is_some());
+        driver.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+        let (sender, seen) = watch::channel(None::<Sighting>);
+        let Moved::Refused { rule: "motion-no-sweep", reason } =
+            driver.sweep(360.0, 10.0, &sender).await.unwrap()
+        else {
+            panic!("it sweeps")
+        };
+        assert!(
+            reason.contains("does not tell where it is") && reason.contains("stop_and_shoot"),
+            "{reason}"
+        );
+        assert_eq!((motions(&table), *seen.borrow()), (0, None));
+    }
 }

@@ -9,6 +9,7 @@
 
 mod fit;
 mod start;
+mod tilt;
 
 use serde::{Deserialize, Serialize};
 use turnstage_drivers::board::Board;
@@ -18,6 +19,8 @@ use crate::algebra::{about_z, apply, product};
 use crate::board::Corner;
 use crate::lens;
 use fit::{Bench, Rig};
+
+pub use tilt::{SLIDE_M_MAX, SPAN_DEG_MIN, TILT_ERROR_DEG_MAX, TiltAxis};
 
 /// Angles with a board that are needed.
 pub const FRAMES_MIN: usize = 8;
@@ -284,7 +287,8 @@ impl Axis {
         Self { camera: turned(&self.camera, -azimuth_rad), ..self.clone() }
     }
 
-    /// From the camera's axes to the object's frame while the platter stands at an angle.
+    /// From the camera's axes to the object's frame while the platter stands at an angle, tilted as it was when this was
+    /// measured.
     pub fn pose(&self, angle_deg: f64) -> Pose {
         turned(&self.camera, -angle_deg.to_radians())
     }

@@ -52,7 +52,7 @@ async fn what_would_move_the_table_is_dropped_when_its_sender_has_given_up_and_o
         answer = ask(start("a")) => panic!("the station has not looked yet: {answer:?}"),
         () = std::future::ready(()) => {}
     }
-    bench.ask(Act::Ping).await.expect("it looked");
+    bench.ask(Act::Abort).await.expect_err("it looked, and no session is open");
     assert_eq!(bench.sessions().await.len(), 0, "nobody waits for it any more");
     let events = bench.running.spool.events(0, 100).await.expect("the log");
     let dropped: Vec<_> = events.iter().filter(|event| event.data["rule"] == "sender-gone").collect();

@@ -19,6 +19,7 @@ use turnstage_tests::write_recipe;
 mod comxim;
 mod grbl;
 mod revopoint;
+mod sweeping;
 
 /// Small pictures: the renderer must keep up with the table.
 const SIZE: (u32, u32) = (320, 240);

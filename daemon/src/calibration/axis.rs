@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::{Record, Stamp};
 use turnstage_drivers::board::Board;
-use turnstage_drivers::optics::Intrinsics;
+use turnstage_drivers::optics::{Intrinsics, Pose};
 use turnstage_pipeline::InputLimits;
-use turnstage_pipeline::axis::{self, Axis, Lens, Shortfall, View};
+use turnstage_pipeline::axis::{self, Axis, Lens, Shortfall, TiltAxis, View};
 use turnstage_pipeline::board::{SeenBoard, seen_in};
 
 use super::Device;
 use crate::command::Refusal;
 
+/// Tilts that differ by less are the same.
+const TILT_STEP_DEG: f64 = 1e-3;
 /// Foci that differ by less are the same: what a lens drive reports wanders by that much.
 const FOCUS_STEP: f64 = 1e-3;
 
@@ -50,6 +52,24 @@ pub struct CameraAxis {
     pub board: Board,
     /// What was measured.
     pub axis: Axis,
+    /// The tilt at which it was, in degrees; `None` of a turn whose recipe says nothing of a tilt.
+    #[serde(default)]
+    pub tilt_deg: Option<f64>,
+    /// About what the platter tilts, where the board was shot at several tilts.
+    #[serde(default)]
+    pub tilt_axis: Option<TiltAxis>,
+}
+
+/// What the pictures of one camera tell.
+pub struct Measured {
+    /// How the camera was set.
+    pub setting: Setting,
+    /// Where it stands.
+    pub axis: Axis,
+    /// See [`CameraAxis::tilt_deg`].
+    pub tilt_deg: Option<f64>,
+    /// See [`CameraAxis::tilt_axis`].
+    pub tilt_axis: Option<TiltAxis>,
 }
 
 /// A picture of a turn with the board.
@@ -132,11 +152,53 @@ impl CameraAxis {
             Some(now) => self.setting.changed(&now).map_or(Ok(()), |why| Err(refused(why))),
         }
     }
+
+    /// From the camera's axes to the object's frame for a picture that was taken at an angle; refused where its tilt is not
+    /// the calibration's, and it is not known about what the platter tilts.
+    pub fn pose(&self, record: &Record, angle_deg: f64) -> Result<Pose, Refusal> {
+        let refused = |rule, why: String| {
+            let reason = format!(
+                "Camera {}: {why} Lay the board on the platter and calibrate with a recipe whose rows name their tilts \
+                 (tilt_deg), at least two of them: turnstage calibrate axis.",
+                self.camera
+            );
+            Err(Refusal::new(rule, reason))
+        };
+        match (self.tilt_deg, tilt_of(record), &self.tilt_axis) {
+            (None, None, _) => Ok(self.axis.pose(angle_deg)),
+            (Some(own), Some(tilt), _) if (own - tilt).abs() < TILT_STEP_DEG => Ok(self.axis.pose(angle_deg)),
+            (Some(own), Some(tilt), Some(axis)) => Ok(self.axis.pose_tilted(angle_deg, axis, tilt - own)),
+            (Some(own), Some(tilt), None) => refused(
+                "axis-tilt-unknown",
+                format!(
+                    "the picture was taken at a tilt of {tilt} degrees and the calibration at {own}; about what the \
+                     platter tilts was not measured."
+                ),
+            ),
+            (None, Some(tilt), _) => refused(
+                "axis-tilt-unknown",
+                format!(
+                    "the picture was taken at a tilt of {tilt} degrees, and the calibration does not say at which."
+                ),
+            ),
+            (Some(own), None, _) => refused(
+                "axis-tilt-unknown",
+                format!(
+                    "the picture does not say at which tilt it was taken; the calibration was at {own} degrees."
+                ),
+            ),
+        }
+    }
+}
+
+/// The tilt at which a picture was taken, in degrees, where its recipe named one.
+fn tilt_of(record: &Record) -> Option<f64> {
+    record.meta.pointer("/place/tilt_deg").and_then(serde_json::Value::as_f64)
 }
 
 /// The axis of each camera from the pictures of one turn, in one object's frame: the first camera, by name, faces the
 /// front at angle 0. `Err` where one cannot be measured or is not good enough.
-pub fn measured(taken: &[Taken], board: &Board) -> Result<BTreeMap<String, (Setting, Axis)>, Refusal> {
+pub fn measured(taken: &[Taken], board: &Board) -> Result<BTreeMap<String, Measured>, Refusal> {
     let mut cameras: BTreeMap<&str, Vec<&Taken>> = BTreeMap::new();
     for one in taken {
         cameras.entry(&one.record.facts.camera).or_default().push(one);
@@ -145,16 +207,16 @@ pub fn measured(taken: &[Taken], board: &Board) -> Result<BTreeMap<String, (Sett
     for (camera, pictures) in cameras {
         all.insert(camera.to_owned(), of_camera(camera, &pictures, board)?);
     }
-    let front = all.values().next().map(|(_, axis)| axis.azimuth_rad());
-    for (_, axis) in all.values_mut() {
-        *axis = axis.facing(front.unwrap_or_default());
+    let front = all.values().next().map_or(0.0, |first: &Measured| first.axis.azimuth_rad());
+    for one in all.values_mut() {
+        one.axis = one.axis.facing(front);
+        one.tilt_axis = one.tilt_axis.map(|tilt| tilt.facing(front));
     }
     Ok(all)
 }
 
-fn of_camera(camera: &str, pictures: &[&Taken], board: &Board) -> Result<(Setting, Axis), Refusal> {
+fn of_camera(camera: &str, pictures: &[&Taken], board: &Board) -> Result<Measured, Refusal> {
     let told = |rule: &str, sentence: String| Refusal::new(rule, format!("Camera {camera}: {sentence}"));
-    let short = |found: &Shortfall| told(found.rule, found.sentence.clone());
     let settings = pictures.iter().map(|one| Setting::of(&one.record)).collect::<Option<Vec<_>>>();
     let Some((first, rest)) = settings.as_deref().and_then(<[Setting]>::split_first) else {
         let sentence =
@@ -165,29 +227,73 @@ fn of_camera(camera: &str, pictures: &[&Taken], board: &Board) -> Result<(Settin
         let sentence = format!("Its setting changed during the turn: {why}. Lock it, then calibrate again.");
         return Err(told("axis-other-setting", sentence));
     }
-    let mut views = Vec::new();
     for one in pictures {
-        let facts = &one.record.facts;
-        let Some(angle_deg) = facts.angle_reached.or(facts.angle_commanded) else { continue };
         if (one.seen.width, one.seen.height) != (first.device.width, first.device.height) {
             let sentence = "Its pictures are stored turned by EXIF, which programs of photogrammetry take in different \
                             ways. Switch automatic rotation off in the camera, then calibrate again.";
             return Err(told("axis-turned-picture", sentence.to_owned()));
         }
-        views.push(View { angle_deg, corners: one.seen.corners.clone() });
     }
     let known = pictures[0].record.meta.get("lens").cloned();
     let known: Option<Intrinsics> = known.and_then(|lens| serde_json::from_value(lens).ok());
     let lens =
         known.map_or(Lens::Size { width: first.device.width, height: first.device.height }, Lens::Known);
-    let axis = axis::calibrate(&views, board, lens).map_err(|found| short(&found))?;
-    match axis.judge().as_slice() {
-        [] => Ok((first.clone(), axis)),
-        [found, more @ ..] => {
-            let sentences = more.iter().map(|found| found.sentence.as_str());
-            let all: Vec<&str> = std::iter::once(found.sentence.as_str()).chain(sentences).collect();
-            Err(told(found.rule, all.join(" ")))
+    let found = by_tilt(pictures, board, lens).map_err(|found| {
+        let rule = found.first().map_or("axis-unclear", |found| found.rule);
+        let sentences: Vec<&str> = found.iter().map(|found| found.sentence.as_str()).collect();
+        told(rule, sentences.join(" "))
+    })?;
+    let Turns { axis, tilt_deg, tilt_axis } = found;
+    Ok(Measured { setting: first.clone(), axis, tilt_deg, tilt_axis })
+}
+
+/// What the turns of one camera tell.
+struct Turns {
+    axis: Axis,
+    tilt_deg: Option<f64>,
+    tilt_axis: Option<TiltAxis>,
+}
+
+/// One turn for each tilt, the most level one first: it says where the camera stands, and the others about what the
+/// platter tilts.
+fn by_tilt(pictures: &[&Taken], board: &Board, lens: Lens) -> Result<Turns, Vec<Shortfall>> {
+    let mut turns: Vec<(Option<f64>, Vec<View>)> = Vec::new();
+    for one in pictures {
+        let facts = &one.record.facts;
+        let Some(angle_deg) = facts.angle_reached.or(facts.angle_commanded) else { continue };
+        let (tilt, view) = (tilt_of(&one.record), View { angle_deg, corners: one.seen.corners.clone() });
+        match turns.iter_mut().find(|(other, _)| *other == tilt) {
+            Some((_, views)) => views.push(view),
+            None => turns.push((tilt, vec![view])),
         }
+    }
+    // A turn whose tilt is not known says nothing beside others.
+    let aslant = |tilt: Option<f64>| tilt.map_or(f64::INFINITY, f64::abs);
+    turns.sort_by(|(a, _), (b, _)| aslant(*a).total_cmp(&aslant(*b)));
+    let (tilt_deg, level) = turns.first().map_or((None, &[][..]), |(tilt, views)| (*tilt, views.as_slice()));
+    let axis = judged(level, board, lens)?;
+    let mut tilted = Vec::new();
+    for (tilt, views) in turns.iter().skip(1) {
+        let Some(tilt) = tilt else { continue };
+        // The lens is the same one: what was measured of it holds for all.
+        tilted.push((*tilt, judged(views, board, Lens::Known(axis.lens))?));
+    }
+    let tilt_axis = match tilt_deg.filter(|_| !tilted.is_empty()) {
+        None => None,
+        Some(tilt) => {
+            tilted.push((tilt, axis.clone()));
+            Some(TiltAxis::measured(&tilted).map_err(|found| vec![found])?)
+        }
+    };
+    Ok(Turns { axis, tilt_deg, tilt_axis })
+}
+
+/// Calibrates by one turn, and refuses what is not good enough.
+fn judged(views: &[View], board: &Board, lens: Lens) -> Result<Axis, Vec<Shortfall>> {
+    let axis = axis::calibrate(views, board, lens).map_err(|found| vec![found])?;
+    match axis.judge() {
+        found if found.is_empty() => Ok(axis),
+        found => Err(found),
     }
 }
 

@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use turnstage_cloud_sync::{ClockQuality, Record, Stamp};
 use turnstage_drivers::board::{Board, USUAL_MM};
-use turnstage_pipeline::axis::{ANGLE_DEG_MAX, Axis, RMS_PX_MAX, TILT_DEG_MAX};
+use turnstage_pipeline::axis::{ANGLE_DEG_MAX, RMS_PX_MAX, TILT_DEG_MAX, TILT_ERROR_DEG_MAX, TiltAxis};
 
 use super::Place;
 use super::check::{Line, line};
 use super::desk::Desk;
+use crate::calibration::axis::CameraAxis;
 use crate::calibration::axis::Setting;
 use crate::calibration::shelf::{Shelf, Unusable};
 use crate::calibration::{CameraLimits, Device, Range, Spread, spreads};
@@ -244,14 +245,15 @@ async fn axis(desk: &Desk, act: Act) -> Result<u8> {
     let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
     for one in kept.axes.iter().filter(|one| Some(&one.session) == accepted.session.as_ref()) {
         println!("Camera {}, {} frames with {} corners:", one.camera, one.axis.frames, one.axis.corners);
-        println!("{}", standing(&one.axis));
+        println!("{}", standing(one));
     }
     println!("Where {} stands is kept.", cameras(accepted.count));
     Ok(exit::OK)
 }
 
 /// What was measured, with its limits.
-fn standing(axis: &Axis) -> String {
+fn standing(one: &CameraAxis) -> String {
+    let (axis, tilt) = (&one.axis, one.tilt_axis.as_ref().map(tilting).unwrap_or_default());
     let [x, y, z] = axis.camera.translation.map(|metres| metres * 1000.0);
     let level = x.hypot(y);
     let lens = match axis.lens_known {
@@ -267,6 +269,18 @@ fn standing(axis: &Axis) -> String {
         axis.rms_px,
         axis.tilt_deg,
         axis.angle_max_deg
+    ) + &tilt
+}
+
+/// About what the platter tilts, as a further line.
+fn tilting(tilt: &TiltAxis) -> String {
+    let beneath_mm = -1000.0 * tilt.at[2];
+    let [x, y, _] = tilt.along;
+    format!(
+        "\n  the platter tilts about a line {beneath_mm:.1} mm beneath its top, {:.1} degrees round from the front, and up to \
+         {:.2} degrees beside its tilt, at most {TILT_ERROR_DEG_MAX}",
+        y.atan2(x).to_degrees(),
+        tilt.error_deg
     )
 }
 
@@ -353,7 +367,7 @@ async fn list(desk: &Desk, json: bool) -> Result<u8> {
     }
     for one in &kept.axes {
         println!("{}  axis of {}, {}", one.camera, date(&one.at), one.setting.device);
-        println!("{}", standing(&one.axis));
+        println!("{}", standing(one));
     }
     kept.unreadable.iter().for_each(|why| println!("{why}"));
     if kept.calibrations.is_empty() && kept.plates.is_empty() && kept.axes.is_empty() {

@@ -196,7 +196,7 @@ fn posed(records: &[Record], names: &[String], axes: &[CameraAxis]) -> Result<Ve
             let reason = format!("{name} was taken without a table, so that its angle is not known.");
             return Err(Refusal::new("axis-no-angle", reason));
         };
-        all.push(Picture { file: name.clone(), lens: kept.axis.lens, pose: kept.axis.pose(angle) });
+        all.push(Picture { file: name.clone(), lens: kept.axis.lens, pose: kept.pose(record, angle)? });
     }
     Ok(all)
 }

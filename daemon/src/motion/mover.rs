@@ -230,6 +230,7 @@ pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
 
 fn words(error: &TurntableError, under_way_deg: f64) -> (&'static str, String) {
     let (rule, advice) = match error {
+        TurntableError::Refused { rule, .. } => (*rule, "Nothing was moved.".to_owned()),
         TurntableError::Config { .. } => ("motion-config", "Correct the configuration.".to_owned()),
         TurntableError::Unavailable { .. } => ("motion-missing", "It is tried again by itself.".to_owned()),
         TurntableError::WrongDevice { .. } => (

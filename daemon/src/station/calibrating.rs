@@ -122,15 +122,17 @@ impl Station {
         let measured = tokio::task::spawn_blocking(work).await.map_err(|error| not_kept(&error))??;
         let axes: Vec<CameraAxis> = measured
             .into_iter()
-            .map(|(camera, (setting, axis))| CameraAxis {
+            .map(|(camera, one)| CameraAxis {
                 schema: CALIBRATION_SCHEMA,
                 camera,
-                setting,
+                setting: one.setting,
                 at: stamp(&self.parts.clock),
                 session: session.to_owned(),
                 actor: actor.0.clone(),
                 board,
-                axis,
+                axis: one.axis,
+                tilt_deg: one.tilt_deg,
+                tilt_axis: one.tilt_axis,
             })
             .collect();
         let events = axes.iter().map(|one| {

@@ -1,6 +1,6 @@
 //! A camera of the simulated booth: exposes on tokio's clock, and pictures what stood there at that instant.
 //!
-//! `expose` waits for the moment and notes the true angles of the platter over the exposure; `fetch` renders the
+//! `expose` waits for the moment and notes how the platter truly stands over the exposure; `fetch` renders the
 //! picture from them on a blocking thread, which holds paused time still, and then waits the time of the transfer.
 //! Exposure, gain and white balance change the picture as they do on a real camera.
 
@@ -24,6 +24,7 @@ use crate::frame::{Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, 
 use crate::sim::coding::{self, Coding};
 use crate::sim::develop::{Develop, LAMPS_KELVIN};
 use crate::sim::flaw::{Flaws, share};
+use crate::sim::stance::Stance;
 use crate::sim::studio::{Shot, Studio};
 use crate::sim::{Booth, CameraFault, Counted, mixed};
 use crate::{DeviceOptions, Listing, Surroundings};
@@ -148,7 +149,7 @@ impl SimCamera {
     /// What the sensor saw and how it is made into a picture.
     fn shot(
         &self,
-        mut angles: Vec<f64>,
+        mut stances: Vec<Stance>,
         counted: &Counted,
         size: (u32, u32),
         exposure: &Exposure,
@@ -160,7 +161,11 @@ impl SimCamera {
         let unfocused_px = beside * UNFOCUSED_SHARE * f64::from(size.0);
         let mut seed = self.seed ^ mixed(counted.number);
         if self.keys.cache_frames {
-            angles.iter_mut().for_each(|deg| *deg = (deg.rem_euclid(360.0) * 1000.0).round() / 1000.0);
+            let rounded = |deg: f64| (deg * 1000.0).round() / 1000.0;
+            for stance in &mut stances {
+                stance.turn_deg = rounded(stance.turn_deg.rem_euclid(360.0));
+                stance.tilt_deg = rounded(stance.tilt_deg);
+            }
             seed = self.seed;
         }
         let size = if has(CameraFault::SmallPicture) { (size.0 / 4 * 2, size.1 / 4 * 2) } else { size };
@@ -168,7 +173,7 @@ impl SimCamera {
         let noise = self.keys.noise * gain.sqrt();
         Ok(Shot {
             model: counted.model.clone(),
-            angles,
+            stances,
             size,
             develop: Develop {
                 light: light * lit(&counted.faults),
@@ -304,8 +309,8 @@ impl Camera for SimCamera {
             .map_err(|_| CameraError::Disconnected { id: self.name.clone() })?;
         tokio::time::sleep_until(end).await;
         self.there()?;
-        let angles = self.studio.moments(|count| self.booth.angles_between(start, end, count), self.size.0);
-        let shot = self.shot(angles, &counted, self.size, &exposure)?;
+        let stances = self.studio.moments(|count| self.booth.stances_between(start, end, count), self.size.0);
+        let shot = self.shot(stances, &counted, self.size, &exposure)?;
         self.tickets += 1;
         self.waiting.insert(self.tickets, Waiting { counted, shot, exposure });
         Ok(Exposed { ticket: self.tickets, start, end, deadline: request.deadline })
@@ -336,8 +341,8 @@ impl Camera for SimCamera {
         let width = w.min(PREVIEW_WIDTH);
         let size = (width, (width * h / w).max(2) & !1);
         let glance = self.booth.glance(&self.name);
-        let angles = self.booth.angles_between(now, now, 1);
-        let mut shot = self.shot(angles, &glance, size, &self.exposure)?;
+        let stances = self.booth.stances_between(now, now, 1);
+        let mut shot = self.shot(stances, &glance, size, &self.exposure)?;
         shot.coding = Coding::plain(self.quality);
         let picture = self.render(shot).await?;
         let exposed = Exposed { ticket: 0, start: now, end: now, deadline: now };

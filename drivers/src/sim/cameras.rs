@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::model::Model;
+use super::stance::Stance;
 use super::{Booth, CameraFault, Fault, Gone, NO_SESSION, State};
 use crate::frame::FrameData;
 use crate::optics::{Intrinsics, Pose};
@@ -75,13 +76,12 @@ impl Booth {
         Counted { number: 0, faults, model: state.model.clone() }
     }
 
-    /// True angles at `count` moments spread evenly over an exposure, in degrees.
-    pub(crate) fn angles_between(&self, start: Instant, end: Instant, count: u32) -> Vec<f64> {
+    /// How the platter truly stands at `count` moments spread evenly over an exposure.
+    pub(crate) fn stances_between(&self, start: Instant, end: Instant, count: u32) -> Vec<Stance> {
         let state = self.lock();
         let length = end.saturating_duration_since(start);
         let middle_of = |k: u32| start + length * (2 * k + 1) / (2 * count);
-        let at = |k| state.table.as_ref().map_or(0.0, |table| table.platter.true_deg(middle_of(k)));
-        (0..count).map(at).collect()
+        (0..count).map(|k| state.stance(middle_of(k))).collect()
     }
 
     /// The camera's last picture.

@@ -5,6 +5,7 @@
 
 use super::model::{Finish, Model, RADIUS, Spot};
 use super::shadow::Shadow;
+use super::stance::Turn;
 use super::texture::smooth;
 use super::vector::{V3, v3};
 
@@ -109,17 +110,17 @@ impl Tent {
     }
 
     /// Light that leaves a place towards the eye. Place, `toward_eye` and shadow are in the object's frame; `turn`
-    /// is the (sine, cosine) that turns it into the room's.
+    /// leads from there into the room.
     pub(crate) fn lit(
         &self,
         spot: &Spot,
         finish: &Finish,
         toward_eye: V3,
-        turn: (f32, f32),
+        turn: Turn,
         shadow: &Shadow,
     ) -> V3 {
-        let n = spot.n.turned(turn);
-        let v = toward_eye.turned(turn);
+        let n = turn.into_room(spot.n);
+        let v = turn.into_room(toward_eye);
         let facing = n.dot(v).clamp(0.02, 1.0);
         let open = if Model::catches_shadow(spot.part) {
             shadow.light(spot.p.x, spot.p.y)
@@ -137,8 +138,8 @@ impl Tent {
         let mirrored = n * (2.0 * facing) - v;
         let mut image = self.seen(mirrored, finish.rough);
         // Rough matter spreads the platter's marks beyond recognition.
-        if mirrored.z < -0.02 && spot.p.z > 0.5 && finish.rough < ROUGH_PLATTER {
-            image = self.platter(spot, mirrored, turn, shadow).unwrap_or(image);
+        if spot.p.z > 0.5 && finish.rough < ROUGH_PLATTER {
+            image = self.platter(spot, turn.into_object(mirrored), shadow).unwrap_or(image);
         }
         diffuse + image.by(fresnel) * open.sqrt()
     }
@@ -155,9 +156,11 @@ impl Tent {
         V3::splat((direct + sky) * open) + v3(1.0, 0.97, 0.93) * back
     }
 
-    /// What a mirror sees where it looks down on the platter.
-    fn platter(&self, spot: &Spot, mirrored: V3, turn: (f32, f32), shadow: &Shadow) -> Option<V3> {
-        let down = mirrored.turned((-turn.0, turn.1));
+    /// What a mirror sees of the platter where it looks along `down`, in the object's frame; `None` if that is elsewhere.
+    fn platter(&self, spot: &Spot, down: V3, shadow: &Shadow) -> Option<V3> {
+        if down.z >= -0.02 {
+            return None;
+        }
         let hit = spot.p + down * (spot.p.z / -down.z);
         let inside = hit.x * hit.x + hit.y * hit.y < RADIUS * RADIUS;
         inside

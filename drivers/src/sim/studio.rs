@@ -1,4 +1,4 @@
-//! Pictures of the booth: what a lens sees of the object at a true angle, developed and coded.
+//! Pictures of the booth: what a lens sees of the object at a true angle and tilt, developed and coded.
 //!
 //! The object stays where it is and the camera and the lights go round it, which is the same and spares moving the
 //! mesh. A moving platter is seen at several angles whose light is added up: that is motion blur. The backdrop does
@@ -14,6 +14,7 @@ use super::light::Tent;
 use super::model::{Model, RADIUS, Spot};
 use super::raster::{BAND_ROWS, Band, Eye, Flat, LOOKS, NOTHING, OFFSETS, Seen};
 use super::shadow::Shadow;
+use super::stance::{Stance, Turn};
 use super::vector::{V3, v3};
 use crate::frame::FrameData;
 use crate::optics::{Distortion, Intrinsics, Pose};
@@ -24,6 +25,8 @@ const MOMENTS_MAX: u32 = 16;
 const SURVEY: u32 = 65;
 /// Pixels between two knots of the backdrop's grid.
 const KNOT: usize = 16;
+/// Sine of the angle above the platter below which a light is not counted for shadows.
+const LOW_LIGHT: f32 = 0.05;
 /// Looks at print across a pixel, and as many down.
 const PRINT_LOOKS: usize = 5;
 /// Pictures kept for `cache_frames`, in bytes.
@@ -48,8 +51,8 @@ pub(crate) struct Lens {
 pub(crate) struct Shot {
     /// What stood there.
     pub(crate) model: Arc<Model>,
-    /// True angles of the platter over the exposure, in degrees; at least one.
-    pub(crate) angles: Vec<f64>,
+    /// How the platter truly stood over the exposure; at least one.
+    pub(crate) stances: Vec<Stance>,
     pub(crate) size: (u32, u32),
     pub(crate) develop: Develop,
     pub(crate) coding: Coding,
@@ -70,8 +73,8 @@ struct View {
     eye: Eye,
     seen: Seen,
     shadow: Arc<Shadow>,
-    /// (Sine, cosine) from the object's frame to the room's.
-    turn: (f32, f32),
+    /// From the object's frame to the room's.
+    turn: Turn,
 }
 
 /// The backdrop at the knots of a coarse grid.
@@ -85,15 +88,18 @@ impl Studio {
         Studio { aim, tent: Tent::new(), lens, kept: Mutex::default() }
     }
 
-    /// True angles that are worth rendering for an exposure: one if the platter stands, more the farther it moves.
-    /// `angles` gives so many, evenly spread.
-    pub(crate) fn moments(&self, angles: impl Fn(u32) -> Vec<f64>, width: u32) -> Vec<f64> {
-        let survey = angles(SURVEY);
-        let low = survey.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = survey.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    /// Stances that are worth rendering for an exposure: one if the platter stands, more the farther it moves.
+    /// `stances` gives so many, evenly spread.
+    pub(crate) fn moments(&self, stances: impl Fn(u32) -> Vec<Stance>, width: u32) -> Vec<Stance> {
+        let survey = stances(SURVEY);
+        let way = |of: fn(&Stance) -> f64| {
+            let low = survey.iter().map(of).fold(f64::INFINITY, f64::min);
+            survey.iter().map(of).fold(f64::NEG_INFINITY, f64::max) - low
+        };
+        let moved_deg = way(|stance| stance.turn_deg) + way(|stance| stance.tilt_deg);
         let across = 2.0 * self.lens.distance_mm * (self.lens.fov_deg.to_radians() * 0.5).tan();
-        let rim_px = (high - low).to_radians() * f64::from(RADIUS) * f64::from(width) / across;
-        angles((rim_px * 1.5).ceil().clamp(1.0, f64::from(MOMENTS_MAX)) as u32)
+        let rim_px = moved_deg.to_radians() * f64::from(RADIUS) * f64::from(width) / across;
+        stances((rim_px * 1.5).ceil().clamp(1.0, f64::from(MOMENTS_MAX)) as u32)
     }
 
     /// Renders an exposure, or gives an equal one again.
@@ -116,9 +122,12 @@ impl Studio {
     pub(crate) fn picture(&self, shot: &Shot) -> Result<FrameData, String> {
         let size = (shot.size.0 as usize, shot.size.1 as usize);
         // The shadow turns with the platter, and hardly changes within one exposure.
-        let middle = shot.angles.iter().sum::<f64>() / shot.angles.len() as f64;
+        let mean =
+            |of: fn(&Stance) -> f64| shot.stances.iter().map(of).sum::<f64>() / shot.stances.len() as f64;
+        let (turn_deg, tilt_deg) = (mean(|stance| stance.turn_deg), mean(|stance| stance.tilt_deg));
+        let middle = Stance { turn_deg, tilt_deg, ..shot.stances.first().copied().unwrap_or_default() };
         let shadow = Arc::new(self.shadow(&shot.model, middle));
-        let views: Vec<View> = shot.angles.iter().map(|&deg| self.view(shot, deg, &shadow)).collect();
+        let views: Vec<View> = shot.stances.iter().map(|&stance| self.view(shot, stance, &shadow)).collect();
         let backdrop = self.backdrop(size);
         let curve = Curve::new(&shot.develop);
         let flaws = &shot.develop.flaws;
@@ -152,8 +161,18 @@ impl Studio {
         shot.coding.code(&rgb, size)
     }
 
-    /// The eye in the room, or in the frame of an object turned by `deg`.
-    fn eye(&self, deg: f64, size: (usize, usize)) -> Eye {
+    /// The eye in the frame of an object that stands so; the room's, of one that is neither turned nor tilted.
+    fn eye(&self, stance: Stance, size: (usize, usize)) -> Eye {
+        if stance.tilt_deg == 0.0 {
+            return self.turned_eye(stance.turn_deg, size);
+        }
+        let (room, turn) = (self.turned_eye(0.0, size), stance.turn());
+        let [right, up, ahead] = [room.right, room.up, room.ahead].map(|axis| turn.into_object(axis));
+        Eye { at: stance.place_in_object(room.at), right, up, ahead, ..room }
+    }
+
+    /// The eye in the frame of an object turned by `deg`.
+    fn turned_eye(&self, deg: f64, size: (usize, usize)) -> Eye {
         let lens = &self.lens;
         let (elevation, around) = (lens.elevation_deg.to_radians(), (lens.azimuth_deg - deg).to_radians());
         let (sin_e, cos_e) = elevation.sin_cos();
@@ -179,7 +198,7 @@ impl Studio {
     /// The lens, and the way from the camera's axes (right, down, ahead) to those of an object that is not turned, in
     /// metres; a model's millimetre is `scale` of the room's.
     pub(crate) fn optics(&self, size: (u32, u32), scale: f64) -> (Intrinsics, Pose) {
-        let eye = self.eye(0.0, (size.0 as usize, size.1 as usize));
+        let eye = self.turned_eye(0.0, (size.0 as usize, size.1 as usize));
         let focal = f64::from(size.0) * 0.5 / (self.lens.fov_deg.to_radians() * 0.5).tan();
         let middle = |length: u32| f64::from(length) * 0.5 - 0.5;
         let lens = Intrinsics {
@@ -197,23 +216,24 @@ impl Studio {
         (lens, Pose { rotation: [row(|v| v.x), row(|v| v.y), row(|v| v.z)], translation: metres })
     }
 
-    fn shadow(&self, model: &Model, deg: f64) -> Shadow {
-        let (sin, cos) = deg.to_radians().sin_cos();
-        let back = (-sin as f32, cos as f32);
-        let lights: Vec<(V3, f32)> =
-            self.tent.points().iter().map(|&(d, share)| (d.turned(back), share)).collect();
+    fn shadow(&self, model: &Model, stance: Stance) -> Shadow {
+        let turn = stance.turn();
+        let points = self.tent.points();
+        let turned = points.iter().map(|&(d, share)| (turn.into_object(d), share));
+        // A light that a tilted platter turns its back on throws nothing on it.
+        let level = stance.tilt_deg == 0.0;
+        let lights: Vec<(V3, f32)> = turned.filter(|(d, _)| level || d.z > LOW_LIGHT).collect();
         Shadow::thrown(&model.mesh, &lights)
     }
 
-    fn view(&self, shot: &Shot, deg: f64, shadow: &Arc<Shadow>) -> View {
-        let eye = self.eye(deg, (shot.size.0 as usize, shot.size.1 as usize));
-        let (sin, cos) = deg.to_radians().sin_cos();
+    fn view(&self, shot: &Shot, stance: Stance, shadow: &Arc<Shadow>) -> View {
+        let eye = self.eye(stance, (shot.size.0 as usize, shot.size.1 as usize));
         let (model, shadow) = (shot.model.clone(), shadow.clone());
-        View { eye, seen: Seen::new(&model.mesh, &eye), model, shadow, turn: (sin as f32, cos as f32) }
+        View { eye, seen: Seen::new(&model.mesh, &eye), model, shadow, turn: stance.turn() }
     }
 
     fn backdrop(&self, size: (usize, usize)) -> Backdrop {
-        let eye = self.eye(0.0, size);
+        let eye = self.turned_eye(0.0, size);
         let (across, down) = (size.0.div_ceil(KNOT) + 1, size.1.div_ceil(KNOT) + 1);
         let at = |k: usize| {
             let ray = eye.ray((k % across * KNOT) as f32, (k / across * KNOT) as f32);

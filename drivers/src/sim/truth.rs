@@ -1,8 +1,9 @@
 //! What only a simulated booth can tell: where cameras and marks truly are, to hold a calibration against.
 
-use super::Booth;
 use super::model::{RADIUS, block, board, disc};
+use super::stance::Stance;
 use super::vector::V3;
+use super::{Booth, Table};
 use crate::board::{Board, Rim};
 use crate::optics::{Intrinsics, Pose};
 
@@ -11,6 +12,23 @@ impl Booth {
     /// from the camera's axes (right, down, ahead) to the object's. `None` of a camera that was never opened.
     pub fn optics(&self, camera: &str) -> Option<(Intrinsics, Pose)> {
         self.lock().cameras.get(camera).and_then(|slot| slot.optics)
+    }
+
+    /// Where a camera truly stands while the platter is turned and tilted so: from the camera's axes (right, down, ahead)
+    /// to the object's, in metres. `None` of a camera that was never opened.
+    pub fn pose(&self, camera: &str, turn_deg: f64, tilt_deg: f64) -> Option<Pose> {
+        let (_, room) = self.optics(camera)?;
+        let below_mm = self.lock().table.as_ref().map_or(0.0, Table::below_mm);
+        Some(Stance { turn_deg, tilt_deg, below_mm }.pose_in_object(&room, self.scale()))
+    }
+
+    /// How far beneath the platter's top the axis of the tilt is, in metres; it runs along the object's y axis at angle 0,
+    /// and a positive tilt turns counter-clockwise about that. `None` of a table that does not tilt.
+    pub fn tilt_axis_below_m(&self) -> Option<f64> {
+        let scale = self.scale();
+        let state = self.lock();
+        let tilting = state.table.as_ref()?.tilting.as_ref()?;
+        Some(tilting.below_mm * scale / 1000.0)
     }
 
     /// The marks that `rim_markers` puts round the rim.

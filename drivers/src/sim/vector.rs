@@ -47,6 +47,11 @@ impl V3 {
     pub(crate) fn turned(self, (sin, cos): (f32, f32)) -> V3 {
         v3(self.x * cos - self.y * sin, self.x * sin + self.y * cos, self.z)
     }
+
+    /// Turned about the y axis by an angle given as (sine, cosine): a positive one takes x down.
+    pub(crate) fn tilted(self, (sin, cos): (f32, f32)) -> V3 {
+        v3(self.x * cos + self.z * sin, self.y, self.z * cos - self.x * sin)
+    }
 }
 
 impl Add for V3 {

@@ -95,6 +95,9 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         one_way: None,
         speed_max: keys.speed_deg_s,
         acceleration: keys.speed_deg_s,
+        rotates: None,
+        sweeps: true,
+        stops: false,
         move_limit: Duration::from_secs_f64(keys.wait_s),
         firmware: None,
         tilt: None,
@@ -270,8 +273,8 @@ impl Turntable for External {
     }
 
     async fn rotate(&mut self, _: DegPerS) -> Result<(), TurntableError> {
-        let what = "this table is turned from elsewhere; start it there".to_owned();
-        Err(TurntableError::Config { driver: NAME.to_owned(), what })
+        let reason = "this table is turned from elsewhere; start it there";
+        Err(TurntableError::refusal(NAME, refused("motion-no-rotation", reason)))
     }
 
     /// Follows a platter that turns; a slower speed than asked for is welcome, a faster one ends it.

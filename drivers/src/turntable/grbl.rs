@@ -46,6 +46,8 @@ const NAME: &str = "grbl";
 const RESOLUTION_DEG: f64 = 1e-3;
 /// A sweep turns no further in one command.
 const SWEEP_DEG_MAX: f64 = 1080.0;
+/// Slower it is not asked to turn.
+const SLOWEST_DEG_S: f64 = 0.01;
 /// What one `rotate` turns at most: GRBL has no dead man, so nothing turns without end.
 const ROTATE_DEG: f64 = 360.0;
 
@@ -342,17 +344,18 @@ impl Turntable for Grbl {
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
         let limit = self.turn.speed;
-        if !(0.01..=limit).contains(&speed.abs()) {
-            let what = format!("{speed} degrees a second is not in 0.01 to {limit}, forward or backward");
-            return Err(wrong(what));
+        if !(SLOWEST_DEG_S..=limit).contains(&speed.abs()) {
+            let reason =
+                format!("{speed} degrees a second is not in {SLOWEST_DEG_S} to {limit}, forward or backward");
+            return Err(TurntableError::refusal(&self.info.id, refused("motion-out-of-range", reason)));
         }
         let deg = ROTATE_DEG.copysign(speed);
         let refusal = match self.free(&tried, false).await? {
             Ok(()) => self.out_of_bounds(deg),
             Err(refusal) => Some(refusal),
         };
-        if let Some(Moved::Refused { reason, .. }) = refusal {
-            return Err(wrong(format!("cannot {tried}: {reason}")));
+        if let Some(refusal) = refusal {
+            return Err(TurntableError::refusal(&self.info.id, refusal));
         }
         self.doubts(HALTED);
         self.set_off(deg, speed.abs(), &tried).await
@@ -366,8 +369,8 @@ impl Turntable for Grbl {
     ) -> Result<Moved, TurntableError> {
         let tried = format!("turn by {degrees:.1}° at {speed:.1}°/s");
         let limit = self.turn.speed;
-        if !(0.01..=limit).contains(&speed) {
-            let reason = format!("{speed} degrees a second is not in 0.01 to {limit:.2}");
+        if !(SLOWEST_DEG_S..=limit).contains(&speed) {
+            let reason = format!("{speed} degrees a second is not in {SLOWEST_DEG_S} to {limit:.2}");
             return Ok(refused("motion-out-of-range", reason));
         }
         if !(-SWEEP_DEG_MAX..=SWEEP_DEG_MAX).contains(&degrees) {

@@ -73,6 +73,9 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         one_way: None,
         speed_max: HAND_DEG_S,
         acceleration: HAND_DEG_S,
+        rotates: None,
+        sweeps: false,
+        stops: true,
         move_limit: Duration::from_secs_f64(keys.wait_s),
         firmware: None,
         tilt: None,
@@ -164,8 +167,9 @@ impl Turntable for Manual {
     }
 
     async fn rotate(&mut self, _: DegPerS) -> Result<(), TurntableError> {
-        let what = "a table that is turned by hand does not turn on and on; use motion = \"stop_and_shoot\"";
-        Err(TurntableError::Config { driver: NAME.to_owned(), what: what.to_owned() })
+        let reason =
+            "a table that is turned by hand does not turn on and on; use motion = \"stop_and_shoot\"";
+        Err(TurntableError::refusal(NAME, refused("motion-no-rotation", reason)))
     }
 
     async fn stop(&mut self) -> Result<Moved, TurntableError> {

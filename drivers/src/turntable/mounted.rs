@@ -50,6 +50,7 @@ impl Mounted {
             info.home_way = info.home_way.reversed();
             info.one_way = info.one_way.map(Direction::reversed);
         }
+        info.rotates = info.rotates.filter(|_| mount.limits_deg.is_none());
         Self { table, mount, info, wound_deg: 0.0, counts: false, under_way: None }
     }
 
@@ -195,10 +196,9 @@ impl Turntable for Mounted {
 
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         if self.mount.limits_deg.is_some() {
-            return Err(TurntableError::Config {
-                driver: self.info.driver.to_owned(),
-                what: "a rig with motion.limits_deg does not turn on and on".to_owned(),
-            });
+            let reason = "a rig with motion.limits_deg does not turn on and on".to_owned();
+            let refused = Moved::Refused { rule: "motion-no-rotation", reason };
+            return Err(TurntableError::refusal(&self.info.id, refused));
         }
         self.table.rotate(self.sign() * speed).await
     }

@@ -44,6 +44,8 @@ const NAME: &str = "relay";
 const BAUD: u32 = 9600;
 /// A target nearer than this is where the table stands.
 const RESOLUTION_DEG: f64 = 1e-3;
+/// The slowest speed of a drive that can be told one, as a share of its fastest.
+const SLOWEST_SHARE: f64 = 0.05;
 /// The share of its speed within which a platform of one speed turns as asked.
 const SPEED_SHARE: f64 = 0.05;
 
@@ -144,6 +146,9 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         one_way: (!has_backward(keys)).then_some(Direction::Forward),
         speed_max: keys.deg_per_s,
         acceleration: keys.deg_per_s / rest_s,
+        rotates: Some((slowest(keys), keys.deg_per_s)),
+        sweeps: keys.pulses.is_some(),
+        stops: true,
         move_limit: Duration::from_secs_f64(1.5 * 360.0 / keys.deg_per_s + 2.0 * rest_s + 5.0),
         firmware: None,
         tilt: None,
@@ -158,6 +163,11 @@ fn has_backward(keys: &Keys) -> bool {
         Ok(Switch::Each { backward, .. } | Switch::Register { backward, .. }) => backward.is_some(),
         Err(_) => false,
     }
+}
+
+/// The slowest turn that it can be asked for: its only one, where no speed can be set.
+fn slowest(keys: &Keys) -> DegPerS {
+    if matches!(keys.speed(), Ok(Some(_))) { SLOWEST_SHARE * keys.deg_per_s } else { keys.deg_per_s }
 }
 
 struct Platform {
@@ -205,7 +215,7 @@ impl Platform {
     fn speed(&self, speed: DegPerS) -> Result<DegPerS, String> {
         let limit = self.keys.deg_per_s;
         let settable = matches!(self.keys.speed(), Ok(Some(_)));
-        let low = if settable { 0.05 * limit } else { (1.0 - SPEED_SHARE) * limit };
+        let low = if settable { slowest(&self.keys) } else { (1.0 - SPEED_SHARE) * limit };
         match (low..=limit * (1.0 + SPEED_SHARE)).contains(&speed) {
             true if settable => Ok(speed.min(limit)),
             true => Ok(limit),
@@ -274,10 +284,9 @@ impl Turntable for Platform {
     /// One turn's time at most; `heartbeat` ends it, and a stop before that.
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
-        let goes = self.speed(speed.abs()).map_err(wrong)?;
-        if let Err(Moved::Refused { reason, .. }) = self.free(speed) {
-            return Err(wrong(format!("cannot {tried}: {reason}")));
-        }
+        let refusal = |moved| TurntableError::refusal(&self.info.id, moved);
+        let goes = self.speed(speed.abs()).map_err(|why| refusal(refused("motion-out-of-range", why)))?;
+        self.free(speed).map_err(refusal)?;
         self.doubted = true;
         self.running = Some(Instant::now() + Duration::from_secs_f64(360.0 / goes));
         let run = if speed < 0.0 { Run::Backward } else { Run::Forward };
@@ -295,10 +304,20 @@ impl Turntable for Platform {
             Ok(goes) => goes,
             Err(reason) => return Ok(refused("motion-out-of-range", reason)),
         };
-        if !(0.0..=1080.0).contains(&degrees) || self.ahead().is_none() {
-            let reason = "a sweep is forward, no more than 1080 degrees, and needs an index switch whose zero was found; \
-                          or let a camera read the rim, with driver = \"external\"";
+        if !(0.0..=1080.0).contains(&degrees) {
+            let reason =
+                format!("{degrees} degrees is not in 0 to 1080: a sweep of this platform is forward");
+            return Ok(refused("motion-out-of-range", reason));
+        }
+        if !self.info.sweeps {
+            let reason = "without an index switch this platform does not tell where it is while it turns; add one \
+                          (pulses), or let a camera read the rim, with driver = \"external\"";
             return Ok(refused("motion-no-sweep", reason.to_owned()));
+        }
+        if self.ahead().is_none() {
+            let reason =
+                "it is not known where the pulses of the index switch lie; find zero at one of them first";
+            return Ok(refused("motion-not-referenced", reason.to_owned()));
         }
         self.sweep_by(degrees, goes, seen).await
     }

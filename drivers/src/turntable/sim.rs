@@ -16,6 +16,7 @@ use super::{
 };
 use crate::frame::Angle;
 use crate::sim::platter::{Ending, Mechanics, Motor};
+use crate::sim::tilting::TiltMechanics;
 use crate::sim::{Booth, Command};
 use crate::{DeviceOptions, Listing, Surroundings};
 
@@ -32,6 +33,8 @@ const NAME: &str = "sim";
 /// A sweeping table tells where it is so often.
 const SIGHTING: Duration = Duration::from_millis(100);
 const MODEL: &str = "simulated turntable";
+/// Slower it does not turn on and on, nor sweep.
+const ROTATE_DEG_S_MIN: f64 = 0.1;
 /// A target nearer than this is where the table stands: a full turn for a rounding error helps nobody.
 const RESOLUTION_DEG: f64 = 1e-3;
 
@@ -48,6 +51,12 @@ struct Keys {
     home: bool,
     start_deg: Option<f64>,
     home_deg: f64,
+    /// Lowest and highest tilt; it does not tilt without.
+    tilt_deg: Option<(f64, f64)>,
+    tilt_speed_deg_s: f64,
+    tilt_acceleration_deg_s2: f64,
+    /// The axis of the tilt beneath the platter's top.
+    tilt_below_mm: f64,
 }
 
 impl Default for Keys {
@@ -63,16 +72,16 @@ impl Default for Keys {
             home: true,
             start_deg: None,
             home_deg: 0.0,
+            tilt_deg: None,
+            tilt_speed_deg_s: 6.0,
+            tilt_acceleration_deg_s2: 20.0,
+            tilt_below_mm: 40.0,
         }
     }
 }
 
 impl Keys {
     fn mechanics(&self) -> Result<Mechanics, String> {
-        let within = |key: &str, value: f64, low: f64, high: f64| match (low..=high).contains(&value) {
-            true => Ok(value),
-            false => Err(format!("{key} = {value} is not in {low} to {high}")),
-        };
         within("start_deg", self.start_deg.unwrap_or(0.0), -1e6, 1e6)?;
         let decay_ms = within("vibration_decay_ms", self.vibration_decay_ms, 0.0, 60_000.0)?;
         Ok(Mechanics {
@@ -86,16 +95,39 @@ impl Keys {
             home_deg: within("home_deg", self.home_deg, -360.0, 360.0)?,
         })
     }
+
+    /// `None` of a table that does not tilt.
+    fn tilt_mechanics(&self) -> Result<Option<TiltMechanics>, String> {
+        let mechanics = TiltMechanics {
+            speed_deg_s: within("tilt_speed_deg_s", self.tilt_speed_deg_s, 0.1, 360.0)?,
+            acceleration_deg_s2: within("tilt_acceleration_deg_s2", self.tilt_acceleration_deg_s2, 0.1, 1e6)?,
+            below_mm: within("tilt_below_mm", self.tilt_below_mm, 0.0, 1000.0)?,
+        };
+        let Some((low, high)) = self.tilt_deg else { return Ok(None) };
+        within("tilt_deg[0]", low, -80.0, 0.0)?;
+        within("tilt_deg[1]", high, 0.0, 80.0)?;
+        Ok(Some(mechanics))
+    }
+}
+
+fn within(key: &str, value: f64, low: f64, high: f64) -> Result<f64, String> {
+    match (low..=high).contains(&value) {
+        true => Ok(value),
+        false => Err(format!("{key} = {value} is not in {low} to {high}")),
+    }
 }
 
 fn check(options: &DeviceOptions) -> Result<(), String> {
-    options.read::<Keys>()?.mechanics().map(drop)
+    let keys: Keys = options.read()?;
+    keys.mechanics()?;
+    keys.tilt_mechanics().map(drop)
 }
 
 fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
     let wrong = |what: String| TurntableError::Config { driver: NAME.to_owned(), what };
     let keys: Keys = options.read().map_err(wrong)?;
     let mechanics = keys.mechanics().map_err(wrong)?;
+    let tilting = keys.tilt_mechanics().map_err(wrong)?;
     let booth =
         around.booth.clone().ok_or_else(|| wrong("this station has no simulated booth".to_owned()))?;
     let seeded = (booth.seed_for("platter") % 360_000) as f64 / 1000.0;
@@ -103,6 +135,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
     let session = booth
         .open_table(mechanics, keys.start_deg.unwrap_or(seeded))
         .map_err(|_| TurntableError::LinkLost { id: info.id.clone(), tried: "open it".to_owned() })?;
+    tilting.iter().for_each(|tilting| booth.let_tilt(tilting));
     Ok(Box::new(SimTable { booth, session, info, zero: None, position: Position::Unknown, unseen: false }))
 }
 
@@ -118,9 +151,12 @@ fn info(keys: &Keys) -> TurntableInfo {
         one_way: None,
         speed_max: keys.speed_deg_s,
         acceleration: keys.acceleration_deg_s2,
+        rotates: Some((ROTATE_DEG_S_MIN, keys.speed_deg_s)),
+        sweeps: true,
+        stops: true,
         move_limit: Duration::from_secs_f64((1.5 * turn_s + 80.0 / keys.speed_deg_s + 5.0).ceil()),
         firmware: None,
-        tilt: None,
+        tilt: keys.tilt_deg,
         step_deg: None,
         dead_man: true,
         tried: true,
@@ -173,14 +209,33 @@ impl SimTable {
         self.booth.tell(self.session, command).map_err(|_| self.lost(tried))
     }
 
+    fn ask_tilt(&mut self, tried: &str) -> Result<(Motor, f64), TurntableError> {
+        self.booth.ask_tilt(self.session).map_err(|_| self.lost(tried))
+    }
+
+    /// Waits until the tilt's motor stands.
+    async fn tilt_out(&mut self, tried: &str) -> Result<(), TurntableError> {
+        let mut changes = self.booth.changes();
+        loop {
+            changes.borrow_and_update();
+            let (Motor::Turning { until: Some(end) }, _) = self.ask_tilt(tried)? else { return Ok(()) };
+            let wake = self.booth.link_lost_at().map_or(end, |lost| lost.min(end));
+            tokio::select! {
+                () = tokio::time::sleep_until(wake) => {}
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
     /// Refuses a motion while another one is under way; otherwise says what the motor has counted.
     fn idle(&mut self, tried: &str) -> Result<Result<f64, Moved>, TurntableError> {
+        let tilts = matches!(self.ask_tilt(tried)?.0, Motor::Turning { .. });
         Ok(match self.ask(tried)? {
-            (Motor::Turning { .. }, _) => Err(refused(
+            (motor, _) if tilts || matches!(motor, Motor::Turning { .. }) => Err(refused(
                 "motion-busy",
-                "the table still turns from an earlier command; stop it or wait".to_owned(),
+                "the table still moves from an earlier command; stop it or wait".to_owned(),
             )),
-            (Motor::Resting(_), counted) => Ok(counted),
+            (_, counted) => Ok(counted),
         })
     }
 
@@ -293,15 +348,16 @@ impl Turntable for SimTable {
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
         let limit = self.info.speed_max;
-        if !(0.1..=limit).contains(&speed.abs()) {
-            let what = format!("{speed} degrees a second is not in 0.1 to {limit}, forward or backward");
-            return Err(TurntableError::Config { driver: NAME.to_owned(), what });
+        if !(ROTATE_DEG_S_MIN..=limit).contains(&speed.abs()) {
+            let reason = format!(
+                "{speed} degrees a second is not in {ROTATE_DEG_S_MIN} to {limit}, forward or backward"
+            );
+            return Err(TurntableError::refusal(NAME, refused("motion-out-of-range", reason)));
         }
-        let (motor, counted) = self.ask(&tried)?;
-        if matches!(motor, Motor::Turning { .. }) {
-            let what = "cannot begin to rotate while the table still turns; stop it first".to_owned();
-            return Err(TurntableError::Config { driver: NAME.to_owned(), what });
-        }
+        let counted = match self.idle(&tried)? {
+            Ok(counted) => counted,
+            Err(refusal) => return Err(TurntableError::refusal(NAME, refusal)),
+        };
         self.position = self.estimated(counted);
         self.tell(Command::Rotate { deg_s: speed }, &tried)
     }
@@ -314,7 +370,7 @@ impl Turntable for SimTable {
     ) -> Result<Moved, TurntableError> {
         let tried = format!("sweep by {degrees:.1}° at {speed:.1}°/s");
         let limit = self.info.speed_max;
-        if !(0.1..=limit).contains(&speed) || !(-1080.0..=1080.0).contains(&degrees) {
+        if !(ROTATE_DEG_S_MIN..=limit).contains(&speed) || !(-1080.0..=1080.0).contains(&degrees) {
             let reason =
                 format!("{degrees} degrees at {speed} a second is not within 1080 degrees at 0.1 to {limit}");
             return Ok(refused("motion-out-of-range", reason));
@@ -342,6 +398,28 @@ impl Turntable for SimTable {
         Ok(Moved::Done(self.angle(counted)))
     }
 
+    async fn tilt_to(&mut self, degrees: f64) -> Result<Moved, TurntableError> {
+        let tried = format!("tilt to {degrees:.1}°");
+        let Some((low, high)) = self.info.tilt else {
+            let reason = "this table does not tilt; use rows without tilt_deg, or set its tilt_deg";
+            return Ok(refused("motion-no-tilt", reason.to_owned()));
+        };
+        if !(low..=high).contains(&degrees) {
+            let reason = format!("a tilt of {degrees} degrees is not in {low} to {high}");
+            return Ok(refused("motion-out-of-range", reason));
+        }
+        if let Err(refusal) = self.idle(&tried)? {
+            return Ok(refusal);
+        }
+        let (_, tilted) = self.ask_tilt(&tried)?;
+        self.tell(Command::Tilt { deg: degrees - tilted }, &tried)?;
+        self.tilt_out(&tried).await?;
+        let (_, counted) = self.ask(&tried)?;
+        let there = (self.ask_tilt(&tried)?.1 - degrees).abs() < RESOLUTION_DEG;
+        let angle = self.angle(counted);
+        Ok(if there { Moved::Done(angle) } else { Moved::StoppedAt(Some(angle)) })
+    }
+
     async fn heartbeat(&mut self) -> Result<(), TurntableError> {
         self.ask("see whether it is there").map(drop)
     }
@@ -349,7 +427,9 @@ impl Turntable for SimTable {
     async fn stop(&mut self) -> Result<Moved, TurntableError> {
         let tried = "stop";
         let (motor, counted) = self.ask(tried)?;
+        let tilted = matches!(self.ask_tilt(tried)?.0, Motor::Turning { .. });
         self.tell(Command::Stop, tried)?;
+        self.tilt_out(tried).await?;
         let unseen = std::mem::take(&mut self.unseen);
         match motor {
             Motor::Turning { .. } => {
@@ -361,6 +441,8 @@ impl Turntable for SimTable {
             Motor::Resting(_) => {}
         }
         Ok(match self.position {
+            // The turn stands where it did; the tilt was on its way.
+            Position::Known(angle, _) if tilted => Moved::StoppedAt(Some(angle)),
             Position::Known(angle, _) => Moved::Done(angle),
             Position::Estimated(angle) => Moved::StoppedAt(Some(angle)),
             Position::Unknown => Moved::StoppedAt(None),

@@ -161,7 +161,11 @@ fn meets(wanted: &Wanted, outcome: &Outcome) -> bool {
     match (wanted, outcome) {
         (Wanted::Ok, Outcome::Ok) | (Wanted::Cut, Outcome::Cut) => true,
         (Wanted::Done(deg), Outcome::Moved(Moved::Done(angle))) => near(*deg, angle.deg()),
-        (Wanted::Refused(wanted), Outcome::Moved(Moved::Refused { rule, .. })) => wanted == rule,
+        (
+            Wanted::Refused(wanted),
+            Outcome::Moved(Moved::Refused { rule, .. })
+            | Outcome::Error(TurntableError::Refused { rule, .. }),
+        ) => wanted == rule,
         (Wanted::StoppedAt(None), Outcome::Moved(Moved::StoppedAt(None))) => true,
         (Wanted::StoppedAt(Some(deg)), Outcome::Moved(Moved::StoppedAt(Some(angle)))) => {
             near(*deg, angle.deg())
@@ -186,6 +190,7 @@ fn stands(wanted: &Position, position: Position) -> bool {
 fn named(error: &TurntableError) -> &'static str {
     match error {
         TurntableError::Config { .. } => "Config",
+        TurntableError::Refused { .. } => "Refused",
         TurntableError::Unavailable { .. } => "Unavailable",
         TurntableError::WrongDevice { .. } => "WrongDevice",
         TurntableError::Fault { .. } => "Fault",

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 use turnstage_drivers::link::Link;
 use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, Winding, speak};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
-use turnstage_hw_tests::turntable::conform;
+use turnstage_hw_tests::eye::Eye;
+use turnstage_hw_tests::turntable::{conform, conform_seen};
 use turnstage_hw_tests::wire::cable::{Cable, Port};
 use turnstage_hw_tests::wire::grbl::{Controller, Fault, State, Told};
 
@@ -65,18 +66,20 @@ mod ports;
 #[tokio::test(start_paused = true)]
 async fn a_declared_table_keeps_every_promise() {
     let cable = controller();
-    let report = conform(open(&cable, "").await).await;
+    let eye = cable.clone();
+    let report = conform_seen(open(&cable, "").await, Eye::of(move || truly(&eye))).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
     untouched(&cable);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_homing_table_that_starts_locked_keeps_every_promise() {
+async fn a_homing_table_that_starts_locked_and_tilts_keeps_every_promise() {
     let cable = controller();
     cable.with(|c| c.settings.insert(22, 1.0));
-    let table = open(&cable, "reverse = true").await;
-    assert!(table.info().home);
-    let report = conform(table).await;
+    let table = open(&cable, "reverse = true\ntilt_axis = \"y\"\ntilt_deg = [-20.0, 20.0]").await;
+    assert!(table.info().home && table.info().tilt.is_some());
+    let eye = cable.clone();
+    let report = conform_seen(table, Eye::of(move || -truly(&eye))).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
     untouched(&cable);
 }

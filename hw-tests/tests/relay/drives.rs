@@ -13,7 +13,8 @@ async fn a_drive_with_a_speed_keeps_every_promise() {
         let keys = options(&[via, REGISTER, WATCH, "error_deg_max = 60.0\nindex_input = 4\npulses = 72"]);
         let table = speak(&keys, drive.link()).await.unwrap();
         assert!(table.info().dead_man, "its watch was set and read back");
-        let report = conform(table).await;
+        let eye = drive.clone();
+        let report = conform_seen(table, Eye::of(move || truly(&eye))).await;
         assert_eq!(report.broken(), [""; 0], "{report}");
         assert!(drive.with(|d| !d.platform.shorted && d.platform.stands()));
     }
@@ -176,7 +177,7 @@ async fn a_sweep_tells_where_it_is_at_each_pin() {
     let mut table = speak(&keys, drive.link()).await.unwrap();
     let (sender, mut seen) = watch::channel(None::<Sighting>);
     let blind = table.sweep(90.0, 6.0, &sender).await.unwrap();
-    assert!(matches!(blind, Moved::Refused { rule: "motion-no-sweep", .. }), "{blind:?}");
+    assert!(matches!(blind, Moved::Refused { rule: "motion-not-referenced", .. }), "{blind:?}");
     table.move_by(10.0).await.unwrap();
     zeroed(table.as_mut()).await;
     let start = truly(&drive);

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, speak};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
-use turnstage_hw_tests::turntable::conform;
+use turnstage_hw_tests::eye::Eye;
+use turnstage_hw_tests::turntable::conform_seen;
 use turnstage_hw_tests::wire::cable::{Cable, Port};
 use turnstage_hw_tests::wire::modbus::{Drive, Line};
 use turnstage_hw_tests::wire::platform::Platform;
@@ -56,13 +57,16 @@ async fn zeroed(table: &mut dyn Turntable) {
 mod drives;
 
 #[tokio::test(start_paused = true)]
-async fn a_platform_behind_usb_relays_keeps_every_promise_but_another_speed() {
+async fn a_platform_behind_usb_relays_keeps_every_promise_at_its_one_speed() {
     let module = module();
     let table = speak(&options(&[USB, "error_deg_max = 30.0"]), module.link()).await.unwrap();
-    assert!(!table.info().dead_man);
-    let report = conform(table).await;
-    // It has one speed, and the suite asks for half of it.
-    assert_eq!(report.broken(), ["rotates until it is stopped"], "{report}");
+    let info = table.info();
+    assert_eq!((info.dead_man, info.rotates, info.sweeps), (false, Some((12.0, 12.0)), false));
+    let eye = module.clone();
+    let report = conform_seen(table, Eye::of(move || eye.with(|m| m.platform.truly_deg()))).await;
+    assert_eq!(report.broken(), [""; 0], "{report}");
+    let refused = |name: &str| report.checks.iter().any(|check| check.name == name);
+    assert!(refused("refuses to sweep") && refused("refuses to turn on faster than it can"), "{report}");
     module.with(|m| {
         assert!(!m.platform.shorted && m.on().is_empty() && m.refused == 0 && m.taken > 0);
     });

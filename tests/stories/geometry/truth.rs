@@ -19,7 +19,7 @@ use turnstage_tests::Bench;
 
 use super::{calibrated, rig, station};
 
-type V3 = [f64; 3];
+pub(super) type V3 = [f64; 3];
 /// Where a camera stood, and the pixel at which it saw a point.
 type Ray = (Pose, [f64; 2]);
 
@@ -35,12 +35,12 @@ fn luma(jpeg: &[u8]) -> (Vec<u8>, usize, usize, usize) {
     (yuv.pixels, stride, header.width, header.height)
 }
 
-fn marks(jpeg: &[u8]) -> Vec<marker::Mark> {
+pub(super) fn marks(jpeg: &[u8]) -> Vec<marker::Mark> {
     let (samples, stride, width, height) = luma(jpeg);
     marker::find(&Plane::new(&samples, stride, width, height).expect("a plane"))
 }
 
-fn bytes(bench: &Bench, record: &Record) -> bytes::Bytes {
+pub(super) fn bytes(bench: &Bench, record: &Record) -> bytes::Bytes {
     match bench.running.spool.payload(record).expect("a picture") {
         Payload::Ram(bytes) => bytes,
         Payload::File(path) => std::fs::read(path).expect("a file").into(),

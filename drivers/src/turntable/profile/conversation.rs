@@ -90,7 +90,7 @@ impl Conversation {
     }
 
     /// Lets the pause pass that the table needs between two commands.
-    pub async fn pause(&self) {
+    pub async fn pause(&mut self) {
         if let Some(spoke) = self.spoke {
             sleep_until(spoke + self.gap).await;
         }

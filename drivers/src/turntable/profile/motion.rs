@@ -15,7 +15,7 @@ use crate::turntable::{DegPerS, Moved, Source, TurntableError};
 
 /// A motion is given up after this many times its longest time, and this.
 const PATIENCE: f64 = 1.5;
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// A table may be so much slower than it was told before its time has passed.
 const SLACK: f64 = 1.1;
 /// A table may be so much faster than it was told before its word of the end is not believed.
@@ -23,7 +23,7 @@ const HASTE: f64 = 1.25;
 /// Two answers that differ by less are the same place.
 pub(super) const SAME_DEG: f64 = 0.05;
 /// Pause between two questions to a table that should have come to its end.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One command's share of a motion.
 #[derive(Debug, Clone, Copy, PartialEq)]

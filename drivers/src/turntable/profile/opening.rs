@@ -28,6 +28,9 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         one_way: one_way.then_some(Direction::Forward),
         speed_max: model.limits.fastest_deg_s,
         acceleration: model.limits.acceleration_deg_s2,
+        rotates: None,
+        sweeps: false,
+        stops: true,
         move_limit: std::time::Duration::ZERO,
         firmware: None,
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
@@ -54,6 +57,10 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         ready: false,
     };
     table.make_ready().await?;
+    // What speeds can be asked for is known once it is known who it is.
+    let speeds = table.speeds();
+    table.info.rotates = speeds.filter(|_| !table.model.commands.rotate.is_empty());
+    table.info.sweeps = speeds.is_some() && table.model.tells_in_motion;
     Ok(Box::new(table))
 }
 

@@ -22,7 +22,6 @@ use crate::turntable::{
 const RESOLUTION_DEG: f64 = 1e-3;
 /// A table that was not heard for so long is asked whether it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-
 /// A picture is worth its angle: where a turning platter was is never reckoned from a speed alone.
 const NO_SWEEP: &str = "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\"";
 
@@ -274,15 +273,16 @@ impl Turntable for ProfileTable {
 
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
-        let wrong = |what: String| TurntableError::Config { driver: NAME.to_owned(), what };
-        if self.model.commands.rotate.is_empty() {
-            return Err(wrong("this table cannot be told to rotate without end".to_owned()));
-        }
-        if let Some(what) = self.wrong_speed(speed) {
-            return Err(wrong(what));
-        }
-        if let Some(Moved::Refused { reason, .. }) = self.idle(&tried).await? {
-            return Err(wrong(reason));
+        let refusal = if self.model.commands.rotate.is_empty() {
+            let reason = "this table cannot be told to rotate without end".to_owned();
+            Some(refused("motion-no-rotation", reason))
+        } else if let Some(reason) = self.wrong_speed(speed) {
+            Some(refused("motion-out-of-range", reason))
+        } else {
+            self.idle(&tried).await?
+        };
+        if let Some(refusal) = refusal {
+            return Err(TurntableError::refusal(&self.info.id, refusal));
         }
         self.begin_rotation(speed, &tried).await
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::conversation::Answer;
+use super::motion::{GRACE, LOOK_AGAIN};
 use super::reply::Kind;
 use super::table::{ProfileTable, refused};
 use super::template::Values;
@@ -30,18 +33,30 @@ impl ProfileTable {
         }
         let time = Duration::from_secs_f64(way / tilt.deg_per_s) + Duration::from_millis(tilt.startup_ms);
         self.wait(time, tried).await?;
-        if let Some(query) = &tilt.query {
-            let there = match self.ask_place(query, &[Kind::Pos], tried).await? {
-                Answer::Given(event) => event.pos,
-                Answer::Upset(event) => return Err(self.upset(&event, tried)),
-                // It can be asked, so that no answer is none that it stands.
-                Answer::Refused(_) | Answer::Silence(_) => None,
-            };
-            if there.is_none_or(|told| (told - degrees).abs() > self.model.limits.tolerance_deg) {
-                return Ok(Moved::OutcomeUnknown);
-            }
+        if let Some(query) = &tilt.query
+            && !self.has_tilted(query, degrees, tried).await?
+        {
+            return Ok(Moved::OutcomeUnknown);
         }
         self.tilted = Some(degrees);
         Ok(Moved::Done(self.bearings.angle()))
+    }
+
+    /// Asks until it says that it is tilted so far, or for as long as it may be late. It can be asked, so that no answer
+    /// is none that it stands.
+    async fn has_tilted(&mut self, query: &str, degrees: f64, tried: &str) -> Result<bool, TurntableError> {
+        let until = Instant::now() + GRACE;
+        loop {
+            let told = match self.ask_place(query, &[Kind::Pos], tried).await? {
+                Answer::Given(event) => event.pos,
+                Answer::Upset(event) => return Err(self.upset(&event, tried)),
+                Answer::Refused(_) | Answer::Silence(_) => None,
+            };
+            let there = told.is_some_and(|told| (told - degrees).abs() <= self.model.limits.tolerance_deg);
+            if there || Instant::now() >= until {
+                return Ok(there);
+            }
+            self.wait(LOOK_AGAIN, tried).await?;
+        }
     }
 }

@@ -231,7 +231,10 @@ async fn lost_steps_are_believed() {
 async fn an_endless_turn_ends_with_a_stop() {
     let booth = booth(&[]);
     let mut table = referenced(&booth).await;
-    assert!(matches!(table.rotate(31.0).await, Err(TurntableError::Config { .. })));
+    assert!(matches!(
+        table.rotate(31.0).await,
+        Err(TurntableError::Refused { rule: "motion-out-of-range", .. })
+    ));
     table.rotate(-12.0).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(booth.is_moving() && booth.true_angle() < -700.0);
@@ -286,4 +289,52 @@ fn wrong_keys_are_named() {
     let options = DeviceOptions::new("sim");
     let Err(error) = open(&options, &Surroundings::default()) else { panic!("no booth") };
     assert!(error.to_string().contains("no simulated booth"), "{error}");
+}
+
+/// A table that tilts as fast as ten degrees a second.
+fn tilting(booth: &Booth) -> Box<dyn Turntable> {
+    let around = Surroundings { booth: Some(booth.clone()), ..Surroundings::default() };
+    let keys = "driver = \"sim\"\nstart_deg = 0.0\ntilt_deg = [-30.0, 20.0]\ntilt_speed_deg_s = 10.0";
+    open(&toml::from_str(keys).unwrap(), &around).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tilts_with_a_speed_and_an_acceleration_and_stops_where_it_is() {
+    let booth = booth(&[]);
+    let mut table = tilting(&booth);
+    assert_eq!(table.info().tilt, Some((-30.0, 20.0)));
+    table.reference(Reference::Home).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(table.tilt_to(20.0).await.unwrap(), Moved::Done(Angle::new(0.0)));
+    // At 20 degrees per second squared: half a second up to speed, half a second down.
+    assert!((begun.elapsed().as_secs_f64() - 2.5).abs() < 0.01, "{:?}", begun.elapsed());
+    assert!((booth.true_tilt() - 20.0).abs() < 1e-9);
+    assert_eq!(rule(table.tilt_to(20.5).await), "motion-out-of-range");
+    assert_eq!(rule(table.tilt_to(f64::NAN).await), "motion-out-of-range");
+
+    assert!(tokio::time::timeout(Duration::from_secs(2), table.tilt_to(-20.0)).await.is_err());
+    assert!(booth.is_moving());
+    assert_eq!(rule(table.move_to(forward(10.0)).await), "motion-busy");
+    assert_eq!(table.stop().await.unwrap(), Moved::StoppedAt(Some(Angle::new(0.0))));
+    let stopped = booth.true_tilt();
+    assert!(!booth.is_moving() && (-10.0..10.0).contains(&stopped), "{stopped}");
+    assert!(matches!(table.position(), Position::Known(..)), "the turn stands where it did");
+    table.tilt_to(0.0).await.unwrap();
+    assert!(booth.true_tilt().abs() < 1e-9);
+    assert!(matches!(table.move_to(forward(10.0)).await.unwrap(), Moved::Done(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_tilt_refuses_it_and_wrong_keys_are_told() {
+    let booth = booth(&[]);
+    assert_eq!(rule(table(&booth).tilt_to(5.0).await), "motion-no-tilt");
+    for (keys, told) in [
+        ("tilt_deg = [5.0, 30.0]", "tilt_deg[0] = 5 is not in -80 to 0"),
+        ("tilt_deg = [-5.0, 90.0]", "tilt_deg[1] = 90 is not in 0 to 80"),
+        ("tilt_speed_deg_s = 0.0", "tilt_speed_deg_s = 0 is not in"),
+        ("tilt_below_mm = -3.0", "tilt_below_mm = -3 is not in"),
+    ] {
+        let wrong = check(&toml::from_str(&format!("driver = \"sim\"\n{keys}")).unwrap()).unwrap_err();
+        assert!(wrong.contains(told), "{wrong}");
+    }
 }

@@ -13,7 +13,9 @@ use turnstage_drivers::{
     Angle, Camera, CameraError, DeviceOptions, FrameSet, Moved, Position, Surroundings, Turntable,
     TurntableError,
 };
-use turnstage_hw_tests::{Outcome, camera, turntable};
+use turnstage_hw_tests::{Outcome, Report, camera, turntable};
+
+mod tables;
 
 fn booth(faults: Vec<Fault>) -> Surroundings {
     let booth = Booth::new(BoothOptions { faults, ..BoothOptions::default() }).unwrap();
@@ -70,9 +72,11 @@ async fn a_table_that_only_says_yes_is_found_out() {
             "refuses a target before a reference",
             "says that it stands when it stands, within its limit",
             "refuses more than one turn",
+            "tells where it is while it sweeps",
             "a half turn is under way when it is stopped",
             "stops on the way and says so",
             "doubts its position after a stop on the way",
+            "refuses to turn on faster than it can",
             "rotates until it is stopped",
         ],
         "{report}"
