@@ -142,7 +142,7 @@ impl Suite {
             return self.report.skip(NAME, reason);
         }
         let kept = expect(matches!(moved, Ok(Moved::Done(_))), || seen(&moved));
-        self.report.check(NAME, kept.and_then(|()| told));
+        self.report.check(NAME, kept.and(told));
     }
 
     /// Sweeps, and holds every sighting against what was seen at its moment.
