@@ -319,6 +319,11 @@ impl Commands {
         self.mover.arming()
     }
 
+    /// The table that a stop reaches at once.
+    pub fn mover(&self) -> &Mover {
+        &self.mover
+    }
+
     /// Asks and waits for the answer.
     pub async fn ask(&self, actor: &Actor, act: Act) -> Answer {
         self.ask_as(uuid::Uuid::now_v7().to_string(), actor, act).await

@@ -172,29 +172,9 @@ impl Config {
         );
         demand(self.input.bytes_max > 0, "input.bytes_max", "must be above 0");
         demand(self.input.pixels_max > 0, "input.pixels_max", "must be above 0");
-        demand((0.0..=90.0).contains(&self.motion.approach_deg), "motion.approach_deg", "must be 0 to 90");
-        demand((0.1..=3600.0).contains(&self.motion.reopen_s), "motion.reopen_s", "must be 0.1 to 3600");
-        let motion = &self.motion;
-        demand((1.0..=60.0).contains(&motion.arm_minutes), "motion.arm_minutes", "must be 1 to 60");
-        demand((1.0..=60.0).contains(&motion.announce_s), "motion.announce_s", "must be 1 to 60");
-        demand(
-            (5.0..=720.0).contains(&motion.unattended_deg_max),
-            "motion.unattended_deg_max",
-            "must be 5 to 720",
-        );
-        demand((-360.0..=360.0).contains(&motion.zero_deg), "motion.zero_deg", "must be -360 to 360");
-        demand((-90.0..=90.0).contains(&motion.tilt_zero_deg), "motion.tilt_zero_deg", "must be -90 to 90");
-        demand(
-            matches!(motion.limits_deg.as_slice(), [] | [_, _])
-                && motion.limits_deg.windows(2).all(|pair| pair[0] <= 0.0 && pair[1] >= 0.0),
-            "motion.limits_deg",
-            "must be empty, or two numbers around 0, for example [-10.0, 370.0]",
-        );
-        demand(
-            motion.platform_m == 0.0 || (0.05..=30.0).contains(&motion.platform_m),
-            "motion.platform_m",
-            "must be 0.05 to 30 metres, or 0 where it is not declared",
-        );
+        for (good, key, what) in self.motion.demands() {
+            demand(good, key, what);
+        }
         let chains = self.rig.inputs.values().filter(|input| input.does == Does::EmergencyStop).count();
         demand(
             chains <= 1,

@@ -154,18 +154,8 @@ impl Running {
         let mut tasks = JoinSet::new();
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
-        let emergency = EmergencyStop::of(&config);
-        let (contacts, controls) = watch::channel(Controls::of(&config.rig));
-        let io = io::Parts {
-            rig: config.rig.clone(),
-            around: around.clone(),
-            commands: commands.clone(),
-            mover: mover.clone(),
-            emergency: emergency.clone(),
-            status: status_receiver.clone(),
-            told: contacts,
-        };
-        control(io, &mut tasks, &cancel);
+        let wired = EmergencyStop::of(&config);
+        let controls = control(&config, &around, &commands, &wired, &status_receiver, &mut tasks, &cancel);
 
         let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
@@ -190,7 +180,7 @@ impl Running {
             config,
             rig,
             mover: mover.clone(),
-            emergency,
+            emergency: wired,
             spool: spool.clone(),
             thumbnails,
             shelf,
@@ -317,14 +307,32 @@ fn drive(
     mover
 }
 
-/// Starts the task of inputs and outputs.
-fn control(parts: io::Parts, tasks: &mut JoinSet<&'static str>, cancel: &CancellationToken) {
-    let task = IoTask::new(parts);
+/// Starts the task of inputs and outputs; what it tells of them.
+fn control(
+    config: &Config,
+    around: &Surroundings,
+    commands: &Commands,
+    emergency: &EmergencyStop,
+    status: &watch::Receiver<Status>,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) -> watch::Receiver<Controls> {
+    let (told, controls) = watch::channel(Controls::of(&config.rig));
+    let task = IoTask::new(io::Parts {
+        rig: config.rig.clone(),
+        around: around.clone(),
+        commands: commands.clone(),
+        mover: commands.mover().clone(),
+        emergency: emergency.clone(),
+        status: status.clone(),
+        told,
+    });
     let token = cancel.clone();
     tasks.spawn(async move {
         task.run(token).await;
         "io"
     });
+    controls
 }
 
 /// Starts the uploader and what tells it that the network came back.

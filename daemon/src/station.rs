@@ -266,8 +266,7 @@ impl Station {
                     Ok(()) = asked.changed() => underway::show_asked(status, *asked.borrow_and_update()),
                     Ok(()) = controls.changed() => underway::show_controls(status, &controls.borrow_and_update()),
                     Some(command) = commands.recv() => {
-                        // A stop does not wait for the disk: the table first, the audit log after. Whoever takes the leave to
-                        // turn back from a table that turns stops it.
+                        // A stop does not wait for the disk: the table first, the audit log after. To disarm is to stop.
                         if matches!(command.act, Act::Stop | Act::Disarm) {
                             mover.stop();
                             pause.send_replace(true);

@@ -151,7 +151,8 @@ async fn check_opens_every_input_and_output_and_asks_a_running_station_about_its
     let keyboard = Keyboard::new(data.path(), &quick_rig(&format!("{WIRED}{BROKEN}")));
     let mut bench = Bench::on_disk(&quick_rig(&format!("{WIRED}{BROKEN}")), data).await;
     let folder = bench.data.path().to_owned();
-    bench.running.open(&folder);
+    let mut found = bench.running.open(&folder);
+    drop(found.wait_for(|found| found.address.is_some()).await.expect("the panel opens"));
     bench.running.around.booth.clone().expect("a booth").press("red");
     let pressed = |status: &Status| {
         let lost = status.outputs.iter().any(|output| output.fault.is_some());
@@ -178,7 +179,8 @@ async fn the_command_line_refuses_guides_through_the_test_and_shoots_afterwards(
     // Somebody stands at this station; the command line speaks to it.
     let mut bench = Bench::on_disk(&config, data).await;
     let folder = bench.data.path().to_owned();
-    bench.running.open(&folder);
+    let mut found = bench.running.open(&folder);
+    drop(found.wait_for(|found| found.address.is_some()).await.expect("the panel opens"));
     let booth = bench.running.around.booth.clone().expect("a booth");
     let mut status = bench.running.status.clone();
     let person = async {

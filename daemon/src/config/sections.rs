@@ -76,6 +76,32 @@ pub struct CaptureConfig {
 }
 
 impl MotionConfig {
+    /// What its values must be: whether it is so, the key, and the sentence.
+    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 9] {
+        let limits_deg = matches!(self.limits_deg.as_slice(), [] | [_, _])
+            && self.limits_deg.windows(2).all(|pair| pair[0] <= 0.0 && pair[1] >= 0.0);
+        let platform_m = self.platform_m == 0.0 || (0.05..=30.0).contains(&self.platform_m);
+        [
+            ((0.0..=90.0).contains(&self.approach_deg), "motion.approach_deg", "must be 0 to 90"),
+            ((0.1..=3600.0).contains(&self.reopen_s), "motion.reopen_s", "must be 0.1 to 3600"),
+            ((1.0..=60.0).contains(&self.arm_minutes), "motion.arm_minutes", "must be 1 to 60"),
+            ((1.0..=60.0).contains(&self.announce_s), "motion.announce_s", "must be 1 to 60"),
+            (
+                (5.0..=720.0).contains(&self.unattended_deg_max),
+                "motion.unattended_deg_max",
+                "must be 5 to 720",
+            ),
+            ((-360.0..=360.0).contains(&self.zero_deg), "motion.zero_deg", "must be -360 to 360"),
+            ((-90.0..=90.0).contains(&self.tilt_zero_deg), "motion.tilt_zero_deg", "must be -90 to 90"),
+            (
+                limits_deg,
+                "motion.limits_deg",
+                "must be empty, or two numbers around 0, for example [-10.0, 370.0]",
+            ),
+            (platform_m, "motion.platform_m", "must be 0.05 to 30 metres, or 0 where it is not declared"),
+        ]
+    }
+
     /// How the motion task drives the table.
     pub fn drive(&self) -> Drive {
         let limits_deg = match self.limits_deg.as_slice() {

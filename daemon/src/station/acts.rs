@@ -458,12 +458,11 @@ fn fits(recipe: &Recipe, info: &TurntableInfo) -> Result<(), Refusal> {
         }
     }
     match recipe.continuous {
-        Some(_) if !info.sweeps => wrong(
-            "motion-no-sweep",
-            "motion = \"continuous\", but this table does not tell where it is while it turns. Use motion = \
-             \"stop_and_shoot\"."
-                .to_owned(),
-        ),
+        Some(_) if !info.sweeps => {
+            let what =
+                "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\".";
+            wrong("motion-no-sweep", what.to_owned())
+        }
         Some(how) if how.speed_deg_s > info.speed_max => wrong(
             "motion-too-fast",
             format!("{} degrees a second; this table turns at most {}.", how.speed_deg_s, info.speed_max),
