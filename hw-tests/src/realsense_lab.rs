@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use turnstage_drivers::DeviceOptions;
+use turnstage_drivers::optics::Intrinsics;
 
 /// The version that realsense-rust was made for, and the first that records and reports otherwise; as `./dev` pins
 /// them.
@@ -79,6 +80,17 @@ impl Lab {
         bag
     }
 
+    /// Where the library itself says that each pixel's ray is one metre ahead, row by row.
+    pub fn rays(&self, lens: &Intrinsics) -> Vec<[f64; 2]> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/rays.py");
+        let mut python = Command::new(self.python());
+        python.arg(script).arg(serde_json::to_string(lens).unwrap()).envs(self.environment());
+        python.env("PYTHONPATH", self.module(self.version).parent().unwrap()).env_remove("LD_PRELOAD");
+        let told = python.output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice(&told.stdout).unwrap()
+    }
+
     /// What a program must be started with to load it. The newer library keeps a record in the home folder of whoever makes
     /// a context.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
@@ -125,7 +137,7 @@ fn within(name: &str, version: &'static str, environment: &[(&str, &str)], test:
 }
 
 /// A prerequisite is missing: a failure where `CI=true`, a line for the list of skips elsewhere.
-fn skip(name: &str, reason: &str) {
+pub fn skip(name: &str, reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} cannot run here: {reason}");
     println!("SKIP {name}: {reason}");
 }

@@ -14,7 +14,9 @@ use turnstage_drivers::camera::{self, ExposeRequest, Settings, Variant};
 use turnstage_drivers::frame::{FrameData, FrameSet, PixelFormat, StreamKind, TimeSource};
 use turnstage_drivers::optics::{Distortion, Intrinsics};
 use turnstage_drivers::{Camera, CameraError, Surroundings};
-use turnstage_hw_tests::realsense_lab::{self, in_lab, options};
+use turnstage_hw_tests::realsense_lab::{self, Lab, VERSIONS, in_lab, options, skip};
+use turnstage_pipeline::InputLimits;
+use turnstage_pipeline::depth::{self, Distances};
 
 /// What recording.py draws. The colour camera stands this much to the left of the other.
 const BESIDE_M: f64 = 0.015;
@@ -136,6 +138,35 @@ fn depth_lies_where_the_colour_camera_sees_it() {
         let wall = depth[10].iter().filter(|z| **z == WALL_MM).count();
         assert!(wall > 200, "{wall} samples of the wall above the square");
     });
+}
+
+#[test]
+fn points_of_every_lens_are_where_the_library_has_them() {
+    let (width, height) = (64u32, 48u32);
+    let distances = depth::lossless_png(width, height, 2 * width, &1000u16.to_le_bytes().repeat(64 * 48));
+    let distances = Distances::of_png(&distances.unwrap(), 0.001, &InputLimits::default()).unwrap();
+    let grey = vec![7; 3 * 64 * 48].into();
+    let format = PixelFormat::Rgb8;
+    let grey = FrameData::Pixels { format, width, height, stride: 3 * width, bytes: grey };
+    for version in VERSIONS {
+        let lab = match Lab::find(version) {
+            Ok(lab) => lab,
+            Err(reason) => return skip("points_of_every_lens_are_where_the_library_has_them", &reason),
+        };
+        for distortion in [Distortion::None, Distortion::Brown, Distortion::InverseBrown] {
+            let coefficients = [-0.12, 0.06, 0.002, -0.003, -0.01];
+            let (fx, fy, cx, cy) = (50.0, 51.0, 31.5, 24.25);
+            let lens = Intrinsics { width, height, fx, fy, cx, cy, distortion, coefficients };
+            let file = depth::ply(&grey, &distances, &lens).unwrap();
+            let points = file[file.len() - 15 * 64 * 48..].chunks_exact(15);
+            let float = |at: &[u8]| f64::from(f32::from_le_bytes([at[0], at[1], at[2], at[3]]));
+            for (point, told) in points.zip(lab.rays(&lens)) {
+                let found = [float(point), float(&point[4..])];
+                let apart = (found[0] - told[0]).hypot(found[1] - told[1]);
+                assert!(apart < 2e-6, "{version}, {distortion:?}: {found:?}, the library has {told:?}");
+            }
+        }
+    }
 }
 
 #[test]
