@@ -69,6 +69,11 @@ impl Lab {
         self.record(sets, "late")
     }
 
+    /// The same, through a colour camera whose lens bends lines much, in the way that the library calls inverse.
+    pub fn bent_recording(&self, sets: usize) -> PathBuf {
+        self.record(sets, "bent")
+    }
+
     fn record(&self, sets: usize, manner: &str) -> PathBuf {
         let bag = self.recordings.path().join(format!("{sets}-{manner}.bag"));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/recording.py");

@@ -111,33 +111,44 @@ fn a_recording_is_played_with_lens_unit_and_distances_as_they_were() {
 #[test]
 fn depth_lies_where_the_colour_camera_sees_it() {
     in_lab("depth_lies_where_the_colour_camera_sees_it", async |lab| {
-        let bag = lab.recording(30);
-        let mut camera = open(&format!("{}\nloop = true", lab.keys(&bag))).await.unwrap();
-        let set = shoot(camera.as_mut()).await.unwrap();
-        let z_m = (SQUARE_MM + f64::from(number(&set))) / 1000.0;
-        let lens = set.frames[1].intrinsics.unwrap();
-        let depth = samples(&set.frames[1].data);
-        let [left, right, top, bottom] = SQUARE;
-        let near = |x: usize, y: usize| depth[y][x] != 0 && depth[y][x] < WALL_MM;
-        let middle = seen_by_color((left + right) / 2.0, (top + bottom) / 2.0, z_m, &lens);
-        let (middle_x, middle_y) = (middle.0 as usize, middle.1 as usize);
-        let columns: Vec<usize> = (0..320).filter(|x| near(*x, middle_y)).collect();
-        let rows: Vec<usize> = (0..240).filter(|y| near(middle_x, *y)).collect();
-        // Each side of the square, half a pixel outside its last samples, at the height of its middle.
-        let sides = [
-            (columns[0], seen_by_color(left - 0.5, 119.5, z_m, &lens).0),
-            (*columns.last().unwrap(), seen_by_color(right + 0.5, 119.5, z_m, &lens).0),
-            (rows[0], seen_by_color(154.5, top - 0.5, z_m, &lens).1),
-            (*rows.last().unwrap(), seen_by_color(154.5, bottom + 0.5, z_m, &lens).1),
-        ];
-        for (found, wanted) in sides {
-            assert!((found as f64 - wanted).abs() <= 1.0, "{sides:?}");
-        }
-        // Without alignment the square would be 90 samples wide; the longer lens of the colour camera widens it.
-        assert!(columns.len() > 140, "{} columns", columns.len());
-        let wall = depth[10].iter().filter(|z| **z == WALL_MM).count();
-        assert!(wall > 200, "{wall} samples of the wall above the square");
+        is_aligned(&lab, &lab.recording(30)).await;
     });
+}
+
+/// The library's own alignment is up to four pixels beside here: it leaves this lens out.
+#[test]
+fn depth_lies_where_a_lens_that_bends_much_sees_it() {
+    in_lab("depth_lies_where_a_lens_that_bends_much_sees_it", async |lab| {
+        is_aligned(&lab, &lab.bent_recording(30)).await;
+    });
+}
+
+async fn is_aligned(lab: &Lab, bag: &Path) {
+    let mut camera = open(&format!("{}\nloop = true", lab.keys(bag))).await.unwrap();
+    let set = shoot(camera.as_mut()).await.unwrap();
+    let z_m = (SQUARE_MM + f64::from(number(&set))) / 1000.0;
+    let lens = set.frames[1].intrinsics.unwrap();
+    let depth = samples(&set.frames[1].data);
+    let [left, right, top, bottom] = SQUARE;
+    let near = |x: usize, y: usize| depth[y][x] != 0 && depth[y][x] < WALL_MM;
+    let middle = seen_by_color((left + right) / 2.0, (top + bottom) / 2.0, z_m, &lens);
+    let (middle_x, middle_y) = (middle.0 as usize, middle.1 as usize);
+    let columns: Vec<usize> = (0..320).filter(|x| near(*x, middle_y)).collect();
+    let rows: Vec<usize> = (0..240).filter(|y| near(middle_x, *y)).collect();
+    // Each side of the square, half a pixel outside its last samples, at the height of its middle.
+    let sides = [
+        (columns[0], seen_by_color(left - 0.5, 119.5, z_m, &lens).0),
+        (*columns.last().unwrap(), seen_by_color(right + 0.5, 119.5, z_m, &lens).0),
+        (rows[0], seen_by_color(154.5, top - 0.5, z_m, &lens).1),
+        (*rows.last().unwrap(), seen_by_color(154.5, bottom + 0.5, z_m, &lens).1),
+    ];
+    for (found, wanted) in sides {
+        assert!((found as f64 - wanted).abs() <= 1.0, "{sides:?}");
+    }
+    // Without alignment the square would be 90 samples wide; the longer lens of the colour camera widens it.
+    assert!(columns.len() > 140, "{} columns", columns.len());
+    let wall = depth[10].iter().filter(|z| **z == WALL_MM).count();
+    assert!(wall > 200, "{wall} samples of the wall above the square");
 }
 
 #[test]
