@@ -12,6 +12,7 @@ mod continuous;
 mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
+mod distances;
 mod drift;
 mod faults;
 mod formats;
