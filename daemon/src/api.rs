@@ -182,9 +182,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes with their type, cached for ever under this address or not at all.
-fn picture(bytes: bytes::Bytes, forever: bool) -> Response {
+fn picture(bytes: bytes::Bytes, content_type: &str, forever: bool) -> Response {
     let cache = if forever { "private, max-age=31536000, immutable" } else { "private, no-cache" };
-    ([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, cache)], bytes).into_response()
+    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], bytes).into_response()
 }
 
 impl axum::extract::FromRef<Api> for Window {

@@ -103,6 +103,9 @@ pub struct Beside {
 /// The product that is judged and shown.
 pub const PICTURE: &str = "original";
 
+/// The product that a depth picture is kept as: PNG in millimetres, aligned to the picture that it came with.
+pub const DEPTH: &str = "depth";
+
 impl Take {
     /// A rule blocks it.
     pub fn is_flagged(&self) -> bool {
@@ -443,16 +446,18 @@ fn numbers(slots: &[Slot]) -> Vec<u32> {
 
 /// What belongs to a picture, among records of its session.
 fn beside<'a>(picture: &Record, records: impl Iterator<Item = &'a Record>) -> Vec<Beside> {
-    let facts = &picture.facts;
     let mut found: Vec<Beside> = records
-        .filter(|one| one.key.product != PICTURE)
-        .filter(|one| {
-            one.facts.camera == facts.camera && one.facts.shot == facts.shot && one.facts.take == facts.take
-        })
+        .filter(|one| came_with(one, picture))
         .map(|one| Beside { product: one.key.product.clone(), sequence: one.key.sequence })
         .collect();
     found.dedup();
     found
+}
+
+/// Whether a file of a session came with a picture of it.
+pub(crate) fn came_with(one: &Record, picture: &Record) -> bool {
+    let place = |record: &Record| (record.facts.shot, record.facts.take);
+    one.key.product != PICTURE && one.facts.camera == picture.facts.camera && place(one) == place(picture)
 }
 
 /// How a frame is called in sentences about others.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use turnstage_drivers::DeviceOptions;
+use turnstage_drivers::optics::Intrinsics;
 
 /// The version that realsense-rust was made for, and the first that records and reports otherwise; as `./dev` pins
 /// them.
@@ -68,6 +69,11 @@ impl Lab {
         self.record(sets, "late")
     }
 
+    /// The same, through a colour camera whose lens bends lines much, in the way that the library calls inverse.
+    pub fn bent_recording(&self, sets: usize) -> PathBuf {
+        self.record(sets, "bent")
+    }
+
     fn record(&self, sets: usize, manner: &str) -> PathBuf {
         let bag = self.recordings.path().join(format!("{sets}-{manner}.bag"));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/recording.py");
@@ -77,6 +83,17 @@ impl Lab {
         let made = python.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         bag
+    }
+
+    /// Where the library itself says that each pixel's ray is one metre ahead, row by row.
+    pub fn rays(&self, lens: &Intrinsics) -> Vec<[f64; 2]> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/rays.py");
+        let mut python = Command::new(self.python());
+        python.arg(script).arg(serde_json::to_string(lens).unwrap()).envs(self.environment());
+        python.env("PYTHONPATH", self.module(self.version).parent().unwrap()).env_remove("LD_PRELOAD");
+        let told = python.output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice(&told.stdout).unwrap()
     }
 
     /// What a program must be started with to load it. The newer library keeps a record in the home folder of whoever makes
@@ -125,7 +142,7 @@ fn within(name: &str, version: &'static str, environment: &[(&str, &str)], test:
 }
 
 /// A prerequisite is missing: a failure where `CI=true`, a line for the list of skips elsewhere.
-fn skip(name: &str, reason: &str) {
+pub fn skip(name: &str, reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} cannot run here: {reason}");
     println!("SKIP {name}: {reason}");
 }

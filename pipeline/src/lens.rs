@@ -1,11 +1,11 @@
-//! What a lens makes of a place in space: the pixel where it is seen.
+//! What a lens makes of a place in space: the pixel where it is seen, and how far OpenCV's formula is beside that.
 
 use turnstage_drivers::optics::{Distortion, Intrinsics};
 
 use crate::algebra::{V2, V3};
 
-/// Rounds in which a backward distortion is turned round; each leaves about a hundredth of the error.
-const ROUNDS: usize = 12;
+/// Steps across the picture and down in which a lens is compared with OpenCV's; corners and edges are among them.
+const COMPARED: u32 = 16;
 
 /// Pixel of a place in the camera's axes (right, down, ahead); the centre of the first pixel is at (0, 0). `None` of a
 /// place that is not in front of the camera.
@@ -13,33 +13,31 @@ pub(crate) fn seen(lens: &Intrinsics, [x, y, z]: V3) -> Option<V2> {
     if z.is_nan() || z <= 0.0 {
         return None;
     }
-    let ideal = [x / z, y / z];
-    let [x, y] = match lens.distortion {
-        Distortion::None => ideal,
-        Distortion::Brown => bent(&lens.coefficients, ideal),
-        // The coefficients lead from the bent place to the ideal one.
-        Distortion::InverseBrown => (0..ROUNDS).fold(ideal, |at, _| {
-            let back = bent(&lens.coefficients, at);
-            [at[0] + ideal[0] - back[0], at[1] + ideal[1] - back[1]]
-        }),
-    };
-    let pixel = [lens.fx * x + lens.cx, lens.fy * y + lens.cy];
+    let pixel = lens.shown([x / z, y / z]);
     pixel.iter().all(|lane| lane.is_finite()).then_some(pixel)
 }
 
-/// The formula of Brown and Conrady as OpenCV and librealsense have it.
-fn bent(&[k1, k2, p1, p2, k3]: &[f64; 5], [x, y]: V2) -> V2 {
-    let r2 = x * x + y * y;
-    let radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
-    [
-        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
-    ]
-}
-
-/// Whether a lens bends lines in the backward way, which no format of photogrammetry has.
-pub(crate) fn is_backward(lens: &Intrinsics) -> bool {
-    lens.distortion == Distortion::InverseBrown && lens.coefficients.iter().any(|&k| k != 0.0)
+/// k1, k2, p1, p2 and k3 of OpenCV's formula for a lens, and how many pixels that shows a place beside where the lens
+/// does, at most, over the whole picture. Not 0 only of an inverse lens with radial and tangential coefficients at once.
+pub(crate) fn opencv(lens: &Intrinsics) -> ([f64; 5], f64) {
+    let brown = Intrinsics { distortion: Distortion::Brown, ..*lens };
+    match lens.distortion {
+        Distortion::None => ([0.0; 5], 0.0),
+        Distortion::Brown => (lens.coefficients, 0.0),
+        Distortion::InverseBrown => {
+            let along = |side: u32, step: u32| f64::from(side - 1) * f64::from(step) / f64::from(COMPARED);
+            let beside = |(across, down): (u32, u32)| {
+                let at = [along(lens.width, across), along(lens.height, down)];
+                let shown = brown.shown(lens.ray(at));
+                (shown[0] - at[0]).hypot(shown[1] - at[1])
+            };
+            let all = (0..=COMPARED).flat_map(|across| (0..=COMPARED).map(move |down| (across, down)));
+            // Where the search finds no place, nothing is known, and that is no number.
+            let worst =
+                |worst: f64, beside: f64| if worst >= beside || worst.is_nan() { worst } else { beside };
+            (lens.coefficients, all.map(beside).fold(0.0, worst))
+        }
+    }
 }
 
 /// Whether a lens can be that of a camera: its picture has pixels, and its focal lengths are positive.
@@ -56,31 +54,37 @@ pub(crate) fn is_possible(lens: &Intrinsics) -> bool {
 mod tests {
     use super::*;
 
-    fn lens(distortion: Distortion, coefficients: [f64; 5]) -> Intrinsics {
+    fn lens(distortion: Distortion) -> Intrinsics {
         Intrinsics {
-            width: 640,
-            height: 480,
-            fx: 600.0,
-            fy: 610.0,
-            cx: 320.0,
-            cy: 240.0,
+            width: 1280,
+            height: 720,
+            fx: 900.0,
+            fy: 905.0,
+            cx: 640.0,
+            cy: 360.0,
             distortion,
-            coefficients,
+            coefficients: [0.12, -0.05, 0.001, -0.002, 0.01],
         }
     }
 
     #[test]
-    fn a_backward_lens_undone_is_the_ideal_place() {
-        let coefficients = [0.12, -0.05, 0.001, -0.002, 0.01];
-        let [u, v] = seen(&lens(Distortion::InverseBrown, coefficients), [0.2, -0.15, 1.0]).unwrap();
-        let back = bent(&coefficients, [(u - 320.0) / 600.0, (v - 240.0) / 610.0]);
-        assert!((back[0] - 0.2).abs() < 1e-9 && (back[1] + 0.15).abs() < 1e-9, "{back:?}");
+    fn what_lies_behind_is_not_seen() {
+        let lens = lens(Distortion::None);
+        assert_eq!(seen(&lens, [0.0, 0.0, -1.0]), None);
+        assert_eq!(seen(&lens, [0.5, 0.0, f64::NAN]), None);
+        assert_eq!(seen(&lens, [0.5, 0.0, 1.0]), Some([1090.0, 360.0]));
     }
 
     #[test]
-    fn what_lies_behind_is_not_seen() {
-        assert_eq!(seen(&lens(Distortion::None, [0.0; 5]), [0.0, 0.0, -1.0]), None);
-        assert_eq!(seen(&lens(Distortion::None, [0.0; 5]), [0.5, 0.0, f64::NAN]), None);
-        assert_eq!(seen(&lens(Distortion::None, [0.0; 5]), [0.5, 0.0, 1.0]), Some([620.0, 240.0]));
+    fn an_inverse_lens_is_opencvs_unless_it_bends_and_tilts() {
+        let beside = |coefficients| opencv(&Intrinsics { coefficients, ..lens(Distortion::InverseBrown) }).1;
+        assert!(beside([0.12, -0.05, 0.0, 0.0, 0.01]) < 1e-6, "radial only");
+        assert!(beside([0.0, 0.0, 0.001, -0.002, 0.0]) < 1e-6, "tangential only");
+        // By a calculation of its own; of librealsense's two projections at pixel (100, 60) it is 0.10 px.
+        let both = beside([0.12, -0.05, 0.001, -0.002, 0.01]);
+        assert!((both - 0.279).abs() < 1e-3, "{both} px");
+        assert!(!beside([-40.0, 0.0, 0.1, 0.1, 0.0]).is_finite(), "no lens shows such a picture");
+        assert_eq!(opencv(&lens(Distortion::Brown)), (lens(Distortion::Brown).coefficients, 0.0));
+        assert_eq!(opencv(&lens(Distortion::None)).0, [0.0; 5], "what is not applied is not told");
     }
 }

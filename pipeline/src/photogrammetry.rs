@@ -7,7 +7,8 @@
 //! | centre of the first pixel | (0.5, 0.5) | (0.5, 0.5) |
 //!
 //! The world is the object's frame: metres, origin in the middle of the platter, z up. Here and in the drivers the
-//! centre of the first pixel is (0, 0), so half a pixel is added on the way out.
+//! centre of the first pixel is (0, 0), so half a pixel is added on the way out. Both formats have OpenCV's lens; one
+//! that librealsense calls inverse is written as that as far as the two show the same.
 //! Sources: colmap.github.io/format.html, docs.nerf.studio/quickstart/data_conventions.html.
 
 use serde_json::{Value, json};
@@ -15,6 +16,10 @@ use turnstage_drivers::optics::{Intrinsics, Pose};
 
 use crate::algebra::{M3, inverse};
 use crate::lens;
+
+/// So far may OpenCV's formula show a place beside where the lens does: a tenth of what corners of a board are measured
+/// within.
+const OPENCV_PX_MAX: f64 = 0.05;
 
 /// A picture and how it was taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,13 +44,20 @@ pub struct Colmap {
 }
 
 /// Why pictures cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Unwritable {
     /// None of these formats has such a lens.
-    #[error("the lens of {file} bends lines backward (inverse Brown), which this format cannot say")]
-    Backward {
+    #[error(
+        "the lens of {file} is librealsense's inverse Brown-Conrady with radial and tangential coefficients; this format \
+         has OpenCV's formula, which shows places up to {px:.2} px beside it, of {max} px that are allowed. The form \
+         folder has the lens as JSON",
+        max = OPENCV_PX_MAX
+    )]
+    OtherLens {
         /// The first such picture.
         file: String,
+        /// How far OpenCV's formula is beside it, in pixels.
+        px: f64,
     },
     /// A lens or a pose that is no number, or a name with blanks.
     #[error("{file:?} has a name, lens or pose that cannot be")]
@@ -108,8 +120,12 @@ fn check(pictures: &[Picture]) -> Result<(), Unwritable> {
         if broken || !lens::is_possible(&picture.lens) || !numbers.into_iter().all(|k| k.is_finite()) {
             return Err(Unwritable::Impossible { file: file() });
         }
-        if lens::is_backward(&picture.lens) {
-            return Err(Unwritable::Backward { file: file() });
+        let (_, px) = lens::opencv(&picture.lens);
+        if !px.is_finite() {
+            return Err(Unwritable::Impossible { file: file() });
+        }
+        if px > OPENCV_PX_MAX {
+            return Err(Unwritable::OtherLens { file: file(), px });
         }
     }
     Ok(())
@@ -128,11 +144,13 @@ fn lenses(pictures: &[Picture]) -> Vec<&Intrinsics> {
 
 /// Model, size and parameters of a line of `cameras.txt`.
 fn model(lens: &Intrinsics) -> String {
-    let Intrinsics { width, height, fx, fy, coefficients: [k1, k2, p1, p2, k3], .. } = lens;
+    let Intrinsics { width, height, fx, fy, .. } = lens;
     let (cx, cy) = (lens.cx + 0.5, lens.cy + 0.5);
-    if lens.coefficients == [0.0; 5] {
+    let (coefficients, _) = lens::opencv(lens);
+    let [k1, k2, p1, p2, k3] = coefficients;
+    if coefficients == [0.0; 5] {
         format!("PINHOLE {width} {height} {fx} {fy} {cx} {cy}")
-    } else if *k3 == 0.0 {
+    } else if k3 == 0.0 {
         format!("OPENCV {width} {height} {fx} {fy} {cx} {cy} {k1} {k2} {p1} {p2}")
     } else {
         format!("FULL_OPENCV {width} {height} {fx} {fy} {cx} {cy} {k1} {k2} {p1} {p2} {k3} 0 0 0")
@@ -140,7 +158,7 @@ fn model(lens: &Intrinsics) -> String {
 }
 
 fn optics(lens: &Intrinsics) -> Value {
-    let [k1, k2, p1, p2, k3] = lens.coefficients;
+    let ([k1, k2, p1, p2, k3], _) = lens::opencv(lens);
     json!({
         "w": lens.width, "h": lens.height,
         "fl_x": lens.fx, "fl_y": lens.fy, "cx": lens.cx + 0.5, "cy": lens.cy + 0.5,
@@ -233,13 +251,29 @@ mod tests {
     }
 
     #[test]
+    fn an_inverse_lens_is_written_as_opencvs_where_both_show_the_same() {
+        let inverse = |coefficients| {
+            let lens = Intrinsics { distortion: Distortion::InverseBrown, ..lens(coefficients) };
+            colmap(&[picture("a.jpg", lens)]).map(|model| model.cameras)
+        };
+        let told = inverse([0.1, -0.05, 0.0, 0.0, 0.0]).unwrap();
+        assert!(told.ends_with("1 OPENCV 640 480 600 601 320 240 0.1 -0.05 0 0\n"), "{told}");
+        // As a D455 tells of itself: 0.01 px in a corner.
+        assert!(inverse([-0.0565, 0.0682, 0.000_37, 0.000_69, -0.0218]).unwrap().contains("FULL_OPENCV"));
+        let refused = inverse([0.3, 0.0, 0.003, 0.004, 0.0]).unwrap_err();
+        assert!(matches!(&refused, Unwritable::OtherLens { file, px } if file == "a.jpg" && *px > 0.05));
+        // In that corner librealsense's own two formulas are 0.509 px apart.
+        let words = refused.to_string();
+        assert!(words.contains("up to 0.51 px beside it, of 0.05 px that are allowed"), "{words}");
+    }
+
+    #[test]
     fn what_no_format_can_say_is_refused_by_its_file() {
-        let mut backward = picture("b.jpg", lens([0.1, 0.0, 0.0, 0.0, 0.0]));
-        backward.lens.distortion = Distortion::InverseBrown;
-        let told = colmap(&[picture("a.jpg", lens([0.0; 5])), backward.clone()]).unwrap_err();
-        assert_eq!(told, Unwritable::Backward { file: "b.jpg".to_owned() });
-        backward.pose.translation[1] = f64::NAN;
-        assert!(matches!(transforms(&[backward], "images"), Err(Unwritable::Impossible { .. })));
+        let mut broken = picture("b.jpg", lens([0.1, 0.0, 0.0, 0.0, 0.0]));
+        broken.pose.translation[1] = f64::NAN;
+        let told = colmap(&[picture("a.jpg", lens([0.0; 5])), broken.clone()]).unwrap_err();
+        assert_eq!(told, Unwritable::Impossible { file: "b.jpg".to_owned() });
+        assert!(transforms(&[broken], "images").is_err());
         assert!(colmap(&[picture("a b.jpg", lens([0.0; 5]))]).is_err());
     }
 }

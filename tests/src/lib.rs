@@ -93,6 +93,26 @@ pub fn write_recipe(folder: &Path, name: &str, frames: u32, more: &str) {
     std::fs::write(folder.join(format!("{name}.toml")), text).expect("a recipe");
 }
 
+/// A recipe's policy by which small rendered pictures and recordings, which are not what a studio's are, block nothing.
+pub fn lenient_policy() -> String {
+    let rules = [
+        "sharpness",
+        "motion",
+        "noise",
+        "clipped",
+        "dark",
+        "light-drift",
+        "colour-drift",
+        "banding",
+        "duplicate",
+        "not-moved",
+        "loop",
+        "size",
+    ];
+    let lines: String = rules.iter().map(|rule| format!("\"qc.{rule}\" = \"warn\"\n")).collect();
+    format!("[qc.policy]\n{lines}")
+}
+
 /// A station in this process.
 pub struct Bench {
     /// It.

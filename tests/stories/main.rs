@@ -13,6 +13,7 @@ mod continuous;
 mod corrected_item;
 mod delivered_metadata;
 mod disk_full;
+mod distances;
 mod drift;
 mod emergency_stop;
 mod faults;

@@ -14,7 +14,7 @@ use turnstage_hw_tests::wire::Device;
 use turnstage_hw_tests::wire::cable::{Cable, Port};
 use turnstage_tests::service::Service;
 use turnstage_tests::view::{View, signature};
-use turnstage_tests::write_recipe;
+use turnstage_tests::{lenient_policy, write_recipe};
 
 mod comxim;
 mod grbl;
@@ -59,27 +59,12 @@ impl Drop for Plug {
 /// A station with this rig, and the recipe `turn36`.
 fn configuration(folder: &Path, rig: &str) -> String {
     let recipes = folder.join("recipes");
-    // Small rendered pictures and recordings are not what a studio's are; what matters here is where they were taken.
-    let rules = [
-        "sharpness",
-        "motion",
-        "noise",
-        "clipped",
-        "dark",
-        "light-drift",
-        "colour-drift",
-        "banding",
-        "duplicate",
-        "not-moved",
-        "loop",
-        "size",
-    ];
-    let lenient: String = rules.iter().map(|rule| format!("\"qc.{rule}\" = \"warn\"\n")).collect();
+    // What matters here is where the pictures were taken.
     write_recipe(&recipes, "turn36", 36, "retakes = 0");
     let file = recipes.join("turn36.toml");
     let text = std::fs::read_to_string(&file).expect("the recipe");
     let text = text.replace("settle_ms = 0", "settle_ms = 150");
-    std::fs::write(&file, format!("{text}\n[qc.policy]\n{lenient}")).expect("the recipe");
+    std::fs::write(&file, format!("{text}\n{}", lenient_policy())).expect("the recipe");
     format!(
         r#"
 [storage]

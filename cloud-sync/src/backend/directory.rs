@@ -28,7 +28,7 @@ use crate::backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt, Unit
 use crate::queue::Proof;
 
 use folder::Folder;
-use manifest::{MANIFEST, Manifest};
+pub use manifest::{MANIFEST, Manifest};
 
 /// Where and how.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -98,10 +98,11 @@ pub async fn thumbnail(
     let record = one(&api.window, &visitor, sequence).await?;
     let bytes = api.window.thumbnail(&record, side.side).await.ok_or_else(|| Problem::of("gone", 410))?;
     let forever = side.v.is_some_and(|v| v.len() >= 8 && record.sha256.to_string().starts_with(&v));
-    Ok(picture(bytes, forever))
+    Ok(picture(bytes, "image/jpeg", forever))
 }
 
-/// A picture's own bytes, while they are on this station.
+/// A picture's own bytes, or those of a file that came with one (a depth picture, a raw file) with its type, while they
+/// are on this station.
 #[utoipa::path(get, path = "/api/v1/frames/{sequence}/original", tag = "frames",
     params(("sequence" = u64, Path)),
     responses((status = 200, content_type = "image/jpeg"), (status = 404, body = Problem), (status = 410, body = Problem)))]
@@ -112,7 +113,7 @@ pub async fn original(
 ) -> Result<Response, Problem> {
     let record = one(&api.window, &visitor, sequence).await?;
     let bytes = api.window.original(&record).await.ok_or_else(|| Problem::of("gone", 410))?;
-    Ok(picture(bytes, false))
+    Ok(picture(bytes, &record.facts.content_type, false))
 }
 
 async fn one(window: &Window, visitor: &Visitor, sequence: u64) -> Result<Record, Problem> {

@@ -1,11 +1,13 @@
 //! `export`: originals to a folder, as they are delivered, for a person, or with poses for photogrammetry.
 
+mod beside;
+mod folder;
+
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
@@ -20,10 +22,15 @@ use super::{Place, calibrate};
 use crate::calibration::axis::CameraAxis;
 use crate::command::Refusal;
 use crate::exit::{self, Exit};
+use crate::session::DEPTH;
 use crate::window::views::CalibrationsView;
+use beside::{came_with, lens, lens_file, points, tell_depths};
+use folder::Folder;
 
 /// Folder of the pictures, beside the files that tell of their poses.
 const PICTURES: &str = "images";
+/// Folder of the depth pictures there.
+const DEPTHS: &str = "depth";
 
 /// Options of `export`.
 #[derive(Debug, Args)]
@@ -35,6 +42,9 @@ pub struct Export {
     /// One session in another form, whatever its state, as far as its pictures are still on this station.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// With --format folder: the points of each picture that came with distances, with their colours, as PLY.
+    #[arg(long)]
+    points: bool,
     /// Sessions by id; all released ones if absent. With --format exactly one.
     sessions: Vec<String>,
 }
@@ -42,23 +52,27 @@ pub struct Export {
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The pictures, named by frame, camera and angle.
+    /// The pictures, named by frame, camera and angle, and beside each what came with it (depth, raw) and its lens.
     Folder,
     /// Pictures and their poses as a COLMAP text model; needs: turnstage calibrate axis.
     Colmap,
-    /// Pictures and their poses as transforms.json of nerfstudio; needs: turnstage calibrate axis.
+    /// Pictures and their poses as transforms.json of nerfstudio, with distances where every picture has them; needs:
+    /// turnstage calibrate axis.
     Nerf,
 }
 
 /// Does it.
 pub async fn perform(place: &Place, options: Export) -> Result<u8> {
     let usage = |what: &str| Err(Exit::new(exit::USAGE, what).into());
+    if options.points && options.format != Some(Format::Folder) {
+        return usage("--points goes with --format folder");
+    }
     match (options.format, options.to, options.sessions.as_slice()) {
         (None, Some(to), sessions) => copy(place, &to, sessions).await,
         (None, None, _) => usage("name the folder to write to with --to, or a --format"),
         (Some(format), to, [session]) => {
             let to = to.unwrap_or_else(|| PathBuf::from(session));
-            with_desk(place, async |desk| write(desk, session, format, &to).await).await
+            with_desk(place, async |desk| write(desk, session, (format, options.points), &to).await).await
         }
         (Some(_), ..) => usage("--format takes exactly one session; see: turnstage sessions list"),
     }
@@ -107,10 +121,10 @@ async fn copy(place: &Place, to: &Path, chosen: &[String]) -> Result<u8> {
 }
 
 /// One session in a form of its own.
-async fn write(desk: &Desk, session: &str, format: Format, to: &Path) -> Result<u8> {
+async fn write(desk: &Desk, session: &str, (format, with_points): (Format, bool), to: &Path) -> Result<u8> {
     let detail = desk.session(session).await?;
     let all: Vec<Record> = desk.get(&format!("/api/v1/sessions/{session}/records")).await?;
-    let mut records = calibrate::in_use(&detail, all);
+    let mut records = calibrate::in_use(&detail, all.clone());
     // Of several destinations the pictures are the same.
     records.sort_by_key(|record| (record.facts.shot, record.facts.camera.clone(), record.key.sequence));
     records.dedup_by_key(|record| record.key.sequence);
@@ -121,7 +135,14 @@ async fn write(desk: &Desk, session: &str, format: Format, to: &Path) -> Result<
         return Err(Exit::new(exit::NO_INPUT, why).into());
     }
     let names = names(&records);
+    let companions = records.iter().zip(&names).map(|(record, name)| came_with(record, name, &all));
+    let companions: Vec<Vec<Record>> = companions.collect();
     // Whatever speaks against it is told before anything is written.
+    if with_points && !companions.iter().flatten().any(|one| one.key.product == DEPTH) {
+        let why =
+            format!("no picture of session {session} has distances on this station, so there are no points");
+        return Err(Exit::new(exit::NO_INPUT, why).into());
+    }
     let posed = match format {
         Format::Folder => Vec::new(),
         Format::Colmap | Format::Nerf => {
@@ -129,32 +150,68 @@ async fn write(desk: &Desk, session: &str, format: Format, to: &Path) -> Result<
             posed(&records, &names, &kept.axes).map_err(|refusal| Exit::new(exit::REFUSED, refusal))?
         }
     };
-    let texts = texts(format, &posed)?;
-    empty(to)?;
-    let pictures = if format == Format::Folder { to.to_path_buf() } else { to.join(PICTURES) };
+    let texts = texts(format, &posed, &companions)?;
+    let mut folder = Folder::empty(to)?;
     let bar = ProgressBar::new(records.len() as u64);
-    for (record, name) in records.iter().zip(&names) {
-        let bytes = desk.bytes(&format!("/api/v1/frames/{}/original", record.key.sequence)).await?;
-        if Sha256::of(&bytes) != record.sha256 {
-            let why =
-                format!("{name} is not what was captured: its hash differs. See: turnstage queue check");
-            return Err(Exit::new(exit::DATA, why).into());
-        }
-        keep(&pictures.join(name), &bytes)?;
+    for ((mut picture, name), companions) in records.into_iter().zip(names).zip(companions) {
+        picture.facts.file_name = name;
+        keep(desk, &mut folder, (format, with_points), picture, companions).await?;
         bar.inc(1);
     }
     for (name, text) in &texts {
-        keep(&to.join(name), text.as_bytes())?;
+        folder.text(name, text)?;
     }
+    let (pictures, others) = folder.finish()?;
     bar.finish_and_clear();
-    println!("{} pictures written to {}.", records.len(), to.display());
-    if records.len() < count {
-        println!(
-            "{} were delivered before and are not kept on this station any more.",
-            count - records.len()
-        );
+    println!("{pictures} pictures written to {}.", to.display());
+    if others > 0 {
+        println!("{others} files lie with them: what came with them, their lenses and points.");
+    }
+    if pictures < count {
+        println!("{} were delivered before and are not kept on this station any more.", count - pictures);
     }
     Ok(exit::OK)
+}
+
+/// A picture, and what belongs with it in this form.
+async fn keep(
+    desk: &Desk,
+    folder: &mut Folder,
+    (format, with_points): (Format, bool),
+    picture: Record,
+    companions: Vec<Record>,
+) -> Result<()> {
+    let bytes = stored(desk, &picture).await?;
+    folder.keep(if format == Format::Folder { "" } else { PICTURES }, &picture, &bytes)?;
+    let mut distances = None;
+    for companion in companions {
+        let below = match format {
+            Format::Folder => "",
+            Format::Nerf if companion.key.product == DEPTH => DEPTHS,
+            Format::Nerf | Format::Colmap => continue,
+        };
+        let bytes = stored(desk, &companion).await?;
+        folder.keep(below, &companion, &bytes)?;
+        distances = distances.or((companion.key.product == DEPTH).then_some((companion, bytes)));
+    }
+    let Some(lens) = lens(&picture)?.filter(|_| format == Format::Folder) else { return Ok(()) };
+    let (record, file) = lens_file(&picture, &lens);
+    folder.keep("", &record, &file)?;
+    let Some(distances) = distances.filter(|_| with_points) else { return Ok(()) };
+    let work = move || points((&picture, bytes), (&distances.0, &distances.1), &lens);
+    let (record, file) = tokio::task::spawn_blocking(work).await??;
+    folder.keep("", &record, &file)
+}
+
+/// The bytes of a record as they were captured.
+async fn stored(desk: &Desk, record: &Record) -> Result<Bytes> {
+    let bytes = desk.bytes(&format!("/api/v1/frames/{}/original", record.key.sequence)).await?;
+    if Sha256::of(&bytes) == record.sha256 {
+        return Ok(bytes);
+    }
+    let name = &record.facts.file_name;
+    let why = format!("{name} is not what was captured: its hash differs. See: turnstage queue check");
+    Err(Exit::new(exit::DATA, why).into())
 }
 
 /// A name for each record, as the station named it; none twice.
@@ -201,8 +258,12 @@ fn posed(records: &[Record], names: &[String], axes: &[CameraAxis]) -> Result<Ve
     Ok(all)
 }
 
-/// Files beside the pictures, by name.
-fn texts(format: Format, posed: &[Picture]) -> Result<Vec<(&'static str, String)>> {
+/// Files beside the pictures, by name; `companions` came with each of these.
+fn texts(
+    format: Format,
+    posed: &[Picture],
+    companions: &[Vec<Record>],
+) -> Result<Vec<(&'static str, String)>> {
     let refused = |why| Exit::new(exit::REFUSED, why);
     match format {
         Format::Folder => Ok(Vec::new()),
@@ -215,32 +276,9 @@ fn texts(format: Format, posed: &[Picture]) -> Result<Vec<(&'static str, String)
             ])
         }
         Format::Nerf => {
-            let all = transforms(posed, PICTURES).map_err(refused)?;
+            let mut all = transforms(posed, PICTURES).map_err(refused)?;
+            tell_depths(&mut all, companions, DEPTHS);
             Ok(vec![("transforms.json", serde_json::to_string_pretty(&all)?)])
         }
     }
-}
-
-/// A folder with nothing in it, so that nothing of another session is mixed in.
-fn empty(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => {
-            let why = format!("{} is not empty: name a new folder with --to", folder.display());
-            Err(Exit::new(exit::USAGE, why).into())
-        }
-    }
-}
-
-fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = || {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    written()
-        .map_err(|error| Exit::new(exit::STORAGE, format!("cannot write {}: {error}", path.display())).into())
 }

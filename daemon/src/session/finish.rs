@@ -19,7 +19,9 @@ use turnstage_pipeline::{
 use super::absent::UNPLUGGED;
 use super::kept::{Circumstances, keep_thumbnails};
 use super::shot::eased;
-use super::{FAILURES_MAX, Outcome, PICTURE, Session, Shot, Stage, Take, beside, is_systematic, label};
+use super::{
+    DEPTH, FAILURES_MAX, Outcome, PICTURE, Session, Shot, Stage, Take, beside, is_systematic, label,
+};
 use crate::recipe::Place;
 use crate::rig::RigCamera;
 use crate::status::Fault;
@@ -47,8 +49,9 @@ pub(super) struct Companion {
     pub extension: String,
     pub content_type: &'static str,
     pub bytes: Bytes,
-    /// Hash of the camera's own bytes, where they were made into others.
-    pub sha256_captured: Option<Sha256>,
+    pub sha256: Sha256,
+    /// Hash of the camera's own bytes.
+    pub sha256_captured: Sha256,
     /// What a reader needs to know.
     pub meta: serde_json::Value,
 }
@@ -280,7 +283,6 @@ pub(super) async fn fetch_and_judge(
     let Some(frame) = frames.next() else {
         return Err(CameraError::Corrupt { id, what: "a shot without a frame".to_owned() });
     };
-    let companions: Vec<Companion> = frames.filter_map(companion).collect();
     privacy::admit(class)
         .map_err(|refusal| CameraError::Unsupported { id: id.clone(), what: refusal.reason })?;
     let (Some(examiner), limits) = (camera.examiner.take(), limits.clone()) else {
@@ -293,9 +295,14 @@ pub(super) async fn fetch_and_judge(
         .filter(|applied| applied.requested.size.is_some())
         .map(|applied| applied.size);
     let data = frame.data.clone();
-    let develop = move || develop(examiner, &data, &Expected { subject: subject.as_ref(), size }, &limits);
-    let (examiner, developed) =
-        tokio::task::spawn_blocking(develop).await.map_err(|_| CameraError::Poisoned { id: id.clone() })?;
+    // Coding and hashing take as long as judging does: nothing of them is done on the session's own task.
+    let work = move || {
+        let expected = Expected { subject: subject.as_ref(), size };
+        let (examiner, developed) = develop(examiner, &data, &expected, &limits);
+        (examiner, developed, frames.filter_map(companion).collect::<Vec<_>>())
+    };
+    let (examiner, developed, companions) =
+        tokio::task::spawn_blocking(work).await.map_err(|_| CameraError::Poisoned { id: id.clone() })?;
     camera.examiner = Some(examiner);
     camera.fault = None;
     let developed = developed.map_err(|why| match why {
@@ -324,23 +331,29 @@ pub(super) async fn fetch_and_judge(
 /// What comes with a picture, as a file; `None` for what nobody asked for.
 fn companion(frame: Frame) -> Option<Companion> {
     match frame.data {
-        FrameData::Encoded { codec: Codec::Raw(extension), bytes } => Some(Companion {
-            product: "raw",
-            extension,
-            content_type: "application/octet-stream",
-            bytes,
-            sha256_captured: None,
-            meta: serde_json::Value::Null,
-        }),
+        FrameData::Encoded { codec: Codec::Raw(extension), bytes } => {
+            let sha256 = Sha256::of(&bytes);
+            Some(Companion {
+                product: "raw",
+                extension,
+                content_type: "application/octet-stream",
+                bytes,
+                sha256,
+                sha256_captured: sha256,
+                meta: serde_json::Value::Null,
+            })
+        }
         FrameData::Pixels { format: PixelFormat::Z16, ref bytes, .. } => {
-            let sha256_captured = Some(Sha256::of(bytes));
+            let sha256_captured = Sha256::of(bytes);
             let png = depth::png(&frame);
             let png = png.inspect_err(|why| tracing::warn!(%why, "a depth picture cannot be kept"));
+            let png = Bytes::from(png.ok()?);
             Some(Companion {
-                product: "depth",
+                product: DEPTH,
                 extension: "png".to_owned(),
                 content_type: "image/png",
-                bytes: Bytes::from(png.ok()?),
+                sha256: Sha256::of(&png),
+                bytes: png,
                 sha256_captured,
                 meta: json!({ "unit": "mm", "aligned_to": "original", "lens": frame.intrinsics, "more": frame.meta }),
             })
@@ -394,3 +407,6 @@ pub(super) fn not_stored(error: &SpoolError) -> Outcome {
         todo,
     ))
 }
+
+#[cfg(test)]
+mod tests;

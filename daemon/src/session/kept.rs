@@ -84,17 +84,16 @@ impl Session {
         let each = picture.companions.iter().map(|companion| {
             let wants =
                 |name: &String| stage.destinations.get(name).is_none_or(|one| one.takes(companion.product));
-            let sha256 = Sha256::of(&companion.bytes);
             NewFile {
                 product: companion.product.to_owned(),
                 destinations: of.destinations.iter().filter(|name| wants(name)).cloned().collect(),
                 extension: companion.extension.clone(),
                 bytes: companion.bytes.clone(),
-                sha256,
+                sha256: companion.sha256,
                 facts: Facts {
                     file_name: format!("{stem}_{}.{}", companion.product, companion.extension),
                     content_type: companion.content_type.to_owned(),
-                    sha256_captured: companion.sha256_captured.unwrap_or(sha256),
+                    sha256_captured: companion.sha256_captured,
                     ..of.facts.clone()
                 },
                 meta: json!({ "schema": 1, "belongs_to": of.facts.file_name, "more": companion.meta }),

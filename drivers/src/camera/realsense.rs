@@ -4,6 +4,7 @@
 //! runs as well without it. The library hangs and realsense-rust panics at what it does not know, so each camera has
 //! a thread of its own that is given up when it does. A recording (`bag`) is played as if it were a camera.
 
+mod alignment;
 mod clock;
 mod controls;
 mod frameset;

@@ -1,8 +1,9 @@
-"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS [late]
+"""Writes a recording of a RealSense camera that never was: python recording.py FILE SETS in-time|late|bent
 
 A square stands before a wall, SQUARE_MM + n away in set n, and the colour picture of set n is n red all over: so
 whoever plays it can tell by the pixels which depth was taken with which colour. With "late", the colour of each set is
-exposed LATE_MS after its depth.
+exposed LATE_MS after its depth. With "bent", the lens of the colour camera bends lines much, in the way that the library
+calls inverse Brown-Conrady.
 """
 
 import sys
@@ -13,6 +14,8 @@ import pyrealsense2 as rs
 WIDTH, HEIGHT, FPS = 320, 240, 15
 WALL_MM, SQUARE_MM = 1500, 800
 LATE_MS = 30.0
+# k1, k2, p1, p2, k3 of the colour camera.
+LENS, BENT_LENS = [0.05, -0.02, 0.001, 0.002, 0.0], [0.5, 0.0, 0.002, -0.003, 0.0]
 # Columns and rows of the square in the depth picture, the last ones not included.
 LEFT, RIGHT, TOP, BOTTOM = 110, 200, 80, 160
 
@@ -52,7 +55,8 @@ def depth(number):
     return bytearray(far * TOP + near * (BOTTOM - TOP) + far * (HEIGHT - BOTTOM))
 
 
-def main(path, sets, late_ms):
+def main(path, sets, manner):
+    late_ms = LATE_MS if manner == "late" else 0.0
     camera = rs.software_device()
     for key, value in [
         (rs.camera_info.name, "Synthetic D435"),
@@ -67,8 +71,9 @@ def main(path, sets, late_ms):
     measured = stereo.add_video_stream(
         stream(rs.stream.depth, 1, rs.format.z16, 2, lens(190.5, 190.25, 159.5, 119.75, brown, [0.0] * 5))
     )
-    bent = lens(305.125, 305.0, 160.25, 120.5, brown, [0.05, -0.02, 0.001, 0.002, 0.0])
-    seen = rgb.add_video_stream(stream(rs.stream.color, 2, rs.format.rgb8, 3, bent))
+    model = (rs.distortion.inverse_brown_conrady, BENT_LENS) if manner == "bent" else (brown, LENS)
+    shown = lens(305.125, 305.0, 160.25, 120.5, *model)
+    seen = rgb.add_video_stream(stream(rs.stream.color, 2, rs.format.rgb8, 3, shown))
     stereo.add_read_only_option(rs.option.depth_units, 0.001)
     stereo.add_read_only_option(rs.option.stereo_baseline, 50.0)
     beside = rs.extrinsics()
@@ -102,4 +107,4 @@ def main(path, sets, late_ms):
     del recorder
 
 
-main(sys.argv[1], int(sys.argv[2]), LATE_MS if sys.argv[3:] == ["late"] else 0.0)
+main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

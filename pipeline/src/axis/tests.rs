@@ -118,7 +118,7 @@ fn camera_and_lens_are_found_together_from_a_flat_board() {
 }
 
 #[test]
-fn a_known_lens_is_taken_as_it_is_backward_ones_too() {
+fn a_known_lens_is_taken_as_it_is_librealsenses_inverse_ones_too() {
     let mut turn = turn();
     turn.lens.distortion = Distortion::InverseBrown;
     turn.lens.coefficients = [0.1, -0.03, 0.001, 0.0005, 0.0];

@@ -2,13 +2,10 @@
 
 use turbojpeg::Image;
 use turnstage_drivers::frame::{Codec, FrameData, PixelFormat};
-use turnstage_drivers::optics::{Distortion, Intrinsics};
+use turnstage_drivers::optics::Intrinsics;
 
 use super::{DepthError, Distances};
 use crate::raw::check_rows;
-
-/// Steps of the search for the ideal point; each takes off most of what is left.
-const STEPS: usize = 20;
 
 /// Every measured point as PLY, binary little endian: `float x y z` and `uchar red green blue`.
 ///
@@ -47,7 +44,7 @@ pub fn ply(color: &FrameData, distances: &Distances, lens: &Intrinsics) -> Resul
     for y in 0..size.1 as usize {
         for x in 0..size.0 as usize {
             let Some(z) = distances.metres(x, y) else { continue };
-            let (right, down) = ray(lens, x as f64, y as f64);
+            let [right, down] = lens.ray([x as f64, y as f64]);
             for value in [right * z, down * z, z] {
                 file.extend_from_slice(&(value as f32).to_le_bytes());
             }
@@ -56,33 +53,6 @@ pub fn ply(color: &FrameData, distances: &Distances, lens: &Intrinsics) -> Resul
     }
 
     Ok(file)
-}
-
-/// Where the ray through a pixel's centre is, one metre ahead.
-fn ray(lens: &Intrinsics, x: f64, y: f64) -> (f64, f64) {
-    let bent = ((x - lens.cx) / lens.fx, (y - lens.cy) / lens.fy);
-    if lens.distortion == Distortion::None {
-        return bent;
-    }
-    // What the lens does to a point is given, what it undid is sought: the error is taken off until it is nothing.
-    let mut ideal = bent;
-    for _ in 0..STEPS {
-        let (x, y) = bend(lens, ideal);
-        ideal = (ideal.0 + bent.0 - x, ideal.1 + bent.1 - y);
-    }
-    ideal
-}
-
-/// Where a lens shows an ideal point; both one metre ahead. Brown and Conrady's formula as OpenCV has it. What
-/// librealsense calls inverse is the same with the tangential part of the point as the radial part left it: so
-/// computed by versions 2.56.5 and 2.59.1, whose results were compared with this.
-fn bend(lens: &Intrinsics, (x, y): (f64, f64)) -> (f64, f64) {
-    let [k1, k2, p1, p2, k3] = lens.coefficients;
-    let r2 = x * x + y * y;
-    let radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
-    let (far_x, far_y) = (x * radial, y * radial);
-    let (x, y) = if lens.distortion == Distortion::InverseBrown { (far_x, far_y) } else { (x, y) };
-    (far_x + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x), far_y + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y)
 }
 
 /// Red, green and blue of a picture.

@@ -33,7 +33,7 @@ struct LensFile {
 /// | `intrinsic_matrix` | `fx 0 0, 0 fy 0, cx cy 1`: the 3 x 3 matrix by columns. With the two above, this is what Open3D's `PinholeCameraIntrinsic` reads and writes |
 /// | `fx`, `fy`, `cx`, `cy` | the same by name, in pixels |
 /// | `first_pixel_centre` | `[0, 0]`: where the centre of the first pixel is, as in OpenCV. COLMAP has it at (0.5, 0.5): add a half to `cx` and `cy` |
-/// | `distortion`, `coefficients` | `none`, `brown` (OpenCV's) or `inverse-brown` (librealsense's), and k1, k2, p1, p2, k3. Open3D's pinhole has none |
+/// | `distortion`, `coefficients` | `none`, `brown` (OpenCV's) or `inverse-brown` (what librealsense calls so: OpenCV's with the tangential part of the point as the radial part left it), both from the ideal point to the bent one, and k1, k2, p1, p2, k3. Open3D's pinhole has none |
 /// | `depth_scale` | steps of [`super::png()`] in a metre, 1000 |
 pub fn intrinsics_json(lens: &Intrinsics) -> Vec<u8> {
     let Intrinsics { width, height, fx, fy, cx, cy, distortion, coefficients } = *lens;

@@ -1,4 +1,4 @@
-//! The list of what was delivered of one session, kept beside the files and replaced as a whole.
+//! The list of what was delivered or exported of one session, kept beside the files and replaced as a whole.
 
 use std::io::Read;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::folder::Folder;
 use super::{Fault, Source};
 use crate::backend::Parcel;
-use crate::queue::Record;
+use crate::queue::{Derived, Record};
 use crate::{Sha256, Stamp};
 
 /// Its name.
-pub(super) const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 
 /// Version of [`Manifest`] as written. Older ones are read, newer ones are left alone.
 pub(super) const MANIFEST_SCHEMA: u32 = 1;
@@ -19,8 +19,9 @@ pub(super) const MANIFEST_SCHEMA: u32 = 1;
 /// Above this it is no manifest of ours.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// What lies in one folder of one session; [`MANIFEST_SCHEMA`] says how it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub struct Manifest {
     schema: u32,
     org: String,
     site: String,
@@ -50,17 +51,36 @@ struct Entry {
 }
 
 impl Manifest {
-    /// The manifest in `folder`, or an empty one. One that cannot be read is kept under another name.
-    pub fn read(folder: &Folder, record: &Record) -> Result<Self, Fault> {
+    /// An empty one, for the session of a record.
+    pub fn of(record: &Record) -> Self {
         let facts = &record.facts;
-        let empty = Self {
+        Self {
             schema: MANIFEST_SCHEMA,
             org: facts.org.clone(),
             site: facts.site.clone(),
             session: facts.session.clone(),
             item: facts.item.clone(),
             files: Vec::new(),
-        };
+        }
+    }
+
+    /// Lists a file that holds the bytes of a record, in the place of one of the same name; `file` is its path from
+    /// where the manifest lies.
+    pub fn list(&mut self, file: &str, record: &Record) {
+        self.insert(Entry::of(file, record, (record.sha256, record.length), None));
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        match self.files.binary_search_by(|other| other.file.cmp(&entry.file)) {
+            Ok(place) => self.files[place] = entry,
+            Err(place) => self.files.insert(place, entry),
+        }
+    }
+
+    /// The manifest in `folder`, or an empty one. One that cannot be read is kept under another name.
+    pub(super) fn read(folder: &Folder, record: &Record) -> Result<Self, Fault> {
+        let facts = &record.facts;
+        let empty = Self::of(record);
         let Some(file) = folder.file(MANIFEST)? else { return Ok(empty) };
         let mut bytes = Vec::new();
         file.take(BYTES_MAX).read_to_end(&mut bytes)?;
@@ -77,21 +97,34 @@ impl Manifest {
     }
 
     /// Whether a file of this name was delivered by us.
-    pub fn names(&self, file: &str) -> bool {
+    pub(super) fn names(&self, file: &str) -> bool {
         self.files.iter().any(|entry| entry.file == file)
     }
 
     /// Adds the delivered file and replaces the manifest.
-    pub fn write(&mut self, folder: &Folder, parcel: &Parcel) -> Result<(), Fault> {
+    pub(super) fn write(&mut self, folder: &Folder, parcel: &Parcel) -> Result<(), Fault> {
         let record = &parcel.record;
+        let delivered = (parcel.sha256, parcel.length);
+        self.insert(Entry::of(&record.facts.file_name, record, delivered, parcel.origin()));
+        let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?;
+        let written = folder.replace(MANIFEST, Source(Box::new(std::io::Cursor::new(bytes))))?;
+        match folder.hash(MANIFEST)? {
+            Some(hash) if hash == written => Ok(()),
+            _ => Err(Fault::Readback(MANIFEST.to_owned())),
+        }
+    }
+}
+
+impl Entry {
+    fn of(file: &str, record: &Record, (sha256, length): (Sha256, u64), derived: Option<Derived>) -> Self {
         let facts = &record.facts;
-        let entry = Entry {
-            file: facts.file_name.clone(),
+        Self {
+            file: file.to_owned(),
             product: record.key.product.clone(),
             content_type: facts.content_type.clone(),
-            sha256: parcel.sha256,
-            length: parcel.length,
-            sha256_original: parcel.origin().map(|derived| derived.from),
+            sha256,
+            length,
+            sha256_original: derived.map(|derived| derived.from),
             camera: facts.camera.clone(),
             shot: facts.shot,
             take: facts.take,
@@ -99,16 +132,6 @@ impl Manifest {
             angle_reached: facts.angle_reached,
             captured_at: record.captured_at.clone(),
             meta: record.meta.clone(),
-        };
-        match self.files.binary_search_by(|other| other.file.cmp(&entry.file)) {
-            Ok(place) => self.files[place] = entry,
-            Err(place) => self.files.insert(place, entry),
-        }
-        let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?;
-        let written = folder.replace(MANIFEST, Source(Box::new(std::io::Cursor::new(bytes))))?;
-        match folder.hash(MANIFEST)? {
-            Some(hash) if hash == written => Ok(()),
-            _ => Err(Fault::Readback(MANIFEST.to_owned())),
         }
     }
 }

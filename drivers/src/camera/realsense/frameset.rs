@@ -3,20 +3,20 @@
 // Pixels lie in memory of the library, in this file only.
 #![allow(unsafe_code)]
 
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use realsense_rust::base::Rs2Intrinsics;
 use realsense_rust::frame::{ColorFrame, CompositeFrame, DepthFrame, FrameEx, ImageFrame};
-use realsense_rust::kind::{Rs2DistortionModel, Rs2FrameMetadata, Rs2StreamKind, Rs2TimestampDomain};
-use realsense_rust::processing_blocks::align::Align;
+use realsense_rust::kind::{Rs2DistortionModel, Rs2FrameMetadata, Rs2TimestampDomain};
+use realsense_rust::stream_profile::StreamProfile;
 use tokio::time::Instant;
 
+use super::alignment::Alignment;
 use super::clock::{DELAY_MAX, DeviceClock};
 use super::controls::Controls;
 use crate::frame::{Exposure, FrameData, PixelFormat, TimeSource};
-use crate::optics::{Distortion, Intrinsics};
+use crate::optics::{Distortion, Intrinsics, Pose};
 
 /// When a frame was taken, in the camera's words.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,27 +102,43 @@ pub(super) fn both(set: &CompositeFrame) -> Option<(ColorFrame, DepthFrame)> {
     Some((color, depth))
 }
 
-/// Makes the depth of a set as seen by the colour camera.
-pub(super) struct Aligner(Align);
-
-// SAFETY: the handles are this value's own, and librealsense does not mind which thread uses them, one at a time.
-unsafe impl Send for Aligner {}
-
-impl Aligner {
-    pub(super) fn new() -> Result<Aligner, String> {
-        // Of one set at a time, so that one place is enough for what comes out.
-        Align::new(Rs2StreamKind::Color, 1).map(Aligner).map_err(|error| error.to_string())
+/// The depth of a set as the colour camera sees it, in steps of `unit_m` metres. An error is a clause.
+pub(super) fn aligned(color: &ColorFrame, depth: &DepthFrame, unit_m: f64) -> Result<FrameData, String> {
+    let alignment = alignment(color.stream_profile(), depth.stream_profile())?;
+    let FrameData::Pixels { width, height, stride, bytes, .. } = pixels(depth, PixelFormat::Z16)? else {
+        return Err("the distances are no pixels".to_owned());
+    };
+    let (from, to) = (alignment.depth, alignment.color);
+    let shown = |size: (usize, usize), lens: Intrinsics| size == (lens.width as usize, lens.height as usize);
+    if !shown((width as usize, height as usize), from) || !shown((color.width(), color.height()), to) {
+        let (wide, high) = (color.width(), color.height());
+        return Err(format!(
+            "lenses of {} by {} and {} by {} pixels are not those of frames of {width} by {height} and {wide} by {high}",
+            from.width, from.height, to.width, to.height
+        ));
     }
+    let row_len = 2 * width as usize;
+    let rows = bytes.chunks_exact(stride as usize).map(|row| row[..row_len].as_chunks().0);
+    let steps: Vec<u16> = rows.flatten().copied().map(u16::from_le_bytes).collect();
+    let laid = alignment.lay(&steps, unit_m).into_iter().flat_map(u16::to_le_bytes);
+    Ok(FrameData::Pixels {
+        format: PixelFormat::Z16,
+        width: to.width,
+        height: to.height,
+        stride: 2 * to.width,
+        bytes: laid.collect(),
+    })
+}
 
-    /// An error is a clause.
-    pub(super) fn align(&mut self, set: CompositeFrame) -> Result<CompositeFrame, String> {
-        self.0.queue(set).map_err(|error| error.to_string())?;
-        match self.0.poll() {
-            Ok(Poll::Ready(aligned)) => Ok(aligned),
-            Ok(Poll::Pending) => Err("nothing came out".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
+/// How the two cameras stand, by what the library tells of their streams. An error is a clause.
+fn alignment(color: &StreamProfile, depth: &StreamProfile) -> Result<Alignment, String> {
+    let told = |profile: &StreamProfile| lens(&profile.intrinsics().map_err(|error| error.to_string())?);
+    let extrinsics = depth.extrinsics(color).map_err(|error| error.to_string())?;
+    // Columns one after the other.
+    let [a, b, c, d, e, f, g, h, i] = extrinsics.rotation().map(f64::from);
+    let rotation = [[a, d, g], [b, e, h], [c, f, i]];
+    let to_color = Pose { rotation, translation: extrinsics.translation().map(f64::from) };
+    Ok(Alignment { depth: told(depth)?, color: told(color)?, to_color })
 }
 
 /// The stamp of a frame whose exposure is `exposure_us`, or `unknown` long if that is not told.

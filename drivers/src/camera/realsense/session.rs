@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::DeviceClock;
 use super::controls::Controls;
-use super::frameset::{self, Aligner, Times, Verdict};
+use super::frameset::{self, Times, Verdict};
 use super::keys::{Keys, period};
 use super::library::{Library, alone};
 use super::stream::{self, Identity, Stream};
@@ -20,7 +20,7 @@ use super::{NAME, library};
 use crate::camera::{
     Abilities, Applied, CameraError, CameraInfo, CameraSession, ExposeRequest, Exposed, Settings,
 };
-use crate::frame::{Exposure, Frame, FrameSet, FrameTime, PixelFormat, StreamKind, TimeSource};
+use crate::frame::{Exposure, Frame, FrameData, FrameSet, FrameTime, PixelFormat, StreamKind, TimeSource};
 use crate::tried::is_tried;
 
 /// Between two looks whether a set has come. The library's own waiting would start a lost camera anew inside the
@@ -47,7 +47,6 @@ pub(super) struct Session {
     identity: Identity,
     controls: Controls,
     depth_unit_m: f64,
-    aligner: Aligner,
     hub: DeviceHub,
     /// `None` only after a change of size that the camera refused for good.
     stream: Option<Stream>,
@@ -105,7 +104,6 @@ impl Session {
             .ok_or_else(|| broken("it does not tell its unit of distance".to_owned()))?;
         controls.project(&keys).map_err(broken)?;
         let hub = context.create_device_hub().map_err(|error| broken(error.to_string()))?;
-        let aligner = Aligner::new().map_err(broken)?;
         let usb = identity.usb.as_deref().unwrap_or("not told");
         tracing::info!("camera {id}: {} {}, USB {usb}", identity.model, identity.serial);
         let clock = DeviceClock::new(Instant::now());
@@ -116,7 +114,6 @@ impl Session {
             identity,
             controls,
             depth_unit_m,
-            aligner,
             hub,
             stream: Some(stream),
             clock,
@@ -300,15 +297,13 @@ impl Session {
     fn frame<K>(
         &self,
         told: &ImageFrame<K>,
-        kind: StreamKind,
+        (kind, data): (StreamKind, FrameData),
         ticket: u64,
         taken: &Taken,
-    ) -> Result<Frame, CameraError>
+    ) -> Frame
     where
         ImageFrame<K>: FrameEx,
     {
-        let format = if kind == StreamKind::Depth { PixelFormat::Z16 } else { PixelFormat::Rgb8 };
-        let data = frameset::pixels(told, format).map_err(|what| self.corrupt(what))?;
         let mut meta = BTreeMap::from([
             ("frame-number".to_owned(), told.frame_number().to_string()),
             ("stamp-ms".to_owned(), told.timestamp().to_string()),
@@ -317,7 +312,7 @@ impl Session {
         ]);
         let more = [("usb", &self.identity.usb), ("not-applied", &self.not_applied)];
         meta.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
-        Ok(Frame {
+        Frame {
             kind,
             data,
             seq: ticket,
@@ -328,23 +323,22 @@ impl Session {
             depth_unit_m: (kind == StreamKind::Depth).then_some(self.depth_unit_m),
             file_name: None,
             meta,
-        })
+        }
     }
 
     /// The frames of a set, the depth aligned to the colour.
-    fn develop(&mut self, ticket: u64, waiting: Waiting) -> Result<FrameSet, CameraError> {
+    fn develop(&self, ticket: u64, waiting: Waiting) -> Result<FrameSet, CameraError> {
         let Waiting { set, times, color, depth, discarded_stale } = waiting;
-        let failed = |words: String| format!("its depth could not be aligned to its colour: {words}");
-        let aligned = self.aligner.align(set).map_err(|words| self.corrupt(failed(words)))?;
-        let (color_frame, depth_frame) =
-            frameset::both(&aligned).ok_or_else(|| self.corrupt(failed("one of them is gone".to_owned())))?;
-        let size = (color_frame.width(), color_frame.height());
-        if (depth_frame.width(), depth_frame.height()) != size {
-            return Err(self.corrupt(failed(format!("it is not {} by {} pixels", size.0, size.1))));
-        }
+        let gone = || self.corrupt("one frame of a set is gone".to_owned());
+        let (color_frame, depth_frame) = frameset::both(&set).ok_or_else(gone)?;
+        let data = frameset::pixels(&color_frame, PixelFormat::Rgb8).map_err(|what| self.corrupt(what))?;
+        let aligned = frameset::aligned(&color_frame, &depth_frame, self.depth_unit_m);
+        let failed = |words| format!("its depth could not be aligned to its colour: {words}");
+        let aligned = aligned.map_err(|words| self.corrupt(failed(words)))?;
         let taken = |start, exposure| Taken { start, exposure, source: times.source };
-        let color = self.frame(&color_frame, StreamKind::Color, ticket, &taken(times.color, color))?;
-        let mut depth = self.frame(&depth_frame, StreamKind::Depth, ticket, &taken(times.depth, depth))?;
+        let color = self.frame(&color_frame, (StreamKind::Color, data), ticket, &taken(times.color, color));
+        let taken = taken(times.depth, depth);
+        let mut depth = self.frame(&depth_frame, (StreamKind::Depth, aligned), ticket, &taken);
         if let Some(stream) = &self.stream {
             let (width, height) = stream.depth_size;
             depth.meta.insert("measured-size".to_owned(), format!("{width}x{height}"));
@@ -453,7 +447,8 @@ impl CameraSession for Session {
         };
         let exposure = frameset::color_exposure(&color, &self.controls);
         let taken = Taken { start: Instant::now(), exposure, source: TimeSource::Arrival };
-        self.frame(&color, StreamKind::Color, 0, &taken).map(Some)
+        let data = frameset::pixels(&color, PixelFormat::Rgb8).map_err(|what| self.corrupt(what))?;
+        Ok(Some(self.frame(&color, (StreamKind::Color, data), 0, &taken)))
     }
 
     fn info(&self) -> CameraInfo {

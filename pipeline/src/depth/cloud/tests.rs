@@ -1,8 +1,9 @@
-//! Points read back by a reader of its own, and rays compared with those of librealsense itself.
+//! Points read back by a reader of its own, and compared with those of librealsense itself.
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use turbojpeg::Subsamp;
+use turnstage_drivers::optics::Distortion;
 
 use super::*;
 
@@ -73,25 +74,17 @@ fn each_measured_sample_is_a_point_with_its_colour_and_nothing_else_is() {
 
 #[test]
 fn points_are_where_librealsense_has_them() {
-    // `rs2_deproject_pixel_to_point` of versions 2.56.5 and 2.59.1 for this lens, pixel (20, 30), one metre away.
+    // `rs2_deproject_pixel_to_point` of versions 2.56.5 and 2.59.1 for this lens, pixel (20, 30), two metres away.
     for (distortion, want) in [
-        (Distortion::Brown, (-0.455_316_48, -0.293_840_77)),
-        (Distortion::InverseBrown, (-0.455_344_86, -0.293_859_06)),
+        (Distortion::Brown, [-0.910_632_96, -0.587_681_54]),
+        (Distortion::InverseBrown, [-0.910_689_72, -0.587_718_12]),
     ] {
-        let (x, y) = ray(&lens(distortion), 20.0, 30.0);
-        assert!((x - want.0).abs() < 2e-7 && (y - want.1).abs() < 2e-7, "{distortion:?}: {x} {y}");
-    }
-    // And `rs2_project_point_to_pixel` of the same, of the point that an ideal lens has there.
-    for (distortion, want) in
-        [(Distortion::Brown, (18.638_458, 29.094_856)), (Distortion::InverseBrown, (18.647_690, 29.100_807))]
-    {
-        let lens = lens(distortion);
-        let (x, y) = bend(&lens, ((20.0 - lens.cx) / lens.fx, (30.0 - lens.cy) / lens.fy));
-        let pixel = (x * lens.fx + lens.cx, y * lens.fy + lens.cy);
-        assert!(
-            (pixel.0 - want.0).abs() < 3e-5 && (pixel.1 - want.1).abs() < 3e-5,
-            "{distortion:?}: {pixel:?}"
-        );
+        let mut steps = vec![0; 320 * 240];
+        steps[30 * 320 + 20] = 2000;
+        let points = read(&ply(&color(320, 240, 0), &distances(320, 240, steps), &lens(distortion)).unwrap());
+        let [x, y, z] = points[0].0.map(f64::from);
+        assert!((x - want[0]).abs() < 5e-7 && (y - want[1]).abs() < 5e-7, "{distortion:?}: {x} {y}");
+        assert_eq!((points.len(), z), (1, 2.0));
     }
 }
 
@@ -150,9 +143,8 @@ proptest! {
         let ([point_x, point_y, z], rgb) = points[0];
         prop_assert_eq!((points.len(), rgb), (1, [x as u8, y as u8, 7]));
         prop_assert!((f64::from(z) - f64::from(steps) * 0.001).abs() < 1e-5);
-        let seen = bend(&lens, (f64::from(point_x / z), f64::from(point_y / z)));
-        let pixel = (seen.0 * lens.fx + lens.cx, seen.1 * lens.fy + lens.cy);
-        prop_assert!((pixel.0 - x as f64).abs() < 1e-3 && (pixel.1 - y as f64).abs() < 1e-3, "{:?}", pixel);
+        let pixel = crate::lens::seen(&lens, [point_x, point_y, z].map(f64::from)).unwrap();
+        prop_assert!((pixel[0] - x as f64).abs() < 1e-3 && (pixel[1] - y as f64).abs() < 1e-3, "{:?}", pixel);
     }
 
     #[test]
