@@ -176,10 +176,12 @@ async fn a_table_that_still_turns_when_it_is_opened_is_stopped_first() {
     let mut table = zeroed(&cable, "").await;
     table.rotate(10.0).await.unwrap();
     drop(table);
+    let opened = truly(&cable);
     let table = open(&cable, "").await;
     assert_eq!(cable.with(|c| c.state()), State::Idle);
     assert_eq!(table.position(), Position::Unknown);
     let stands = truly(&cable);
+    assert!(stands - opened < 2.0, "it turned on by {} degrees", stands - opened);
     tokio::time::sleep(SECOND * 5).await;
     near(truly(&cable), stands);
 }

@@ -9,7 +9,7 @@ use super::line::{Axes, Line, State, Status};
 use super::{Axis, Grbl, HALTED, LOCKED, MOVED_BY_OTHERS, Pending, RESTARTED, refused, words};
 use crate::turntable::{DegPerS, Moved, Position, Sighting, TurntableError};
 
-const HOLD: u8 = b'!';
+pub(super) const HOLD: u8 = b'!';
 const RESET: u8 = 0x18;
 /// A controller at work answers a `?` within this, or it has died.
 const SILENCE: Duration = Duration::from_secs(3);

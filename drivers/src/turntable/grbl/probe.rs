@@ -1,4 +1,4 @@
-//! Who answers, and what it can do, before anything moves: banner, stop, `$I`, `$$`. Nothing is written.
+//! Who answers, and what it can do, before anything moves: hold, banner, stop, `$I`, `$$`. Nothing is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::keys::Keys;
 use super::line::Line;
-use super::motion::HOMING;
+use super::motion::{HOLD, HOMING};
 use super::talk::Talk;
 use super::{Axis, Grbl, NAME, NEVER, wrong};
 use crate::link::Link;
@@ -27,6 +27,10 @@ const ACCELERATION_DEG_S2: f64 = 5.0;
 pub(super) async fn open(link: Box<dyn Link>, keys: Keys) -> Opened {
     let (axis, tilt) = (keys.axis().map_err(wrong)?, keys.tilt_axis().map_err(wrong)?);
     let mut talk = Talk::new(link);
+    // A board that does not start anew may still turn: it is held before anybody waits for a banner. One that does is deaf
+    // until then.
+    let opened = talk.signal(HOLD).await;
+    opened.map_err(|e| e.while_trying(talk.name(), "stop it first"))?;
     let banner = identify(&mut talk, keys.boot_ms.map_or(BOOT, Duration::from_millis)).await?;
     let mut table = unprobed(talk, keys, axis, banner);
     table.stop().await?;
