@@ -6,6 +6,7 @@
 
 mod child;
 mod client;
+mod line;
 mod measure;
 mod memory;
 mod own;
@@ -18,6 +19,7 @@ mod put;
 mod scratch;
 mod sink;
 mod spin;
+mod start;
 mod stop;
 mod table;
 mod uplink;
@@ -36,7 +38,7 @@ use table::{Row, Table, Unmeasured};
 pub struct Options {
     /// What to measure; everything if absent.
     names: Vec<Name>,
-    /// Rounds of each comparison; the first one more is not counted. 31, and 3 of `upload`, unless told.
+    /// Rounds of each comparison; the first one more is not counted. 31, 11 of `start` and 3 of `upload`, unless told.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
     /// Print one JSON object a line.
@@ -54,6 +56,10 @@ pub struct Options {
     /// The program that does our work with the image crate; looked for beside this one if absent.
     #[arg(long, value_name = "PROGRAM")]
     image_peer: Option<PathBuf>,
+    /// What a station with a depth camera needs: a folder with `librealsense2.so`, a recording `turn.bag`, and `preload.so` if
+    /// the library wants another one before it.
+    #[arg(long, value_name = "FOLDER")]
+    realsense: Option<PathBuf>,
     /// What a child of this program does for a row.
     #[arg(long, hide = true, value_delimiter = ',')]
     child: Option<Vec<String>>,
@@ -74,6 +80,8 @@ enum Name {
     Panel,
     /// From a request to stop to the stop command on the table's link.
     Stop,
+    /// Size of this program, and how soon it is there, without librealsense and with it.
+    Start,
     /// From a release to the first picture on its way.
     Uplink,
     /// CPU time of sending a session, to `sha256sum` and `curl`.
@@ -87,6 +95,7 @@ struct Bench {
     runtime: Handle,
     python: PathBuf,
     image_peer: Option<PathBuf>,
+    realsense: Option<PathBuf>,
 }
 
 /// Rounds of a comparison, unless it is told or the row has its own number.
@@ -111,6 +120,7 @@ impl Name {
             Self::Spin => spin::measure(bench),
             Self::Panel => panel::measure(bench),
             Self::Stop => stop::measure(bench),
+            Self::Start => start::measure(bench),
             Self::Uplink => uplink::measure(bench),
             Self::Upload => upload::measure(bench),
         }
@@ -133,6 +143,7 @@ pub fn perform(options: &Options, data: &Path, runtime: Handle) -> Result<bool, 
         runtime,
         python: options.python.clone(),
         image_peer: options.image_peer.clone(),
+        realsense: options.realsense.clone(),
     };
     let mut table = Table::new();
     for name in names {

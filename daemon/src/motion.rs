@@ -372,7 +372,11 @@ impl MotionTask {
             self.lost();
         } else {
             self.table = Some(table);
-            self.arming.renew();
+            match end {
+                // It was stopped for a reason that somebody at the rig must look at.
+                MoveEnd::Failed { .. } => self.arming.disarm(),
+                _ => self.arming.renew(),
+            }
         }
         self.publish(|state| {
             state.moving = false;

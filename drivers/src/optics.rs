@@ -125,7 +125,7 @@ mod tests {
         use Distortion::{Brown, InverseBrown};
         [
             Told { distortion: Brown, at: [100.0, 60.0], place: [-0.573_455_2, -0.317_692], of_ideal: [73.168_7, 45.988_89] },
-            Told { distortion: Brown, at: [1200.0, 650.0], place: [0.597_383_3, 0.306_772_4], of_ideal: [1224.940_7, 663.815_6] },
+            Told { distortion: Brown, at: [1200.0, 650.0], place: [0.597_383_3, 0.306_772_4], of_ideal: [1_224.940_7, 663.815_6] },
             Told { distortion: Brown, at: [300.0, 500.0], place: [-0.370_150_2, 0.151_544_3], of_ideal: [292.738_22, 503.017_46] },
             Told { distortion: InverseBrown, at: [100.0, 60.0], place: [-0.573_380_5, -0.317_650_3], of_ideal: [73.079_65, 45.939_42] },
             Told { distortion: InverseBrown, at: [1200.0, 650.0], place: [0.597_471, 0.306_817_1], of_ideal: [1224.839, 663.762_94] },

@@ -28,6 +28,7 @@ mod lying_storage;
 mod network;
 mod no_network;
 mod offline;
+mod one_binary;
 mod opencv;
 mod power_cut;
 mod real_rigs;

@@ -1,6 +1,6 @@
 //! Whole sessions on rigs that are not simulated: the real binary with its real drivers and libraries, and devices that
-//! speak their own wire but are not there. In each, the link to the table is lost in mid-turn: the session pauses, says
-//! what to do, goes on when a person says so, nothing moves twice, and every frame shows its angle.
+//! speak their own wire but are not there. The link to the table is lost in mid-turn: the session pauses, says what to do,
+//! goes on when a person says so, nothing moves twice, and every frame shows its angle. Or somebody stops it (`stop`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use turnstage_tests::{lenient_policy, write_recipe};
 mod comxim;
 mod grbl;
 mod revopoint;
+mod stop;
 mod sweeping;
 
 /// Small pictures: the renderer must keep up with the table.
@@ -56,12 +57,12 @@ impl Drop for Plug {
     }
 }
 
-/// A station with this rig, and the recipe `turn36`.
-fn configuration(folder: &Path, rig: &str) -> String {
+/// A station with this rig, and a recipe `turn` of so many frames.
+fn configuration(folder: &Path, frames: u32, rig: &str) -> String {
     let recipes = folder.join("recipes");
     // What matters here is where the pictures were taken.
-    write_recipe(&recipes, "turn36", 36, "retakes = 0");
-    let file = recipes.join("turn36.toml");
+    write_recipe(&recipes, "turn", frames, "retakes = 0");
+    let file = recipes.join("turn.toml");
     let text = std::fs::read_to_string(&file).expect("the recipe");
     let text = text.replace("settle_ms = 0", "settle_ms = 150");
     std::fs::write(&file, format!("{text}\n{}", lenient_policy())).expect("the recipe");

@@ -24,6 +24,8 @@ struct Ends<D> {
     device: D,
     cut: bool,
     cut_when: Option<Condition<D>>,
+    /// What the far end has heard since the wire was opened last, each piece with its moment.
+    heard: Vec<(Instant, Vec<u8>)>,
 }
 
 /// A device and the cable that it hangs on. Clones are the same cable.
@@ -38,7 +40,7 @@ impl<D> Clone for Cable<D> {
 impl<D: Device + 'static> Cable<D> {
     /// A device on a whole cable.
     pub fn new(device: D) -> Self {
-        Self(Arc::new(Mutex::new(Ends { device, cut: false, cut_when: None })))
+        Self(Arc::new(Mutex::new(Ends { device, cut: false, cut_when: None, heard: Vec::new() })))
     }
 
     /// Looks at the device as it is now, or turns its knobs.
@@ -53,11 +55,16 @@ impl<D: Device + 'static> Cable<D> {
         self.ends().cut_when = Some(Box::new(condition));
     }
 
+    /// What the device has heard since its wire was opened last, each piece with its moment.
+    pub fn heard(&self) -> Vec<(Instant, Vec<u8>)> {
+        self.ends().heard.clone()
+    }
+
     /// Puts the plug in again, and opens a link within the process.
     pub fn link(&self) -> Box<dyn Link> {
         let mut ends = self.ends();
         ends.cut = false;
-        ends.device.opened(Instant::now());
+        ends.opened(Instant::now());
         Box::new(Near(self.clone()))
     }
 
@@ -74,11 +81,11 @@ impl<D: Device + 'static> Cable<D> {
             let arrived = port.read(&mut heard);
             let open = !matches!(arrived, Heard::Closed);
             if open && !port.open {
-                ends.device.opened(now);
+                ends.opened(now);
             }
             port.open = open;
             if let Heard::Bytes(count) = arrived {
-                ends.device.hear(&heard[..count], now);
+                ends.hear(&heard[..count], now);
             }
             unsaid.extend(ends.device.say(now));
             if !open {
@@ -98,7 +105,7 @@ impl<D: Device + 'static> Cable<D> {
     pub async fn serve_network(&self, listener: &TcpListener) {
         loop {
             let Ok((near, _)) = listener.accept().await else { return };
-            self.ends().device.opened(Instant::now());
+            self.ends().opened(Instant::now());
             let mut tick = tokio::time::interval(STEP);
             let mut open = true;
             while open {
@@ -108,7 +115,7 @@ impl<D: Device + 'static> Cable<D> {
                 let mut heard = [0; 256];
                 match near.try_read(&mut heard) {
                     Ok(0) => open = false,
-                    Ok(count) => ends.device.hear(&heard[..count], now),
+                    Ok(count) => ends.hear(&heard[..count], now),
                     Err(error) => open = error.kind() == io::ErrorKind::WouldBlock,
                 }
                 let said = ends.device.say(now);
@@ -127,7 +134,17 @@ impl<D: Device + 'static> Cable<D> {
     }
 }
 
-impl<D> Ends<D> {
+impl<D: Device> Ends<D> {
+    fn opened(&mut self, now: Instant) {
+        self.heard.clear();
+        self.device.opened(now);
+    }
+
+    fn hear(&mut self, bytes: &[u8], now: Instant) {
+        self.heard.push((now, bytes.to_vec()));
+        self.device.hear(bytes, now);
+    }
+
     fn is_cut(&mut self) -> bool {
         if self.cut_when.as_mut().is_some_and(|condition| condition(&self.device)) {
             (self.cut, self.cut_when) = (true, None);
@@ -154,7 +171,7 @@ impl<D: Device + 'static> Link for Near<D> {
         if ends.is_cut() {
             return Err(lost());
         }
-        ends.device.hear(bytes, now);
+        ends.hear(bytes, now);
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub enum Fault {
     StallAfter(f64),
     /// It stops, and says nothing more, when the next motion has gone so many degrees.
     HangAfter(f64),
+    /// It says nothing more, not even a heartbeat, when the next motion has gone so many degrees; it hears and turns on.
+    MuteAfter(f64),
 }
 
 /// What is different about this one. Change it at any time.
@@ -99,6 +101,7 @@ pub struct Table {
     now: Instant,
     booted_at: Option<Instant>,
     hung: bool,
+    mute: bool,
     /// Where the platter truly is, counter-clockwise positive, and what the table counts since its zero.
     truly: f64,
     counted: f64,
@@ -133,6 +136,7 @@ impl Table {
             now,
             booted_at: None,
             hung: false,
+            mute: false,
             // Nobody knows where a table stands when it gets its power.
             truly: 137.25,
             counted: 12.5,
@@ -272,9 +276,10 @@ impl Table {
     fn trouble(&self) -> Option<(Instant, usize)> {
         let motion = self.motion.as_ref()?;
         let at = |(index, fault): (usize, &Fault)| match fault {
-            Fault::RebootAfter(deg) | Fault::StallAfter(deg) | Fault::HangAfter(deg) => {
-                Some((motion.reaches(*deg)?, index))
-            }
+            Fault::RebootAfter(deg)
+            | Fault::StallAfter(deg)
+            | Fault::HangAfter(deg)
+            | Fault::MuteAfter(deg) => Some((motion.reaches(*deg)?, index)),
             _ => None,
         };
         self.faults.iter().enumerate().filter_map(at).min()
@@ -289,6 +294,7 @@ impl Table {
         if let Some((_, index)) = self.trouble().filter(|(at, _)| *at <= self.now) {
             match self.faults.remove(index) {
                 Fault::RebootAfter(_) => self.reboot(),
+                Fault::MuteAfter(_) => self.mute = true,
                 Fault::HangAfter(_) => {
                     self.book();
                     self.hung = true;
@@ -442,6 +448,6 @@ impl Device for Table {
         while self.outbox.front().is_some_and(|(at, _)| *at <= now) {
             said.extend(self.outbox.pop_front().into_iter().flat_map(|(_, bytes)| bytes));
         }
-        if self.hung { Vec::new() } else { said }
+        if self.hung || self.mute { Vec::new() } else { said }
     }
 }

@@ -50,9 +50,9 @@ async fn a_serial_table_and_a_usb_camera_lose_the_tables_plug_in_mid_turn_and_fi
          [rig.cameras.front]\ndriver = \"v4l\"\nserial = \"SN-1\"\nsize = [320, 240]\nfocus_ms = 0\nwarm_up_frames = 3\n\
          settings = {{ exposure_us = 10000.0 }}\n"
     );
-    let service = Service::start(&configuration(folder.path(), &rig), &cameras.environment()).await;
+    let service = Service::start(&configuration(folder.path(), 36, &rig), &cameras.environment()).await;
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
-    let id = service.start_session("turn36").await;
+    let id = service.start_session("turn").await;
     lost(&service).await;
     let told = cable.with(|table| table.told.len());
     plug.again();

@@ -29,9 +29,9 @@ async fn a_grbl_table_and_a_depth_camera_lose_the_tables_plug_in_mid_turn_and_fi
          [rig.cameras.depth]\ndriver = \"realsense\"\nloop = true\n{}\n",
         lab.keys(&bag)
     );
-    let service = Service::start(&configuration(folder.path(), &rig), &lab.environment()).await;
+    let service = Service::start(&configuration(folder.path(), 36, &rig), &lab.environment()).await;
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
-    let id = service.start_session("turn36").await;
+    let id = service.start_session("turn").await;
     lost(&service).await;
     let before = cable.with(|controller| controller.told.len());
     plug.again();

@@ -61,9 +61,9 @@ async fn a_bluetooth_table_and_a_tethered_camera_lose_the_tables_link_in_mid_tur
          [rig.cameras.dslr]\ndriver = \"gphoto2\"\nhelper = {helper:?}\n"
     );
     let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address().into())];
-    let service = Service::start(&configuration(folder.path(), &rig), &environment).await;
+    let service = Service::start(&configuration(folder.path(), 36, &rig), &environment).await;
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
-    let id = service.start_session("turn36").await;
+    let id = service.start_session("turn").await;
     lost(&service).await;
     // The camera's card is full after 26 pictures of one connection: a helper that ends is a cable that was pulled.
     camera.kill();

@@ -27,15 +27,15 @@ const CLOCK_DEG: f64 = 0.0015 * SPEED_DEG_S;
 /// How often somebody looks where the platter truly is.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A station with this table, and the recipe `turn36` as a turn of twelve frames without stopping.
+/// A station with this table, and the recipe `turn` as a turn of twelve frames without stopping.
 fn sweeping(folder: &Path, table: &str) -> String {
-    let text = configuration(folder, &format!("[rig.turntable]\n{table}{CAMERA}"));
-    let file = folder.join("recipes/turn36.toml");
+    let text = configuration(folder, 12, &format!("[rig.turntable]\n{table}{CAMERA}"));
+    let file = folder.join("recipes/turn.toml");
     let recipe = std::fs::read_to_string(&file).expect("the recipe");
     let how = format!(
         "continuous = {{ speed_deg_s = {SPEED_DEG_S:.1}, blur_deg_max = 0.2, angle_error_deg_max = {ERROR_DEG_MAX} }}"
     );
-    let recipe = recipe.replace("stop_and_shoot", "continuous").replace("frames = 36", "frames = 12");
+    let recipe = recipe.replace("stop_and_shoot", "continuous");
     std::fs::write(&file, recipe.replace("retakes = 0", &format!("retakes = 0\n{how}"))).expect("the recipe");
     // This table turns on when its link is lost: whoever stands there allows a whole turn in one command.
     text.replace("announce_s = 1.0", "announce_s = 1.0\nunattended_deg_max = 400.0")
@@ -79,7 +79,7 @@ async fn a_grbl_table_is_swept_and_every_frame_is_where_it_says_within_the_error
     let looking = tokio::spawn(watched(cable.clone(), track.clone()));
     let service = Service::start(&sweeping(folder.path(), &table), &[]).await;
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
-    let id = service.start_session("turn36").await;
+    let id = service.start_session("turn").await;
     let session = service.settled().await;
     let status = service.status().await;
     assert_eq!((&session["state"], &session["taken"]), (&json!("review"), &json!(12)), "{status:#}");
@@ -121,7 +121,7 @@ async fn a_bluetooth_table_that_is_silent_on_its_way_is_not_swept_and_says_why()
     let service = Service::start(&sweeping(folder.path(), &keys), &environment).await;
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
     service.ask("arm", json!({})).await.expect("armed");
-    let refused = service.ask("start", json!({ "item": "item-1", "recipe": "turn36" })).await;
+    let refused = service.ask("start", json!({ "item": "item-1", "recipe": "turn" })).await;
     let problem = refused.expect_err("a refusal");
     assert_eq!(problem["rule"], "motion-no-sweep", "{problem}");
     let words = problem.to_string();

@@ -157,13 +157,8 @@ mod tests {
         // Barrel so strong that places far outside come back: 1 - 0.5 r2 is 0 at r = 1.4.
         let depth = lens((300, 300), 100.0, [0.0; 5]);
         let color = lens((100, 100), 200.0, [-0.5, 0.0, 0.0, 0.0, 0.0]);
-        let mut steps = vec![1000; 300 * 300];
         // A thing at the rim of what the depth camera sees, nearer than all else.
-        for n in 0..300 * 300 {
-            if n % 300 > 285 {
-                steps[n] = 300;
-            }
-        }
+        let steps: Vec<u16> = (0..300 * 300).map(|n| if n % 300 > 285 { 300 } else { 1000 }).collect();
         let laid = Alignment { depth, color, to_color: STILL }.lay(&steps, 0.001);
         assert!(laid.iter().all(|step| *step == 1000));
     }

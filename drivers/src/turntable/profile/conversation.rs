@@ -11,6 +11,8 @@ use crate::link::{Link, LinkError};
 
 /// A link that does not take a command within this time is gone.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
+/// A table that turns and has fallen silent may take so long to say that it is there.
+const ALIVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// See the module. What was heard and not read yet outlives a dropped future.
 pub struct Conversation {
@@ -22,6 +24,8 @@ pub struct Conversation {
     heartbeat: Option<Heartbeat>,
     /// A heartbeat that was heard waits for ours.
     owed: bool,
+    /// One was heard: this table gives them.
+    beats: bool,
     spoke: Option<Instant>,
     /// Commands are answered, and the last one was not yet.
     unanswered: bool,
@@ -32,6 +36,17 @@ pub struct Conversation {
     alarms: Vec<Event>,
     /// Lines that fitted no pattern.
     unknown: u64,
+}
+
+/// What is heard of a table that turns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sign {
+    /// A line that says something.
+    Line(Event),
+    /// Nothing but signs of life until the limit.
+    Alive,
+    /// Its signs of life have ceased, and it does not answer: stop it.
+    Ceased,
 }
 
 /// What came of a question.
@@ -58,6 +73,7 @@ impl Conversation {
             reply: Duration::from_millis(model.limits.reply_ms),
             heartbeat: model.heartbeat.clone(),
             owed: false,
+            beats: false,
             spoke: None,
             unanswered: false,
             acked: model.commands.acked,
@@ -129,6 +145,41 @@ impl Conversation {
         }
     }
 
+    /// The same of a table that turns. One that gave heartbeats and gives none any more is asked by `ask`, if there is
+    /// such a question; not every table gives them while its motor draws the current.
+    pub async fn attend(&mut self, until: Instant, ask: Option<&str>) -> Result<Sign, LinkError> {
+        loop {
+            let ceases = self.ceases_at().map_or(until, |at| at.min(until));
+            if let Some(event) = self.hear(ceases).await? {
+                return Ok(Sign::Line(event));
+            }
+            if Instant::now() >= until {
+                return Ok(Sign::Alive);
+            }
+            if self.ceases_at().is_none_or(|at| at > Instant::now()) {
+                continue;
+            }
+            let (silent, answer) = (self.heard, Instant::now() + self.reply.min(ALIVE_LIMIT));
+            if let Some(ask) = ask {
+                self.say_now(ask).await?;
+                match self.hear(answer).await? {
+                    // That it lives is no word of its motion.
+                    None | Some(Event { kind: Kind::Ack, .. }) => {}
+                    Some(event) => return Ok(Sign::Line(event)),
+                }
+            }
+            if self.heard == silent {
+                return Ok(Sign::Ceased);
+            }
+        }
+    }
+
+    /// When the silence of a table that gives heartbeats will have been too long.
+    fn ceases_at(&self) -> Option<Instant> {
+        let beat = self.heartbeat.as_ref().filter(|_| self.beats)?;
+        Some(self.heard + Duration::from_millis(beat.lost_ms))
+    }
+
     /// Everything that has arrived already.
     pub async fn overheard(&mut self) -> Result<Vec<Event>, LinkError> {
         self.listen(Duration::ZERO).await?;
@@ -172,7 +223,9 @@ impl Conversation {
         }
         self.heard = Instant::now();
         if let Some(beat) = &self.heartbeat {
-            self.owed |= beat.hear.bytes().any(|beat| bytes.contains(&beat));
+            let heard = beat.hear.bytes().any(|beat| bytes.contains(&beat));
+            self.owed |= heard;
+            self.beats |= heard;
         }
         self.framer.take(&bytes);
         Ok(())

@@ -300,6 +300,8 @@ pub struct Heartbeat {
     pub say: String,
     /// Ours is not given more often than this.
     pub every_ms: u64,
+    /// One that gave signs of life and is silent for so long while it turns is asked for another; without it, stopped.
+    pub lost_ms: u64,
 }
 
 /// The second axis, told in absolute degrees.

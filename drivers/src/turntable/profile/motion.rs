@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::conversation::Answer;
+use super::conversation::{Answer, Sign};
 use super::model::{Completion, Way};
 use super::reply::{Event, Kind};
 use super::sighting::Seen;
@@ -264,7 +264,7 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<End, TurntableError> {
         let until = Instant::now() + budget;
-        while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
+        while let Some(event) = self.word(until, tried).await? {
             match event.kind {
                 Kind::Done if !self.can_be_true(&event) => {}
                 Kind::Done => return Ok(End::Stands(Some(event))),
@@ -278,6 +278,22 @@ impl ProfileTable {
             }
         }
         Ok(End::Unseen(heard))
+    }
+
+    /// The next line while it turns, or `None` at `until`. A table whose heartbeat has ceased is stopped at once.
+    async fn word(&mut self, until: Instant, tried: &str) -> Result<Option<Event>, TurntableError> {
+        let ask = self.question();
+        match self.talk.attend(until, ask.as_deref()).await.map_err(|e| self.link_error(e, tried))? {
+            Sign::Line(event) => Ok(Some(event)),
+            Sign::Alive => Ok(None),
+            Sign::Ceased => {
+                self.say_stops(tried).await?;
+                self.bearings.lose();
+                self.journey = None;
+                let what = "heartbeat lost, so a stop was sent".to_owned();
+                Err(TurntableError::Fault { id: self.info.id.clone(), tried: tried.to_owned(), what })
+            }
+        }
     }
 
     /// Asks until it is idle at its target: it may be idle before it begins, too.
@@ -330,7 +346,7 @@ impl ProfileTable {
         let time =
             Duration::from_secs_f64(deg.abs() / speed * SLACK) + Duration::from_millis(completion.startup_ms);
         let until = Instant::now() + time;
-        while let Some(event) = self.talk.hear(until).await.map_err(|e| self.link_error(e, tried))? {
+        while let Some(event) = self.word(until, tried).await? {
             match event.kind {
                 Kind::Done if self.can_be_true(&event) => return Ok(End::Stands(Some(event))),
                 Kind::Fault | Kind::Banner => return Err(self.upset(&event, tried)),

@@ -141,6 +141,11 @@ impl ProfileTable {
         }
     }
 
+    /// What it is asked to see whether it is there.
+    pub(super) fn question(&self) -> Option<String> {
+        self.model.commands.ask.clone().or_else(|| self.model.commands.query.clone())
+    }
+
     /// Where it stands, if it can be asked.
     pub(super) async fn query(&mut self, tried: &str) -> Result<Option<f64>, TurntableError> {
         let Some(query) = self.model.commands.query.clone().filter(|_| !self.mute) else { return Ok(None) };
@@ -339,8 +344,7 @@ impl Turntable for ProfileTable {
             Some(event) if self.journey.is_none() => return self.doubt_unless_there(&event, tried).await,
             _ => {}
         }
-        let ask = self.model.commands.ask.clone().or_else(|| self.model.commands.query.clone());
-        let Some(ask) = ask.filter(|_| self.talk.silence() >= SILENCE_MAX) else { return Ok(()) };
+        let Some(ask) = self.question().filter(|_| self.talk.silence() >= SILENCE_MAX) else { return Ok(()) };
         let kinds = [Kind::Ack, Kind::Pos, Kind::Idle, Kind::Moving, Kind::Who];
         match self.ask_place(&ask, &kinds, tried).await? {
             Answer::Given(_) | Answer::Refused(_) => Ok(()),
