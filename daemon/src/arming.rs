@@ -25,7 +25,7 @@ const LOCKED_MAX: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Armed {
-    /// Always: the table is simulated, or there is none.
+    /// Always: the table is simulated, somebody else turns it, or there is none.
     ByItself,
     /// A person at the rig allowed it.
     Yes,

@@ -26,7 +26,7 @@ use turnstage_pipeline::Cells;
 use turnstage_pipeline::qc::{self, Limits, Policy};
 
 use crate::command::Refusal;
-use crate::recipe::Recipe;
+use crate::recipe::{Motion, Recipe};
 
 /// Version of [`Calibration`] and [`Plate`] as stored.
 pub const CALIBRATION_SCHEMA: u32 = 1;
@@ -270,9 +270,16 @@ pub fn measuring(mut recipe: Recipe) -> Recipe {
     recipe
 }
 
+/// Between two pictures of a board on a platter that somebody else turns.
+const PASSING_MS: u32 = 1000;
+
 /// A recipe for a turn with the marker board: whatever is found in its pictures stops nothing, but what makes them no
-/// pictures.
-pub fn with_board(mut recipe: Recipe) -> Recipe {
+/// pictures. Of a table that somebody else turns, whose rim cannot be read yet, the board itself tells the angles: as many
+/// pictures, one each second while it turns.
+pub fn with_board(mut recipe: Recipe, turned_elsewhere: bool) -> Recipe {
+    if turned_elsewhere && recipe.motion != Motion::None {
+        (recipe.motion, recipe.continuous, recipe.pause_ms) = (Motion::None, None, PASSING_MS);
+    }
     let stopping = qc::RULES.iter().filter(|rule| !UNREADABLE.contains(&rule.id));
     recipe.qc.policy.extend(stopping.map(|rule| (rule.id.to_owned(), Policy::Warn)));
     recipe

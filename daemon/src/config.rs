@@ -17,6 +17,8 @@ use turnstage_drivers::DeviceOptions;
 use turnstage_drivers::camera;
 use turnstage_drivers::sim::BoothOptions;
 use turnstage_drivers::turntable;
+use turnstage_drivers::turntable::external::Watched;
+use turnstage_drivers::turntable::mounted::Mount;
 use turnstage_pipeline::InputLimits;
 
 use crate::status::StationName;
@@ -180,6 +182,13 @@ impl Config {
             chains <= 1,
             "rig.inputs",
             "can have one input with does = \"emergency-stop\": wire several buttons in one chain",
+        );
+        let is_seen = self.rig.turntable.as_ref().and_then(Watched::of).is_some();
+        demand(
+            !is_seen || self.motion.drive().mount == Mount::default(),
+            "motion.zero_deg",
+            "reversed, zero_deg, tilt_zero_deg and limits_deg are for tables that are turned from here; for this one there \
+             is zero_deg below [rig.turntable.rim]",
         );
         let wait_s = self.capture.camera_wait_s;
         demand((0.0..=3600.0).contains(&wait_s), "capture.camera_wait_s", "must be 0 to 3600");
@@ -369,8 +378,20 @@ fn read_open_sections(layer: &Layer, problems: &mut Vec<Problem>) {
     }
     if let Some(options) = rig.get("turntable") {
         let read = options.clone().try_into::<DeviceOptions>().map_err(|e| e.message().to_owned());
-        if let Err(what) = read.and_then(|options| turntable::check(&options)) {
-            tell("rig.turntable".to_owned(), what);
+        let checked = read.and_then(|options| turntable::check(&options).map(|()| options));
+        match checked.map(|options| Watched::of(&options)) {
+            Err(what) => tell("rig.turntable".to_owned(), what),
+            Ok(Some(watched))
+                if !entries(rig.get("cameras")).any(|(name, _)| *name == watched.ring.camera) =>
+            {
+                let names: Vec<&str> = entries(rig.get("cameras")).map(|(name, _)| name.as_str()).collect();
+                let (camera, known) = (watched.ring.camera, names.join(", "));
+                tell(
+                    "rig.turntable.rim.camera".to_owned(),
+                    format!("no camera \"{camera}\"; this rig has: {known}"),
+                );
+            }
+            Ok(_) => {}
         }
     }
     for (name, entry) in entries(rig.get("cameras")) {

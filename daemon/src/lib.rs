@@ -24,6 +24,7 @@ pub mod network;
 pub mod panel;
 pub mod recipe;
 pub mod rig;
+pub mod rim;
 pub mod run;
 pub mod session;
 pub mod station;

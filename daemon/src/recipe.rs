@@ -62,6 +62,10 @@ pub enum Settle {
     Measured,
 }
 
+fn is_zero(ms: &u32) -> bool {
+    *ms == 0
+}
+
 fn is_by_time(settle: &Settle) -> bool {
     *settle == Settle::Time
 }
@@ -94,8 +98,11 @@ pub struct Continuous {
     pub angle_error_deg_max: f64,
 }
 
+/// Degrees that a platter may turn while a shutter is open, where a recipe says nothing else.
+pub const BLUR_DEG_MAX: f64 = 0.05;
+
 fn blur_deg_max() -> f64 {
-    0.05
+    BLUR_DEG_MAX
 }
 
 fn angle_error_deg_max() -> f64 {
@@ -124,6 +131,9 @@ pub struct Recipe {
     /// Milliseconds to wait after the table stands, 0 to 60000; with `settle = "measured"` at most.
     #[serde(default = "settle_ms")]
     pub settle_ms: u32,
+    /// Without a table: milliseconds to wait before each exposure, 0 to 60000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pause_ms: u32,
     /// Cameras by name; empty = all of the rig.
     #[serde(default)]
     pub cameras: Vec<String>,
@@ -242,6 +252,9 @@ impl Recipe {
         if self.settle_ms > 60_000 {
             found.push(format!("settle_ms: {} is over a minute (60000)", self.settle_ms));
         }
+        if self.pause_ms > 60_000 || (self.pause_ms > 0 && self.motion != Motion::None) {
+            found.push("pause_ms: must be 0 to 60000, and is for motion = \"none\"".to_owned());
+        }
         if !(1..=BURST_MAX).contains(&self.burst) {
             found.push(format!("burst: {} exposures; must be 1 to {BURST_MAX}", self.burst));
         }
@@ -339,10 +352,11 @@ impl Recipe {
         places
     }
 
-    /// Time to wait after the table stands; none where the platter is looked at instead.
+    /// Time to wait after the table stands, or between exposures without one; none where the platter is looked at instead.
     pub fn settle(&self) -> Duration {
         match (self.motion, self.settle) {
-            (Motion::None, _) | (_, Settle::Measured) => Duration::ZERO,
+            (Motion::None, _) => Duration::from_millis(u64::from(self.pause_ms)),
+            (_, Settle::Measured) => Duration::ZERO,
             _ => Duration::from_millis(u64::from(self.settle_ms)),
         }
     }

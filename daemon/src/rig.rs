@@ -3,17 +3,22 @@
 //! A camera that is missing or failed is a state, not an end: it keeps its reason and is opened again before the next
 //! session or resume. Only a camera that the configuration calls required can stop a session.
 
+mod eye;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use turnstage_drivers::camera::{self, Applied, Settings};
-use turnstage_drivers::turntable::Hand;
+use turnstage_drivers::turntable::external::Watched;
+use turnstage_drivers::turntable::{Hand, Sightings};
 use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
 use turnstage_pipeline::{Examiner, InputLimits};
 
 use crate::calibration::Device;
 use crate::config::{CameraConfig, Config};
 use crate::status::CameraStatus;
+
+pub use eye::{Eye, Look};
 
 /// One camera of the rig.
 pub struct RigCamera {
@@ -32,6 +37,8 @@ pub struct RigCamera {
     pub former: Option<Applied>,
     /// Why it cannot be used.
     pub fault: Option<String>,
+    /// Whoever reads the rim looks through it.
+    eye: Option<Eye>,
 }
 
 /// All cameras, and what simulated devices share.
@@ -40,6 +47,8 @@ pub struct Rig {
     pub cameras: Vec<RigCamera>,
     around: Surroundings,
     input: InputLimits,
+    /// What is to be seen of a table that somebody else turns, and who looks.
+    watched: Option<(Watched, Eye)>,
 }
 
 /// A camera has so long to become ready.
@@ -48,6 +57,11 @@ const WARM_UP: Duration = Duration::from_secs(10);
 impl Rig {
     /// The configured cameras, not opened yet.
     pub fn new(config: &Config, around: Surroundings) -> Self {
+        let watched =
+            config.rig.turntable.as_ref().and_then(Watched::of).map(|watched| (watched, Eye::default()));
+        let eye = |name: &str| {
+            watched.as_ref().filter(|(watched, _)| watched.ring.camera == name).map(|(_, eye)| eye.clone())
+        };
         let cameras = config.rig.cameras.iter().map(|(name, camera)| RigCamera {
             name: name.clone(),
             required: camera.required,
@@ -57,8 +71,9 @@ impl Rig {
             applied: None,
             former: None,
             fault: None,
+            eye: eye(name),
         });
-        Self { cameras: cameras.collect(), around, input: config.input }
+        Self { cameras: cameras.collect(), around, input: config.input, watched }
     }
 
     /// Opens what is not open, without touching the others.
@@ -113,6 +128,11 @@ impl Rig {
         &self.around.hand
     }
 
+    /// What is to be seen of a table that somebody else turns, who looks and where it is told.
+    pub fn watched(&self) -> Option<(&Watched, &Eye, &Sightings)> {
+        self.watched.as_ref().map(|(watched, eye)| (watched, eye, &self.around.sightings))
+    }
+
     /// Limits of what is decoded.
     pub fn input(&self) -> InputLimits {
         self.input
@@ -147,6 +167,11 @@ impl RigCamera {
                 what: format!("its pictures cannot be examined: {e}"),
             })?;
             self.examiner = Some(examiner);
+        }
+        if let Some(eye) = &self.eye {
+            // What it sees before a session is measured with the lens as it is calibrated.
+            camera.apply(&self.config.settings).await?;
+            camera = eye.share(camera);
         }
         self.camera = Some(camera);
         Ok(())

@@ -1,6 +1,6 @@
 //! Starts and ends the tasks of a station: the only file that spawns them.
 //!
-//! Station, motion, inputs and outputs, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
+//! Station, motion, inputs and outputs, rim, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
 use std::net::Ipv4Addr;
@@ -37,6 +37,7 @@ use crate::motion::{MotionTask, Mover};
 use crate::network;
 use crate::recipe::Recipes;
 use crate::rig::{self, Rig};
+use crate::rim::RimTask;
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
 use crate::window::{self, ALIVE_LIMIT, Frame, Window};
@@ -162,6 +163,7 @@ impl Running {
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
         let shelf = Shelf::of(data);
+        watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: status_receiver.clone(),
@@ -296,7 +298,8 @@ fn drive(
     cancel: &CancellationToken,
 ) -> Mover {
     let table = config.rig.turntable.clone();
-    let by_itself = table.as_ref().is_none_or(|table| table.driver == "sim");
+    // One that somebody else turns is never commanded: to ask for arming would pretend that we hold it.
+    let by_itself = table.as_ref().is_none_or(|table| matches!(table.driver.as_str(), "sim" | "external"));
     let arming = Arming::new(by_itself, Duration::from_secs_f64(60.0 * config.motion.arm_minutes));
     let (motion, mover) = MotionTask::new(table, around.clone(), config.motion.drive(), arming);
     let token = cancel.clone();
@@ -333,6 +336,15 @@ fn control(
         "io"
     });
     controls
+}
+
+/// Starts the task that reads the rim of a table that somebody else turns.
+fn watch_rim(task: Option<RimTask>, tasks: &mut JoinSet<&'static str>, cancel: &CancellationToken) {
+    let (Some(task), token) = (task, cancel.clone()) else { return };
+    tasks.spawn(async move {
+        task.run(token).await;
+        "rim"
+    });
 }
 
 /// Starts the uploader and what tells it that the network came back.

@@ -11,6 +11,7 @@ mod finish;
 pub mod journal;
 mod kept;
 mod matching;
+mod passing;
 pub mod plan;
 pub mod plate;
 mod progress;
@@ -43,6 +44,7 @@ use crate::rig::Rig;
 use crate::status::{Fault, Status};
 use absent::UNPLUGGED;
 use matching::Zero;
+use passing::Passing;
 use plan::{Plan, Slot};
 use progress::Progress;
 use shot::{Shot, expose, interrupted_by, turn};
@@ -138,6 +140,8 @@ pub struct Session {
     /// Rule and shot of the last systematic finding, by camera.
     streak: BTreeMap<String, (String, u32)>,
     retaken: u32,
+    /// Shots in a row beside their angles.
+    beside: u32,
     /// Spin time of earlier runs, in seconds.
     spun_before_s: f64,
     zero: Zero,
@@ -160,6 +164,7 @@ impl Session {
             failures: BTreeMap::new(),
             streak: BTreeMap::new(),
             retaken: 0,
+            beside: 0,
             spun_before_s: 0.0,
             zero: Zero::Lost,
             is_closed: false,
@@ -251,18 +256,20 @@ impl Session {
     ) -> Result<Shot, Outcome> {
         let wait = self.doc.recipe.verdict == VerdictTiming::Wait;
         let mover = stage.mover.clone();
-        let settle = self.doc.recipe.settle();
+        let (settle, passing) = (self.doc.recipe.settle(), Passing::of(stage.rig));
+        let turn = turn(&mover, place, settle, passing.as_ref());
         let turned = match before {
             Some(shot) if wait => match self.finish(stage, shot).await {
-                Ok(()) => turn(&mover, place, settle).await,
+                Ok(()) => turn.await,
                 Err(outcome) => Err(outcome),
             },
             Some(shot) => {
-                let (turned, finished) = tokio::join!(turn(&mover, place, settle), self.finish(stage, shot));
+                let (turned, finished) = tokio::join!(turn, self.finish(stage, shot));
                 finished.and(turned)
             }
-            None => turn(&mover, place, settle).await,
+            None => turn.await,
         };
+        let turned = turned.and_then(|turned| self.allow_passing(stage.rig, &cameras).map(|()| turned));
         let slots = cameras.iter().map(|name| (place.shot, name.clone()));
         match turned {
             Ok(mut turned) => {
@@ -294,6 +301,7 @@ impl Session {
         self.plan.forgive();
         self.progress = Progress::default();
         self.failures.clear();
+        self.beside = 0;
         self.streak.clear();
         if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
             return Err(Outcome::Fault(Fault::new(

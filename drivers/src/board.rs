@@ -169,12 +169,8 @@ impl Board {
                 continue;
             };
             let inset = 0.5 * (1.0 - MARK_PART) * self.square_mm();
-            for k in 0..CELLS_WITH_BORDER * CELLS_WITH_BORDER {
-                let [x, y] = [k % CELLS_WITH_BORDER, k / CELLS_WITH_BORDER];
-                let middle = |at: usize| (at as f64 + 0.5) / CELLS_WITH_BORDER as f64;
-                if !is_white(mark, middle(x), middle(y)) {
-                    black(left + inset + x as f64 * cell, top + inset + y as f64 * cell, cell);
-                }
+            for [x, y] in black_cells(mark) {
+                black(left + inset + x * cell, top + inset + y * cell, cell);
             }
         }
         let foot = page - 0.25 * MARGIN_MM;
@@ -184,6 +180,15 @@ impl Board {
         );
         svg
     }
+}
+
+/// Columns and rows of the cells of a mark, its border included, that are printed black.
+fn black_cells(mark: u16) -> impl Iterator<Item = [f64; 2]> {
+    let all =
+        (0..CELLS_WITH_BORDER * CELLS_WITH_BORDER).map(|k| [k % CELLS_WITH_BORDER, k / CELLS_WITH_BORDER]);
+    let middle = |at: f64| (at + 0.5) / CELLS_WITH_BORDER as f64;
+    let places = all.map(|cell| cell.map(|at| at as f64));
+    places.filter(move |[x, y]| !is_white(mark, middle(*x), middle(*y)))
 }
 
 /// The mark in a square; `None` in a black one.
@@ -223,6 +228,31 @@ impl Rim {
             [self.radius_mm * cos, self.radius_mm * sin, self.height_mm + up * half]
         };
         Some([corner(-1.0, 1.0), corner(1.0, 1.0), corner(1.0, -1.0), corner(-1.0, -1.0)])
+    }
+
+    /// The ring as a strip to print, one unit a millimetre: as long as it goes round, from left to right as one looks at it
+    /// from outside. It may be cut between the marks; each has its number below it.
+    pub fn svg(&self) -> String {
+        let (long, high) = (std::f64::consts::TAU * self.radius_mm, 1.6 * self.mark_mm);
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{long:.2}mm\" height=\"{high:.2}mm\" viewBox=\"0 0 \
+             {long:.2} {high:.2}\">\n<rect width=\"{long:.2}\" height=\"{high:.2}\" fill=\"#fff\"/>\n<g \
+             shape-rendering=\"crispEdges\" font-family=\"sans-serif\">\n"
+        );
+        let cell = self.mark_mm / CELLS_WITH_BORDER as f64;
+        for nth in 0..self.marks {
+            let middle = (f64::from(nth) + 0.5) * long / f64::from(self.marks);
+            let (left, top) = (middle - 0.5 * self.mark_mm, 0.25 * self.mark_mm);
+            for [x, y] in black_cells(RIM_FIRST + nth) {
+                let (x, y) = (left + x * cell, top + y * cell);
+                svg +=
+                    &format!("<rect x=\"{x:.4}\" y=\"{y:.4}\" width=\"{cell:.4}\" height=\"{cell:.4}\"/>\n");
+            }
+            let (foot, size, number) = (1.58 * self.mark_mm, 0.08 * self.mark_mm, RIM_FIRST + nth);
+            svg +=
+                &format!("<text x=\"{left:.2}\" y=\"{foot:.2}\" font-size=\"{size:.2}\">{number}</text>\n");
+        }
+        svg + "</g>\n</svg>\n"
     }
 
     /// Whether the ring is white at an azimuth in radians and a height over the platter's top.
@@ -293,5 +323,9 @@ mod tests {
         let (inward, outward) = (azimuth + 0.5 / 150.0, azimuth - 0.5 / 150.0);
         assert!(!rim.is_white(inward, -3.0) && rim.is_white(outward, -3.0) && rim.is_white(inward, -2.0));
         assert_eq!((rim.mark(RIM_FIRST + 24), rim.mark(3)), (None, None));
+        let svg = rim.svg();
+        assert!(svg.contains("width=\"942.48mm\" height=\"14.40mm\"") && svg.contains(">51</text>"), "{svg}");
+        let white: u32 = codes()[28..52].iter().map(|code| code.count_ones()).sum();
+        assert_eq!(svg.matches("<rect x=").count() as u32, 24 * 49 - white);
     }
 }

@@ -16,6 +16,7 @@ mod model;
 pub mod motion;
 pub(crate) mod platter;
 mod raster;
+mod scene;
 mod shadow;
 pub(crate) mod stance;
 pub(crate) mod studio;
@@ -65,6 +66,8 @@ pub struct BoothOptions {
     pub board_mm: f64,
     /// The platter has a ring of marks round its rim, as [`Booth::rim`] says.
     pub rim_markers: bool,
+    /// Somebody else turns the platter at so many degrees a second, -90 to 90; 0: it is turned by a table of the rig.
+    pub turned_deg_s: f64,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
 }
@@ -78,6 +81,7 @@ impl Default for BoothOptions {
             platter_radius_mm: 150.0,
             board_mm: USUAL_MM,
             rim_markers: false,
+            turned_deg_s: 0.0,
             faults: Vec::new(),
         }
     }
@@ -223,7 +227,10 @@ impl Booth {
         if !(40.0..=board_max).contains(&options.board_mm) {
             return Err(format!("board_mm = {} is not in 40 to {board_max}", options.board_mm));
         }
-        let model = options.model(options.object);
+        if !(-90.0..=90.0).contains(&options.turned_deg_s) {
+            return Err(format!("turned_deg_s = {} is not in -90 to 90", options.turned_deg_s));
+        }
+        let (model, turned_deg_s) = (options.model(options.object), options.turned_deg_s);
         let state = State {
             options,
             aim: model.aim,
@@ -233,11 +240,15 @@ impl Booth {
             told: VecDeque::new(),
             sessions: 0,
         };
-        Ok(Booth {
+        let booth = Booth {
             state: Arc::new(Mutex::new(state)),
             changed: Arc::new(watch::channel(()).0),
             contacts: Arc::default(),
-        })
+        };
+        if turned_deg_s != 0.0 {
+            booth.turn(turned_deg_s);
+        }
+        Ok(booth)
     }
 
     /// The platter's true angle now, in degrees and *not* wrapped: it counts whole turns since power-on, and holds
@@ -341,16 +352,6 @@ impl Booth {
             table.platter.push(deg, Instant::now());
         }
         self.changed.send_replace(());
-    }
-
-    /// Takes away what stands on the platter and puts something else there, in the booth's `object_scale`. Pictures
-    /// whose exposure begins from now on show it; cameras stay where they are and aim where they aimed.
-    pub fn put(&self, object: Object) {
-        let options = self.lock().options.clone();
-        let model = Arc::new(options.model(object));
-        let mut state = self.lock();
-        state.options.object = object;
-        state.model = model;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,6 +9,7 @@ pub mod manual;
 pub mod mounted;
 pub mod profile;
 pub mod relay;
+mod sightings;
 pub mod sim;
 pub mod transcript;
 
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 use crate::frame::Angle;
 use crate::link::{Link, serial};
 use crate::{DeviceOptions, Later, Listing, Surroundings};
+
+pub use sightings::Sightings;
 
 /// Degrees a second; positive turns counter-clockwise seen from above.
 pub type DegPerS = f64;
@@ -180,6 +183,13 @@ pub struct TurntableInfo {
     pub tried: bool,
 }
 
+impl TurntableInfo {
+    /// Somebody else turns it: it passes the angles that are waited for, and nothing here moves or stops it.
+    pub fn is_turned_elsewhere(&self) -> bool {
+        self.driver == external::DRIVER.name
+    }
+}
+
 /// Where a turning platter was at a moment: reported by the table, or read from the marks on its rim.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sighting {
@@ -189,28 +199,6 @@ pub struct Sighting {
     pub deg: f64,
     /// It was there within this many degrees.
     pub error_deg: f64,
-}
-
-/// The latest sighting by a camera, shared between the station, which looks, and a table that it does not control.
-#[derive(Debug, Clone)]
-pub struct Sightings(watch::Sender<Option<Sighting>>);
-
-impl Default for Sightings {
-    fn default() -> Self {
-        Self(watch::channel(None).0)
-    }
-}
-
-impl Sightings {
-    /// Tells where the platter was seen.
-    pub fn tell(&self, sighting: Sighting) {
-        self.0.send_replace(Some(sighting));
-    }
-
-    /// To be told of sightings.
-    pub fn watch(&self) -> watch::Receiver<Option<Sighting>> {
-        self.0.subscribe()
-    }
 }
 
 /// What a person beside a manual table is asked, and the answer.

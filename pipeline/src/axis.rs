@@ -44,8 +44,9 @@ const FOCAL_ERROR_MAX: f64 = 0.005;
 /// What was seen at one angle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    /// Where the table says the platter stood, in degrees.
-    pub angle_deg: f64,
+    /// Where the table says the platter stood, in degrees. `None` where nobody can say, as of a table that somebody else
+    /// turns: then, if no view has one, the board alone tells how far it turned.
+    pub angle_deg: Option<f64>,
     /// Corners of the board.
     pub corners: Vec<Corner>,
 }
@@ -115,7 +116,9 @@ impl Shortfall {
 /// Calibrates one camera. `Err` where the views do not suffice for any result; whether a result can be used says
 /// [`Axis::judge`].
 pub fn calibrate(views: &[View], board: &Board, lens: Lens) -> Result<Axis, Shortfall> {
-    let usable = |view: &&View| view.corners.len() >= CORNERS_MIN && view.angle_deg.is_finite();
+    let told_any = views.iter().any(|view| view.angle_deg.is_some());
+    let told_well = |view: &View| view.angle_deg.map_or(!told_any, f64::is_finite);
+    let usable = |view: &&View| view.corners.len() >= CORNERS_MIN && told_well(view);
     let seen: Vec<&View> = views.iter().filter(usable).collect();
     if seen.len() < FRAMES_MIN {
         let sentence = format!(
@@ -145,18 +148,16 @@ pub fn calibrate(views: &[View], board: &Board, lens: Lens) -> Result<Axis, Shor
     let begun = start::guess(&chosen, board, lens).ok_or_else(unclear)?;
     let bench = Bench::of(&chosen, board, begun.targets.clone());
     let fitted = fit::fitted(bench, begun.rig, matches!(lens, Lens::Size { .. })).ok_or_else(unclear)?;
-    Ok(told(&fitted, &begun.targets, begun.reversed, board, matches!(lens, Lens::Known(_)), &chosen))
+    let mut axis = told(&fitted, &begun.targets, begun.reversed, board, matches!(lens, Lens::Known(_)));
+    if !told_any {
+        // What was a first guess is nothing to be held against.
+        (axis.angle_rms_deg, axis.angle_max_deg, axis.turned_deg) = (0.0, 0.0, 360.0);
+    }
+    Ok(axis)
 }
 
 /// The result as it is kept.
-fn told(
-    fitted: &fit::Fitted,
-    targets: &[f64],
-    reversed: bool,
-    board: &Board,
-    lens_known: bool,
-    views: &[&View],
-) -> Axis {
+fn told(fitted: &fit::Fitted, targets: &[f64], reversed: bool, board: &Board, lens_known: bool) -> Axis {
     let rig = &fitted.rig;
     let off: Vec<f64> = rig.angles.iter().zip(targets).map(|(is, said)| (is - said).to_degrees()).collect();
     let mean = off.iter().sum::<f64>() / off.len() as f64;
@@ -173,7 +174,7 @@ fn told(
         focal_error: fitted.focal_error,
         tilt_deg: rig.tilt_rad().to_degrees(),
         reversed,
-        gap_deg: gap_deg(views),
+        gap_deg: gap_deg(targets),
         angle_rms_deg: square(&beside).sqrt(),
         angle_max_deg: beside.iter().map(|deg| deg.abs()).fold(0.0, f64::max),
         turned_deg: turned_deg(&beside, targets),
@@ -189,8 +190,8 @@ fn camera_of(rig: &Rig, board: &Board, zero_rad: f64) -> Pose {
 }
 
 /// The largest part of a turn without a view.
-fn gap_deg(views: &[&View]) -> f64 {
-    let mut angles: Vec<f64> = views.iter().map(|view| view.angle_deg.rem_euclid(360.0)).collect();
+fn gap_deg(targets: &[f64]) -> f64 {
+    let mut angles: Vec<f64> = targets.iter().map(|rad| rad.to_degrees().rem_euclid(360.0)).collect();
     angles.sort_by(f64::total_cmp);
     let around = angles.first().map_or(360.0, |first| first + 360.0);
     let next = angles.iter().skip(1).copied().chain([around]);
@@ -208,6 +209,24 @@ fn turned_deg(beside: &[f64], targets: &[f64]) -> f64 {
 }
 
 impl Axis {
+    /// The same camera with pictures of another size that show the same.
+    pub fn sized(&self, width: u32, height: u32) -> Self {
+        let part = f64::from(width) / f64::from(self.lens.width.max(1));
+        let down = f64::from(height) / f64::from(self.lens.height.max(1));
+        // The corner of the picture stays, and lies half a pixel before the centre of the first one.
+        let moved = |at: f64, part: f64| (at + 0.5) * part - 0.5;
+        let lens = Intrinsics {
+            width,
+            height,
+            fx: self.lens.fx * part,
+            fy: self.lens.fy * down,
+            cx: moved(self.lens.cx, part),
+            cy: moved(self.lens.cy, down),
+            ..self.lens
+        };
+        Self { lens, ..self.clone() }
+    }
+
     /// What is wrong with the result; empty for one that can be used.
     pub fn judge(&self) -> Vec<Shortfall> {
         let mut found = Vec::new();

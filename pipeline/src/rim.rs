@@ -4,15 +4,20 @@
 //! and a platter that was turned by hand is found like any other. The same marks tell where a platter that nobody
 //! controls is at the moment of an exposure.
 
+use std::time::Duration;
+
 use turnstage_drivers::board::{RIM_FIRST, Rim};
-use turnstage_drivers::frame::{Angle, Frame};
+use turnstage_drivers::frame::{Angle, Codec, Frame, FrameData};
 use turnstage_drivers::turntable::Sighting;
 
+use crate::InputLimits;
 use crate::algebra::{V2, V3, about_z, apply, carried, inverse};
 use crate::axis::Axis;
+use crate::decode::Decoder;
 use crate::lens;
 use crate::marker::{self, Mark};
 use crate::plane::Plane;
+use crate::{huffman, raw};
 
 /// Pixels beside which a mark counts as not explained.
 const BESIDE_PX: f64 = 12.0;
@@ -21,6 +26,8 @@ const RMS_PX_MAX: f64 = 2.0;
 /// Pixels that a corner is believed to, at best.
 const CORNER_PX: f64 = 0.1;
 const ROUNDS: usize = 12;
+/// A live picture and a stored one show the same if their shapes differ by no more than this part.
+const SHAPE_PART: f64 = 0.01;
 
 /// Where the ring of marks stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,9 +40,53 @@ pub struct Reading {
     pub marks: usize,
 }
 
+/// Reads the ring in a frame. The axis may have been measured on pictures of another size that show the same.
+///
+/// # Errors
+/// A clause: the frame cannot be read, is of another shape, or shows no ring.
+pub fn read_frame(frame: &Frame, limits: &InputLimits, rim: &Rim, axis: &Axis) -> Result<Reading, String> {
+    let look = |plane: &Plane<'_>| {
+        let (width, height) = (plane.width as u32, plane.height as u32);
+        let (was, is) =
+            (f64::from(axis.lens.width) / f64::from(axis.lens.height), f64::from(width) / f64::from(height));
+        if (was / is - 1.0).abs() > SHAPE_PART {
+            return Err(format!(
+                "its live picture of {width} x {height} pixels has another shape than the {} x {} that its axis was \
+                 calibrated with",
+                axis.lens.width, axis.lens.height
+            ));
+        }
+        let marks = marker::find(plane);
+        let own = marks.iter().filter(|mark| rim.mark(mark.id).is_some()).count();
+        read_marks(&marks, rim, &axis.sized(width, height)).ok_or_else(|| match own {
+            0 => "it sees no mark of the ring".to_owned(),
+            _ => format!(
+                "it sees {own} marks that are not where the ring's are; are radius_mm, marks, mark_mm and \
+                          height_mm right, and did the camera move since it was calibrated"
+            ),
+        })
+    };
+    match &frame.data {
+        FrameData::Encoded { codec: Codec::Jpeg, bytes } => {
+            let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
+            let whole = huffman::with_tables(bytes.clone());
+            look(&decoder.decode(&whole, limits).map_err(|why| why.clause())?.luma)
+        }
+        FrameData::Encoded { codec, .. } => Err(format!("its live pictures are {codec:?}, not JPEG")),
+        FrameData::Pixels { format, width, height, stride, bytes } => {
+            let mut store = Default::default();
+            let decoded = raw::planes(*format, (*width, *height), *stride, bytes, &mut store, limits);
+            look(&decoded.map_err(|why| why.clause())?.luma)
+        }
+    }
+}
+
 /// Reads the ring. `None` where no mark is seen, or those that are seen contradict each other.
 pub fn read(plane: &Plane<'_>, rim: &Rim, axis: &Axis) -> Option<Reading> {
-    let marks = marker::find(plane);
+    read_marks(&marker::find(plane), rim, axis)
+}
+
+fn read_marks(marks: &[Mark], rim: &Rim, axis: &Axis) -> Option<Reading> {
     let once = |mark: &&Mark| marks.iter().filter(|other| other.id == mark.id).count() == 1;
     let ring = Ring { rim, axis, to_camera: inverse(&axis.camera) };
     let seen: Vec<(V3, [V3; 4], [V2; 4])> = marks
@@ -71,11 +122,13 @@ impl Reading {
         Angle::new(self.ring_deg - zero_deg)
     }
 
-    /// Where the platter was when the exposure of `frame` began, counted on from `before_deg`, where it was last: it has
-    /// turned by less than half a turn since.
+    /// Where the platter was in the middle of the exposure of `frame`, counted on from `before_deg`, where it was last: it
+    /// has turned by less than half a turn since.
     pub fn sighting(&self, zero_deg: f64, before_deg: f64, frame: &Frame) -> Sighting {
         let way = (self.ring_deg - zero_deg - before_deg + 180.0).rem_euclid(360.0) - 180.0;
-        Sighting { at: frame.time.start, deg: before_deg + way, error_deg: self.error_deg }
+        let open_us = frame.exposure.exposure_us.filter(|us| (0.0..1e8).contains(us)).unwrap_or_default();
+        let at = frame.time.start + Duration::from_secs_f64(open_us / 2e6);
+        Sighting { at, deg: before_deg + way, error_deg: self.error_deg }
     }
 }
 

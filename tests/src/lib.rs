@@ -42,7 +42,7 @@ pub fn photos(test: &str) -> Option<PathBuf> {
 }
 
 /// What every station of the tests has beside its rig: small reserves, a panel on any port, and a folder to deliver to.
-const STATION: &str = r#"
+pub const STATION: &str = r#"
 [storage]
 free_bytes_soft = 2_000_000
 free_bytes_hard = 1_000_000

@@ -16,6 +16,7 @@ mod disk_full;
 mod distances;
 mod drift;
 mod emergency_stop;
+mod external;
 mod faults;
 mod formats;
 mod geometry;

@@ -57,7 +57,7 @@ const ONLY_IN: &[OnlyIn] = &[
             "hw-tests/src/wire",
             "hw-tests/fake-v4l2/src",
         ],
-        why: "the six tasks start in one place and end together",
+        why: "the tasks start in one place and end together",
     },
     OnlyIn {
         words: &["thread::spawn(", "thread::Builder"],

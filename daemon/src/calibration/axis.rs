@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::{Record, Stamp};
 use turnstage_drivers::board::Board;
+use turnstage_drivers::camera::CameraInfo;
 use turnstage_drivers::optics::{Intrinsics, Pose};
 use turnstage_pipeline::InputLimits;
 use turnstage_pipeline::axis::{self, Axis, Lens, Shortfall, TiltAxis, View};
@@ -137,6 +138,13 @@ impl Setting {
 }
 
 impl CameraAxis {
+    /// What is otherwise now of the camera that gives a live picture, of whatever size, as a clause.
+    pub fn changed_since(&self, now: &CameraInfo, focus: Option<f64>) -> Option<String> {
+        let Setting { device, lens, .. } = self.setting.clone();
+        let device = Device { driver: now.driver.to_owned(), model: now.model.clone(), ..device };
+        self.setting.changed(&Setting { device, focus, lens })
+    }
+
     /// Refuses a picture that was taken with another setting.
     pub fn holds_for(&self, record: &Record) -> Result<(), Refusal> {
         let refused = |why: String| {
@@ -260,7 +268,7 @@ fn by_tilt(pictures: &[&Taken], board: &Board, lens: Lens) -> Result<Turns, Vec<
     let mut turns: Vec<(Option<f64>, Vec<View>)> = Vec::new();
     for one in pictures {
         let facts = &one.record.facts;
-        let Some(angle_deg) = facts.angle_reached.or(facts.angle_commanded) else { continue };
+        let angle_deg = facts.angle_reached.or(facts.angle_commanded);
         let (tilt, view) = (tilt_of(&one.record), View { angle_deg, corners: one.seen.corners.clone() });
         match turns.iter_mut().find(|(other, _)| *other == tilt) {
             Some((_, views)) => views.push(view),

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use turnstage_cloud_sync::{ClockQuality, Record, Stamp};
 use turnstage_drivers::board::{Board, USUAL_MM};
+use turnstage_drivers::turntable::external::Watched;
 use turnstage_pipeline::axis::{ANGLE_DEG_MAX, RMS_PX_MAX, TILT_DEG_MAX, TILT_ERROR_DEG_MAX, TiltAxis};
 
 use super::Place;
 use super::check::{Line, line};
 use super::desk::Desk;
-use crate::calibration::axis::CameraAxis;
-use crate::calibration::axis::Setting;
+use crate::calibration::axis::{CameraAxis, Setting};
 use crate::calibration::shelf::{Shelf, Unusable};
 use crate::calibration::{CameraLimits, Device, Range, Spread, spreads};
 use crate::clock::readable;
@@ -50,6 +50,11 @@ pub enum What {
         /// Side of the chess pattern in millimetres; about as wide as the platter is best.
         #[arg(long, default_value_t = USUAL_MM, value_name = "MM")]
         size_mm: f64,
+        /// File to write.
+        file: PathBuf,
+    },
+    /// Writes the ring of marks of `[rig.turntable.rim]` as a strip to print at 100 % (SVG, in millimetres).
+    Ring {
         /// File to write.
         file: PathBuf,
     },
@@ -103,6 +108,9 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
     if let What::Board { size_mm, file } = &what {
         return board(*size_mm, file);
     }
+    if let What::Ring { file } = &what {
+        return ring(&place.config()?, file);
+    }
     let shoots = matches!(what, What::Qc { .. } | What::Plate { .. } | What::Axis { session: None, .. });
     let config = || {
         let mut config = place.config_of_data()?;
@@ -115,18 +123,19 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
         Ok(config)
     };
     let mut desk = Desk::open(place, config, false).await?;
-    let code = act(&mut desk, what).await;
+    let code = act(&mut desk, place, what).await;
     desk.close().await;
     code
 }
 
-async fn act(desk: &mut Desk, what: What) -> Result<u8> {
+async fn act(desk: &mut Desk, place: &Place, what: What) -> Result<u8> {
     match what {
         What::Qc { session: Some(session), yes, .. } => set(desk, &session, yes).await,
         What::Qc { recipe, armed, yes, .. } => {
             shoot(desk, armed, Act::Measure { recipe }, async |desk, id| set(desk, id, yes).await).await
         }
         What::Board { size_mm, file } => board(size_mm, &file),
+        What::Ring { file } => ring(&place.config()?, &file),
         What::Axis { recipe, session, armed, board_mm, thickness_mm } => {
             let set = async |desk: &mut Desk, session: &str| {
                 let session = session.to_owned();
@@ -235,6 +244,24 @@ fn board(size_mm: f64, file: &Path) -> Result<u8> {
         "{}: print it at 100 % on matt paper, see that its chess pattern measures {size_mm} mm, and glue it flat on a \
          plate.",
         file.display()
+    );
+    Ok(exit::OK)
+}
+
+/// Writes the ring of the configured table.
+fn ring(config: &Config, file: &Path) -> Result<u8> {
+    let watched = config.rig.turntable.as_ref().and_then(Watched::of).ok_or_else(|| {
+        let why =
+            "no ring is configured: describe it in [rig.turntable.rim] of a table with driver = \"external\"";
+        Exit::new(exit::CONFIGURATION, why)
+    })?;
+    let rim = watched.ring.rim();
+    std::fs::write(file, rim.svg()).with_context(|| format!("cannot write {}", file.display()))?;
+    println!(
+        "{}: print it at 100 % on matt paper, see that a mark measures {} mm, and glue it round the rim, level and evenly; \
+         cut between the marks if it is too long.",
+        file.display(),
+        rim.mark_mm
     );
     Ok(exit::OK)
 }
@@ -389,6 +416,7 @@ fn date(at: &Stamp) -> String {
 pub async fn checked(config: &Config, shelf: &Shelf, rig: &mut Rig) -> Vec<Line> {
     let mut lines: Vec<Line> =
         shelf.all().unreadable.into_iter().map(|why| line("calibration", exit::DATA, Err(why))).collect();
+    lines.extend(rim_of(shelf, rig));
     let recipes = Recipes::of(&config.recipes);
     for recipe in recipes.names().iter().filter_map(|name| recipes.get(name).ok()) {
         let Ok(names) = rig.names(&recipe.cameras) else { continue };
@@ -407,6 +435,20 @@ pub async fn checked(config: &Config, shelf: &Shelf, rig: &mut Rig) -> Vec<Line>
         }
     }
     lines
+}
+
+/// Whether the camera that reads the rim of a table that somebody else turns is calibrated.
+fn rim_of(shelf: &Shelf, rig: &Rig) -> Option<Line> {
+    let (watched, ..) = rig.watched()?;
+    let camera = &watched.ring.camera;
+    let told = match shelf.has_axis(camera) {
+        true => Ok(format!("{} marks, read by camera {camera}", watched.ring.marks)),
+        false => Err(format!(
+            "where camera {camera} stands is not known: lay the board on the platter, let it turn, and run turnstage \
+             calibrate axis"
+        )),
+    };
+    Some(line("rim", exit::DATA, told))
 }
 
 /// Whether a camera set by this recipe is still the one whose place is known.

@@ -56,6 +56,27 @@ fn everything_that_is_wrong_is_told_at_once_with_layer_and_key() {
 }
 
 #[test]
+fn a_ring_that_no_camera_reads_or_that_cannot_be_is_told_by_its_key() {
+    let with = |rim: &str, more: &str| {
+        let rim = format!("[rig.turntable.rim]\nradius_mm = 150\nmarks = 24\nheight_mm = -7\n{rim}");
+        let table = "[rig.turntable]\ndriver = \"external\"";
+        problems(&format!("{more}\n{table}\n{rim}\n[rig.cameras.top]\ndriver = \"sim\"\n"), &[])
+    };
+    assert_eq!(with("camera = \"top\"\nmark_mm = 9", ""), [""; 0]);
+    let found = with("camera = \"main\"\nmark_mm = 9", "");
+    assert_eq!(found, ["station.toml: rig.turntable.rim.camera: no camera \"main\"; this rig has: top"]);
+    let found = with("camera = \"top\"\nmark_mm = 90", "");
+    assert!(found[0].starts_with("station.toml: rig.turntable: rim.mark_mm = 90"), "{found:?}");
+    let found = problems("[rig.turntable]\ndriver = \"external\"\n", &[]);
+    assert!(
+        found[0].contains("rim is missing: describe the ring of marks in [rig.turntable.rim]"),
+        "{found:?}"
+    );
+    let found = with("camera = \"top\"\nmark_mm = 9", "[motion]\nzero_deg = 5.0");
+    assert!(found[0].contains("motion.zero_deg: reversed, zero_deg"), "{found:?}");
+}
+
+#[test]
 fn a_cloud_is_reached_encrypted_or_on_this_machine() {
     let with = |url: &str| {
         let text = format!(

@@ -1,7 +1,7 @@
 //! The way to an angle: which way round, and in how many commands.
 
 use tokio::sync::watch;
-use turnstage_drivers::turntable::{Direction, Reference, Sighting, Target, Winding};
+use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, Winding};
 use turnstage_drivers::{Angle, Moved, Position, Turntable, TurntableError};
 
 use super::{Drive, Move};
@@ -168,9 +168,11 @@ fn turn(from: Position, to: Target) -> f64 {
 
 /// The commands that bring a table to an angle, each of no more degrees than one may ask for.
 fn targets(table: &dyn Turntable, to: Angle, then: f64, drive: &Drive) -> Vec<Target> {
-    let Position::Known(from, _) = table.position() else {
+    let from = match table.position() {
+        // Nobody can send one that somebody else turns past its target and back: it comes by by itself.
+        Position::Known(from, source) if source != Source::Seen => from,
         // It says itself that it does not know where it stands.
-        return vec![Target { angle: to, direction: Direction::Forward }];
+        _ => return vec![Target { angle: to, direction: Direction::Forward }],
     };
     let room = table.winding().map(|cable| (cable.low - cable.deg, cable.high - cable.deg));
     let bounds = Bounds { room, one_way: table.info().one_way };

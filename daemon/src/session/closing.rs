@@ -11,6 +11,7 @@ use turnstage_cloud_sync::spool::Commit;
 use turnstage_pipeline::qc::{Finding, Verdict};
 
 use super::finish::fetch_and_judge;
+use super::passing::Passing;
 use super::{Outcome, Session, Stage, expose, turn};
 use crate::status::Fault;
 
@@ -25,7 +26,9 @@ impl Session {
     pub(super) async fn close_turn(&mut self, stage: &mut Stage<'_>) -> Result<(), Outcome> {
         let Some(first) = self.plan.places().first().copied() else { return Ok(()) };
         self.show(stage, Some(first.shot), None);
-        let turned = turn(&stage.mover.clone(), first, self.doc.recipe.settle()).await?;
+        let (settle, passing) = (self.doc.recipe.settle(), Passing::of(stage.rig));
+        let turned = turn(&stage.mover.clone(), first, settle, passing.as_ref()).await?;
+        self.allow_passing(stage.rig, &self.doc.cameras)?;
         let shot = expose(stage.rig, first, turned.reached, &self.doc.cameras, 1).await;
         // A stop on the way here leaves it to be taken when the session goes on.
         self.is_closed = true;

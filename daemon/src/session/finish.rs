@@ -59,6 +59,7 @@ pub(super) struct Companion {
 impl Session {
     /// Brings the bytes of a shot, judges and keeps them. All cameras of a shot share one durable put.
     pub(super) async fn finish(&mut self, stage: &mut Stage<'_>, shot: Shot) -> Result<(), Outcome> {
+        let Some(shot) = self.placed(stage, shot).await? else { return Ok(()) };
         let place = shot.place;
         let skews: BTreeMap<String, Duration> =
             shot.exposures.iter().filter_map(|(name, _)| Some((name.clone(), shot.skew(name)?))).collect();

@@ -10,6 +10,7 @@ use turnstage_drivers::{Angle, Position};
 use turnstage_pipeline::{InputLimits, Signature};
 
 use super::finish::fetch_and_judge;
+use super::passing::Passing;
 use super::{Outcome, Session, Stage, expose, interrupted_by, turn};
 use crate::motion::{Move, MoveEnd};
 use crate::recipe::Place;
@@ -128,7 +129,8 @@ impl Session {
     /// Looks at the platter at `deg` of its present, provisional zero; nothing is kept.
     pub(super) async fn look(&self, stage: &mut Stage<'_>, deg: f64) -> Result<Look, Outcome> {
         let place = Place::plain(0, Some(Angle::new(deg)));
-        turn(stage.mover, place, self.doc.recipe.settle()).await?;
+        let passing = Passing::of(stage.rig);
+        turn(stage.mover, place, self.doc.recipe.settle(), passing.as_ref()).await?;
         let shot = expose(stage.rig, place, None, &self.doc.cameras, 1).await;
         let mut look = Look::new();
         for (name, exposed) in shot.exposures {

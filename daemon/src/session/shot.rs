@@ -8,6 +8,7 @@ use turnstage_drivers::camera::{ExposeRequest, Exposed, Variant};
 use turnstage_drivers::{Angle, CameraError};
 
 use super::Outcome;
+use super::passing::Passing;
 use crate::motion::{Move, MoveEnd, Mover};
 use crate::recipe::Place;
 use crate::rig::Rig;
@@ -47,8 +48,14 @@ pub(super) struct Turned {
     pub stood: Instant,
 }
 
-/// Tilts and turns to a place, and waits until the platter has settled; a table that stands there already has.
-pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Result<Turned, Outcome> {
+/// Tilts and turns to a place, and waits until the platter has settled; a table that stands there already has, and one
+/// that is `passing` and turns on never will.
+pub(super) async fn turn(
+    mover: &Mover,
+    place: Place,
+    settle: Duration,
+    passing: Option<&Passing>,
+) -> Result<Turned, Outcome> {
     let began = Instant::now();
     let before = mover.state().position;
     let tilts = place.tilt_deg.is_some_and(|tilt_deg| mover.state().tilt_deg != Some(tilt_deg));
@@ -63,7 +70,8 @@ pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Resul
     let reached = match place.angle {
         None => None,
         Some(angle) => match mover.go(Move::To(angle)).await {
-            MoveEnd::Arrived { at, .. } if at.distance(angle) <= ANGLE_TOLERANCE_DEG => {
+            // What is seen is measured, and judged with the frame.
+            MoveEnd::Arrived { at, .. } if passing.is_some() || at.distance(angle) <= ANGLE_TOLERANCE_DEG => {
                 Some(Reached { angle: at, error_deg: None })
             }
             MoveEnd::Arrived { at, .. } => return Err(wrong_angle(angle, at)),
@@ -72,10 +80,11 @@ pub(super) async fn turn(mover: &Mover, place: Place, settle: Duration) -> Resul
     };
     let motion = began.elapsed();
     let stands = reached.is_some() && mover.state().position == before && !tilts && !place.leads;
-    let settle = if stands { Duration::ZERO } else { settle };
+    let passes = reached.is_some() && passing.is_some_and(|passing| passing.speed().is_some());
+    let settle = if stands || passes { Duration::ZERO } else { settle };
     // The table says "there" before it stops ringing.
     tokio::time::sleep(settle).await;
-    Ok(Turned { reached, motion, moved: !stands, settle, stood: Instant::now() })
+    Ok(Turned { reached, motion, moved: !stands && !passes, settle, stood: Instant::now() })
 }
 
 fn wrong_angle(asked: Angle, at: Angle) -> Outcome {

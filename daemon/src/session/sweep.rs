@@ -15,10 +15,12 @@ use turnstage_drivers::Angle;
 use turnstage_drivers::turntable::Sighting;
 
 use super::absent::UNPLUGGED;
+use super::passing::Passing;
 use super::shot::{Reached, Shot, expose, interrupted_by};
 use super::{Outcome, Session, Stage};
 use crate::motion::{Move, MoveEnd, Mover};
 use crate::recipe::{Continuous, Place};
+use crate::rig::Rig;
 use crate::status::Fault;
 
 /// Reports that are looked back on.
@@ -117,6 +119,8 @@ struct Sweep {
     from_deg: f64,
     /// Whole turns that the table's own counting is ahead of that.
     ahead_deg: Option<f64>,
+    /// Of a platter that somebody else turns.
+    passing: Option<Passing>,
 }
 
 impl Sweep {
@@ -140,6 +144,9 @@ impl Sweep {
             let due = self.track.when(deg, self.speed).and_then(|at| at.checked_sub(self.lead));
             if self.is_over() || due.is_some_and(|due| due + LATE_MAX < Instant::now()) {
                 return false;
+            }
+            if let (Some(passing), Some(due)) = (&self.passing, due) {
+                passing.expect(due);
             }
             let far = Instant::now() + Duration::from_secs(3600);
             tokio::select! {
@@ -198,40 +205,8 @@ impl Session {
 
     /// Refuses what would smear: the platter turns on while a shutter is open.
     fn allow_sweep(&self, stage: &Stage<'_>, how: Continuous) -> Result<(), Outcome> {
-        let own = stage.rig.cameras.iter().filter(|camera| self.doc.cameras.contains(&camera.name));
-        // One that may be missing and is takes no frames that could be smeared.
-        for camera in own.filter(|camera| camera.required || camera.camera.is_some()) {
-            let exposure_us = camera.applied.as_ref().and_then(|applied| applied.exposure.exposure_us);
-            let name = &camera.name;
-            let why =
-                "Frames of a turning object are smeared by as far as it turns while the shutter is open.";
-            let Some(exposure_us) = exposure_us else {
-                return Err(Outcome::Fault(Fault::new(
-                    "continuous-exposure-unknown",
-                    format!("Camera {name} does not say how long its shutter is open"),
-                    why,
-                    "Lock its exposure time, or use motion = \"stop_and_shoot\".",
-                )));
-            };
-            let blur_deg = how.speed_deg_s * exposure_us / 1e6;
-            if blur_deg > how.blur_deg_max {
-                let speed = how.blur_deg_max / (exposure_us / 1e6);
-                let exposure_us_max = how.blur_deg_max / how.speed_deg_s * 1e6;
-                return Err(Outcome::Fault(Fault::new(
-                    "continuous-blur",
-                    format!(
-                        "Camera {name} is open for {exposure_us:.0} µs: the platter turns {blur_deg:.3}° meanwhile, the \
-                         recipe allows {:.3}°",
-                        how.blur_deg_max
-                    ),
-                    why,
-                    &format!(
-                        "Expose for at most {exposure_us_max:.0} µs, or turn at most {speed:.2}° a second."
-                    ),
-                )));
-            }
-        }
-        Ok(())
+        let fault = smear(stage.rig, &self.doc.cameras, how.speed_deg_s, how.blur_deg_max);
+        fault.map_or(Ok(()), |fault| Err(Outcome::Fault(fault)))
     }
 
     async fn sweep_row(
@@ -267,6 +242,7 @@ impl Session {
             lead: self.lead(stage),
             from_deg: start.deg() - run_up,
             ahead_deg: None,
+            passing: Passing::of(stage.rig),
         };
         let turn = async {
             let end = mover.go_until(Move::Sweep { degrees, speed: how.speed_deg_s }, halt.clone()).await;
@@ -363,6 +339,39 @@ impl Session {
     }
 }
 
+/// What of these cameras would smear at a speed, in degrees a second, of which so many degrees are allowed.
+pub(super) fn smear(rig: &Rig, names: &[String], speed_deg_s: f64, blur_deg_max: f64) -> Option<Fault> {
+    let why = "Frames of a turning object are smeared by as far as it turns while the shutter is open.";
+    let own = rig.cameras.iter().filter(|camera| names.contains(&camera.name));
+    // One that may be missing and is takes no frames that could be smeared.
+    own.filter(|camera| camera.required || camera.camera.is_some()).find_map(|camera| {
+        let exposure_us = camera.applied.as_ref().and_then(|applied| applied.exposure.exposure_us);
+        let name = &camera.name;
+        let Some(exposure_us) = exposure_us else {
+            return Some(Fault::new(
+                "continuous-exposure-unknown",
+                format!("Camera {name} does not say how long its shutter is open"),
+                why,
+                "Lock its exposure time, or shoot a platter that stands (motion = \"stop_and_shoot\").",
+            ));
+        };
+        let blur_deg = speed_deg_s * exposure_us / 1e6;
+        (blur_deg > blur_deg_max).then(|| {
+            let speed = blur_deg_max / (exposure_us / 1e6);
+            let exposure_us_max = blur_deg_max / speed_deg_s * 1e6;
+            Fault::new(
+                "continuous-blur",
+                format!(
+                    "Camera {name} is open for {exposure_us:.0} µs: the platter turns {blur_deg:.3}° meanwhile, the \
+                     recipe allows {blur_deg_max:.3}°"
+                ),
+                why,
+                &format!("Expose for at most {exposure_us_max:.0} µs, or turn at most {speed:.2}° a second."),
+            )
+        })
+    })
+}
+
 async fn arrive(mover: &Mover, what: Move) -> Result<(), Outcome> {
     match mover.go(what).await {
         MoveEnd::Arrived { .. } => Ok(()),
@@ -371,7 +380,7 @@ async fn arrive(mover: &Mover, what: Move) -> Result<(), Outcome> {
 }
 
 /// Empties the cameras of a shot that is not wanted.
-async fn discard(stage: &mut Stage<'_>, shot: Shot) {
+pub(super) async fn discard(stage: &mut Stage<'_>, shot: Shot) {
     for (name, burst) in shot.exposures {
         let camera = stage.rig.cameras.iter_mut().find(|camera| camera.name == name);
         let Some(open) = camera.and_then(|camera| camera.camera.as_mut()) else { continue };

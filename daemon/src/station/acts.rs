@@ -8,10 +8,10 @@ use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::{Record, Spool};
 use turnstage_drivers::board::Board;
 use turnstage_drivers::camera::CameraInfo;
-use turnstage_drivers::turntable::TurntableInfo;
 use turnstage_pipeline::privacy;
 
 use super::emergency::guarded;
+use super::fits::fits;
 use super::presence::{self, armed};
 use super::{Station, Then, stamp, write};
 use crate::audit;
@@ -90,11 +90,17 @@ impl Station {
         // Told before what the rig lacks otherwise.
         guarded(&self.parts, &recipe)?;
         self.parts.rig.open().await;
+        let recipe = match act {
+            Act::MeasureAxis { .. } => {
+                let info = self.parts.mover.state().info;
+                with_board(recipe, info.is_some_and(|info| info.is_turned_elsewhere()))
+            }
+            _ => recipe,
+        };
         let recipe = self.fitted(recipe)?;
         armed(&self.parts, &recipe)?;
         let recipe = match act {
             Act::Measure { .. } => measuring(recipe),
-            Act::MeasureAxis { .. } => with_board(recipe),
             _ => recipe,
         };
         let cameras = self.usable(&recipe)?;
@@ -443,32 +449,6 @@ impl Station {
 
 pub(super) async fn records(spool: &Spool, session: &str) -> Result<Vec<Record>, Refusal> {
     spool.session_records(session).await.map_err(not_kept)
-}
-
-/// Whether the table can do what the recipe asks of it.
-fn fits(recipe: &Recipe, info: &TurntableInfo) -> Result<(), Refusal> {
-    let wrong = |rule: &str, what: String| Err(Refusal::new(rule, format!("Recipe {}: {what}", recipe.name)));
-    for tilt_deg in recipe.rows.iter().filter_map(|row| row.tilt_deg) {
-        match info.tilt {
-            None => return wrong("motion-no-tilt", "tilt_deg, but this table does not tilt.".to_owned()),
-            Some((low, high)) if !(low..=high).contains(&tilt_deg) => {
-                return wrong("motion-tilt-range", format!("tilt_deg {tilt_deg} is not in {low} to {high}."));
-            }
-            Some(_) => {}
-        }
-    }
-    match recipe.continuous {
-        Some(_) if !info.sweeps => {
-            let what =
-                "this table does not tell where it is while it turns; use motion = \"stop_and_shoot\".";
-            wrong("motion-no-sweep", what.to_owned())
-        }
-        Some(how) if how.speed_deg_s > info.speed_max => wrong(
-            "motion-too-fast",
-            format!("{} degrees a second; this table turns at most {}.", how.speed_deg_s, info.speed_max),
-        ),
-        _ => Ok(()),
-    }
 }
 
 fn not_finished(doc: &SessionDoc) -> Refusal {

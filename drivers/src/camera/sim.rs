@@ -61,8 +61,6 @@ const NOISY_LEVELS: f64 = 18.0;
 const CAST_KELVIN: f64 = 3600.0;
 /// Exposures that may wait to be fetched, as in a camera's buffer.
 const BUFFER_MAX: usize = 8;
-/// Width of a preview in pixels.
-const PREVIEW_WIDTH: u32 = 480;
 
 fn check(options: &DeviceOptions) -> Result<(), String> {
     let keys = options.read::<Keys>()?;
@@ -311,6 +309,8 @@ impl Camera for SimCamera {
         self.there()?;
         let stances = self.studio.moments(|count| self.booth.stances_between(start, end, count), self.size.0);
         let shot = self.shot(stances, &counted, self.size, &exposure)?;
+        let middle = self.booth.stances_between(start, end, 1);
+        middle.iter().for_each(|stance| self.booth.note_angle(&self.name, counted.number, stance.turn_deg));
         self.tickets += 1;
         self.waiting.insert(self.tickets, Waiting { counted, shot, exposure });
         Ok(Exposed { ticket: self.tickets, start, end, deadline: request.deadline })
@@ -336,16 +336,19 @@ impl Camera for SimCamera {
 
     async fn preview(&mut self) -> Result<Option<Frame>, CameraError> {
         self.there()?;
-        let now = Instant::now();
+        // What a stream has just exposed.
+        let end = Instant::now();
+        let open = Duration::from_secs_f64(self.exposure.exposure_us.unwrap_or_default() / 1e6);
+        let start = end.checked_sub(open).unwrap_or(end);
         let (w, h) = self.size;
-        let width = w.min(PREVIEW_WIDTH);
+        let width = w.min(self.keys.preview_px);
         let size = (width, (width * h / w).max(2) & !1);
         let glance = self.booth.glance(&self.name);
-        let stances = self.booth.stances_between(now, now, 1);
+        let stances = self.booth.stances_between(start, end, 1);
         let mut shot = self.shot(stances, &glance, size, &self.exposure)?;
         shot.coding = Coding::plain(self.quality);
         let picture = self.render(shot).await?;
-        let exposed = Exposed { ticket: 0, start: now, end: now, deadline: now };
+        let exposed = Exposed { ticket: 0, start, end, deadline: end };
         Ok(Some(self.frame(picture, &exposed, 0, self.exposure)))
     }
 

@@ -1,5 +1,6 @@
 //! The booth's side of its cameras: who is plugged in, which exposure this is, what befalls it and what it sees.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -10,6 +11,9 @@ use super::{Booth, CameraFault, Fault, Gone, NO_SESSION, State};
 use crate::frame::FrameData;
 use crate::optics::{Intrinsics, Pose};
 
+/// Exposures whose angle is remembered.
+const TURNED_MAX: usize = 10_000;
+
 #[derive(Default)]
 pub(super) struct CameraSlot {
     session: u64,
@@ -19,6 +23,8 @@ pub(super) struct CameraSlot {
     last: Option<FrameData>,
     /// Its lens and where it stands, once it was opened.
     pub(super) optics: Option<(Intrinsics, Pose)>,
+    /// Where the platter truly was in the middle of exposures, by their numbers.
+    pub(super) turned: VecDeque<(u64, f64)>,
 }
 
 /// An exposure that has been counted, what befalls it and what stands there.
@@ -87,6 +93,16 @@ impl Booth {
     /// The camera's last picture.
     pub(crate) fn last_picture(&self, name: &str) -> Option<FrameData> {
         self.lock().cameras.get(name).and_then(|slot| slot.last.clone())
+    }
+
+    /// Remembers where the platter truly was in the middle of an exposure.
+    pub(crate) fn note_angle(&self, name: &str, number: u64, deg: f64) {
+        if let Some(slot) = self.lock().cameras.get_mut(name) {
+            if slot.turned.len() == TURNED_MAX {
+                slot.turned.pop_front();
+            }
+            slot.turned.push_back((number, deg));
+        }
     }
 
     pub(crate) fn keep_optics(&self, name: &str, optics: (Intrinsics, Pose)) {

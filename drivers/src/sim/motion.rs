@@ -54,13 +54,23 @@ impl Profile {
 
     /// Speeds up to `speed` (signed) and keeps it for ever.
     pub fn spin(speed: f64, acceleration: f64) -> Self {
-        let seconds = speed.abs() / acceleration;
+        Self::change(0.0, speed, acceleration)
+    }
+
+    /// Goes over from one speed to another (both signed) and keeps that for ever; one of 0 is rest.
+    pub fn change(from: f64, to: f64, acceleration: f64) -> Self {
+        let seconds = (to - from).abs() / acceleration;
+        let ramp = Phase { seconds, speed: from, acceleration: (to - from).signum() * acceleration };
+        let (kept_s, distance) = match to {
+            0.0 => (0.0, ramp.distance(seconds)),
+            _ => (f64::INFINITY, to.signum() * f64::INFINITY),
+        };
         let phases = [
-            Phase { seconds, speed: 0.0, acceleration: speed.signum() * acceleration },
-            Phase { seconds: f64::INFINITY, speed, acceleration: 0.0 },
+            ramp,
+            Phase { seconds: kept_s, speed: to, acceleration: 0.0 },
             Phase { seconds: 0.0, speed: 0.0, acceleration: 0.0 },
         ];
-        Self { phases, distance: speed.signum() * f64::INFINITY }
+        Self { phases, distance }
     }
 
     /// Seconds from start to end; infinite for [`Profile::spin`].
@@ -138,6 +148,16 @@ mod tests {
         assert_eq!(profile.at(1e6).1, -12.0);
         assert!(profile.seconds().is_infinite());
         assert!((profile.at(10.0).0 - -(12.0 * 10.0 - 0.5 * 12.0 * 0.2)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_change_of_speed_has_no_jump_and_one_to_rest_ends() {
+        let profile = Profile::change(12.0, -6.0, 9.0);
+        assert_eq!(profile.at(0.0), (0.0, 12.0));
+        assert_eq!(profile.at(2.0), (6.0, -6.0));
+        assert!(profile.seconds().is_infinite());
+        let rest = Profile::change(-6.0, 0.0, 3.0);
+        assert_eq!((rest.seconds(), rest.at(2.0)), (2.0, (-6.0, 0.0)));
     }
 
     #[test]

@@ -203,6 +203,14 @@ impl Platter {
         self.plan(vec![(profile, 1.0)], jams, now);
     }
 
+    /// Goes over to another speed, from whatever it does now.
+    pub(crate) fn change_speed(&mut self, speed: f64, jams: &[f64], now: Instant) {
+        let leg = self.leg(now);
+        let from = if leg.ended(now) { 0.0 } else { leg.speed(leg.seconds(now)) };
+        let profile = Profile::change(from, speed, self.mechanics.acceleration_deg_s2);
+        self.plan(vec![(profile, 1.0)], jams, now);
+    }
+
     /// Drives to the home switch: fast past it, back behind it, and slowly onto it, so that the play of the drive
     /// always lies on the same side.
     pub(crate) fn seek_home(&mut self, jams: &[f64], now: Instant) {
@@ -353,6 +361,20 @@ impl Leg {
 }
 
 impl Mechanics {
+    /// A heavy platform that somebody else drives.
+    pub(crate) fn of_somebody_else() -> Self {
+        Self {
+            speed_deg_s: 90.0,
+            acceleration_deg_s2: 10.0,
+            backlash_deg: 0.0,
+            vibration_deg: 0.0,
+            vibration_hz: 0.0,
+            vibration_decay: Duration::ZERO,
+            eccentricity_deg: 0.0,
+            home_deg: 0.0,
+        }
+    }
+
     /// The true angle of a platter whose bearing sits a little off centre: once a turn ahead, once behind.
     fn true_for(&self, platter: f64) -> f64 {
         platter + self.eccentricity_deg * (platter - self.home_deg).to_radians().sin()

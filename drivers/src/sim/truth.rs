@@ -31,6 +31,14 @@ impl Booth {
         Some(tilting.below_mm * scale / 1000.0)
     }
 
+    /// The platter's true angle in the middle of a camera's n-th exposure, in degrees, not wrapped. `None` of one that was
+    /// not made, or is long ago.
+    pub fn exposed_at(&self, camera: &str, number: u64) -> Option<f64> {
+        let state = self.lock();
+        let turned = &state.cameras.get(camera)?.turned;
+        turned.iter().rev().find(|(known, _)| *known == number).map(|(_, deg)| *deg)
+    }
+
     /// The marks that `rim_markers` puts round the rim.
     pub fn rim(&self) -> Rim {
         let scale = self.scale();

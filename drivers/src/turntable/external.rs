@@ -3,7 +3,11 @@
 //!
 //! Nothing is ever commanded. A move ends when the platter, by what was seen last and how fast it goes, is at the
 //! target; a stop that is asked for while it turns is refused, because only the person at its own switch can stop it.
+//! The marks count absolutely: where the platter stands is known as soon as they are seen, and needs no home.
 
+mod ring;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,13 +15,16 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::sightings::{BASE, way};
 use super::{
-    DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Target, Turntable,
-    TurntableError, TurntableInfo,
+    DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Sightings, Source, Target,
+    Turntable, TurntableError, TurntableInfo,
 };
 use crate::frame::Angle;
 use crate::tried::is_tried;
 use crate::{DeviceOptions, Surroundings};
+
+pub use ring::Ring;
 
 /// `driver = "external"`.
 pub const DRIVER: Driver = Driver {
@@ -33,8 +40,14 @@ const NAME: &str = "external";
 const MODEL: &str = "turned from elsewhere";
 /// Slower than this it stands.
 const STANDS_DEG_S: f64 = 0.2;
+/// As near to its target as a timer wakes up.
+const NEAR_DEG: f64 = 0.02;
 /// A platter that turns faster than asked by more than this share blurs more than the recipe was checked for.
 const FASTER: f64 = 0.1;
+/// Somebody may stand before the marks for so long.
+const UNSEEN: Duration = Duration::from_secs(5);
+/// Sightings that speed is measured from.
+const TRAIL_MAX: usize = 16;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,11 +62,20 @@ struct Keys {
     wait_s: f64,
     /// It never turns faster; a sighting that says so is a mistake.
     speed_deg_s: f64,
+    /// The marks and who reads them.
+    rim: Option<Ring>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { tolerance_deg: 1.0, fresh_ms: 1000.0, lead_ms: 0.0, wait_s: 120.0, speed_deg_s: 90.0 }
+        Self {
+            tolerance_deg: 1.0,
+            fresh_ms: 1000.0,
+            lead_ms: 0.0,
+            wait_s: 120.0,
+            speed_deg_s: 90.0,
+            rim: None,
+        }
     }
 }
 
@@ -71,6 +93,7 @@ impl Keys {
                 return Err(format!("{key} = {value} is not in {low} to {high}"));
             }
         }
+        keys.rim.as_ref().ok_or(ring::MISSING)?.check()?;
         Ok(keys)
     }
 
@@ -83,6 +106,26 @@ fn check(options: &DeviceOptions) -> Result<(), String> {
     Keys::read(options).map(drop)
 }
 
+/// What the station must know of such a table to feed [`Sightings`] and to judge frames.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    /// The marks and who reads them.
+    pub ring: Ring,
+    /// A frame this far beside its target is at its target.
+    pub tolerance_deg: f64,
+    /// The shutter opens so many milliseconds after a move ended.
+    pub lead_ms: f64,
+}
+
+impl Watched {
+    /// What is to be watched of a configured table; `None` of other drivers and of keys that cannot be.
+    pub fn of(options: &DeviceOptions) -> Option<Self> {
+        let keys = Keys::read(options).ok().filter(|_| options.driver == NAME)?;
+        let Keys { tolerance_deg, lead_ms, .. } = keys;
+        Some(Self { ring: keys.rim?, tolerance_deg, lead_ms })
+    }
+}
+
 fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
     let keys =
         Keys::read(options).map_err(|what| TurntableError::Config { driver: NAME.to_owned(), what })?;
@@ -90,7 +133,8 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         driver: NAME,
         id: NAME.to_owned(),
         model: MODEL.to_owned(),
-        home: false,
+        // Where it stands is read off.
+        home: true,
         home_way: Direction::Forward,
         one_way: None,
         speed_max: keys.speed_deg_s,
@@ -102,11 +146,13 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         firmware: None,
         tilt: None,
         step_deg: None,
-        dead_man: false,
+        // Nothing is commanded that could go on without us.
+        dead_man: true,
         tried: is_tried(NAME, MODEL),
     };
-    let seen = around.sightings.watch();
-    Ok(Box::new(External { keys, info, seen, course: None, zero: None }))
+    let (sightings, seen) = (around.sightings.clone(), around.sightings.watch());
+    let (course, trail) = (None, VecDeque::new());
+    Ok(Box::new(External { keys, info, sightings, seen, course, trail, zero_deg: 0.0 }))
 }
 
 /// What was seen of the platter, and how fast it goes by that.
@@ -122,35 +168,40 @@ struct Course {
 struct External {
     keys: Keys,
     info: TurntableInfo,
+    sightings: Sightings,
     seen: watch::Receiver<Option<Sighting>>,
     course: Option<Course>,
+    /// Recent places of the course that its speed is measured from.
+    trail: VecDeque<(Instant, f64)>,
     /// What the camera reads where the angle is zero.
-    zero: Option<f64>,
+    zero_deg: f64,
 }
 
 impl External {
     /// Takes up what was seen since the last look.
     fn look(&mut self) {
         let Some(now) = *self.seen.borrow_and_update() else { return };
-        if !now.deg.is_finite() {
+        if !now.deg.is_finite() || self.course.is_some_and(|course| now.at <= course.last.at) {
             return;
         }
-        let Some(course) = self.course else {
-            self.course = Some(Course { last: now, way: 0.0, speed: None });
-            return;
-        };
-        if now.at <= course.last.at {
-            return;
+        let (mut gone, mut goes_on) = (0.0, false);
+        if let Some(Course { last, way: before, .. }) = self.course {
+            let step = way(last.deg, now.deg);
+            let seconds = now.at.duration_since(last.at).as_secs_f64();
+            let possible = step.abs() <= self.keys.speed_deg_s * (1.0 + FASTER) * seconds;
+            (gone, goes_on) = (before + step, possible && seconds <= self.keys.fresh().as_secs_f64());
         }
-        let seconds = now.at.duration_since(course.last.at).as_secs_f64();
-        // The shorter way: between two sightings a platter does not go half a turn.
-        let ahead = Angle::new(course.last.deg).forward_to(Angle::new(now.deg));
-        let step = if ahead > 180.0 { ahead - 360.0 } else { ahead };
-        let speed = Some(step / seconds).filter(|speed| {
-            seconds <= self.keys.fresh().as_secs_f64()
-                && speed.abs() <= self.keys.speed_deg_s * (1.0 + FASTER)
-        });
-        self.course = Some(Course { last: now, way: course.way + step, speed });
+        if !goes_on {
+            self.trail.clear();
+        }
+        let old = self.trail.iter().rposition(|(at, _)| now.at - *at >= BASE).unwrap_or(0);
+        let base = self.trail.get(old).copied();
+        let speed = base.map(|(at, way)| (gone - way) / now.at.duration_since(at).as_secs_f64());
+        if self.trail.len() == TRAIL_MAX {
+            self.trail.pop_front();
+        }
+        self.trail.push_back((now.at, gone));
+        self.course = Some(Course { last: now, way: gone, speed });
     }
 
     /// The course, if what was seen last is still worth something.
@@ -158,13 +209,31 @@ impl External {
         self.course.filter(|course| course.last.at.elapsed() <= self.keys.fresh())
     }
 
-    fn not_seen() -> Moved {
-        let reason = "no camera has just seen the marks on the rim; check their light and the camera's view";
-        refused("motion-not-seen", reason)
+    /// The same, after a while in which somebody may step out of the way.
+    async fn await_fresh(&mut self) -> Option<Course> {
+        let until = Instant::now() + UNSEEN;
+        loop {
+            self.look();
+            match self.fresh() {
+                Some(course) => return Some(course),
+                None if Instant::now() >= until => return None,
+                None => self.wait(None, until).await,
+            }
+        }
+    }
+
+    /// Why the marks are not seen.
+    fn unseen(&self) -> String {
+        let why = self.sightings.missed().unwrap_or_else(|| "nobody looked yet".to_owned());
+        format!("the marks on the rim are not seen: {why}")
+    }
+
+    fn not_seen(&self) -> Moved {
+        refused("motion-not-seen", &self.unseen())
     }
 
     fn angle(&self, deg: f64) -> Angle {
-        Angle::new(deg - self.zero.unwrap_or(0.0))
+        Angle::new(deg - self.zero_deg)
     }
 
     /// Waits for news, or for a moment that was computed, no longer than `until`.
@@ -180,95 +249,107 @@ impl External {
     }
 
     /// Waits until the platter is at a reading of the camera.
-    async fn await_deg(&mut self, deg: f64, tried: String) -> Result<Moved, TurntableError> {
+    async fn await_deg(&mut self, deg: f64) -> Moved {
         let target = Angle::new(deg);
-        let limit = self.info.move_limit;
-        let until = Instant::now() + limit;
+        let until = Instant::now() + self.info.move_limit;
         let lead = self.keys.lead_ms / 1000.0;
+        let mut seen = Instant::now();
         while Instant::now() < until {
             self.look();
             let mut moment = None;
-            if let Some(Course { last, speed: Some(speed), .. }) = self.fresh() {
+            if let Some(Course { last, speed, .. }) = self.fresh() {
+                seen = Instant::now();
+                let speed = speed.unwrap_or(0.0);
                 let there = Angle::new(last.deg + speed * (last.at.elapsed().as_secs_f64() + lead));
-                if there.distance(target) <= self.keys.tolerance_deg {
-                    return Ok(Moved::Done(self.angle(there.deg())));
-                }
-                if speed.abs() > STANDS_DEG_S {
-                    let way = if speed > 0.0 { there.forward_to(target) } else { target.forward_to(there) };
-                    moment = Instant::now().checked_add(Duration::from_secs_f64(way / speed.abs()));
+                if speed.abs() <= STANDS_DEG_S {
+                    // It says that it stands only after two looks.
+                    if self.trail.len() > 1 && there.distance(target) <= self.keys.tolerance_deg {
+                        return Moved::Done(self.angle(there.deg()));
+                    }
+                } else {
+                    let ahead = if speed > 0.0 { there.forward_to(target) } else { target.forward_to(there) };
+                    let passed = 360.0 - ahead;
+                    // Past it by half of what may be: the shutter opens later still.
+                    if ahead <= NEAR_DEG || passed <= 0.5 * self.keys.tolerance_deg {
+                        return Moved::Done(self.angle(there.deg()));
+                    }
+                    moment = Instant::now().checked_add(Duration::from_secs_f64(ahead / speed.abs()));
                 }
             }
-            self.wait(moment, until).await;
+            if seen.elapsed() >= UNSEEN {
+                return self.not_seen();
+            }
+            if let Some(moment) = moment {
+                self.sightings.expect(moment);
+            }
+            self.wait(moment, until.min(seen + UNSEEN)).await;
         }
-        Err(TurntableError::NoReply { id: NAME.to_owned(), tried, limit })
+        let reason = format!(
+            "the platter did not come by {} within {:.0} s; let it turn, or raise wait_s",
+            self.angle(deg),
+            self.keys.wait_s
+        );
+        refused("motion-not-come", &reason)
     }
 
-    /// Hands on what is seen until the platter has gone `degrees`, forward or backward, whichever it goes.
+    /// Hands on what is seen until the platter has gone `degrees`.
     async fn follow(
         &mut self,
         degrees: f64,
         fastest: DegPerS,
+        first: Course,
         seen: &watch::Sender<Option<Sighting>>,
-    ) -> Result<Moved, TurntableError> {
-        let limit = self.info.move_limit;
-        let until = Instant::now() + limit;
-        let (Some(first), zero) = (self.fresh(), self.zero.unwrap_or(0.0)) else {
-            return Ok(Self::not_seen());
-        };
+    ) -> Moved {
+        let until = Instant::now() + self.info.move_limit + Duration::from_secs_f64(degrees.abs() / fastest);
+        let mut looked = Instant::now();
         while Instant::now() < until {
             self.look();
             if let Some(Course { last, way, speed }) = self.fresh() {
+                looked = Instant::now();
                 let gone = way - first.way;
-                seen.send_replace(Some(Sighting { deg: first.last.deg - zero + gone, ..last }));
+                seen.send_replace(Some(Sighting { deg: first.last.deg - self.zero_deg + gone, ..last }));
                 if speed.is_some_and(|speed| speed.abs() > fastest * (1.0 + FASTER)) {
-                    return Ok(Moved::StoppedAt(Some(self.angle(last.deg))));
+                    return Moved::StoppedAt(Some(self.angle(last.deg)));
                 }
                 if gone.abs() >= degrees.abs() {
-                    return Ok(Moved::Done(self.angle(last.deg)));
+                    return Moved::Done(self.angle(last.deg));
                 }
+            } else if looked.elapsed() >= UNSEEN {
+                return self.not_seen();
             }
-            self.wait(None, until).await;
+            self.wait(None, until.min(looked + UNSEEN)).await;
         }
-        let tried = format!("see it turn by {degrees:.1}°");
-        Err(TurntableError::NoReply { id: NAME.to_owned(), tried, limit })
+        let reason =
+            format!("the platter did not turn by {degrees:.1}° in time; let it turn, or raise wait_s");
+        refused("motion-not-come", &reason)
     }
 }
 
 #[async_trait]
 impl Turntable for External {
+    /// Where it stands is read off, if it is seen; another place may be declared while it stands.
     async fn reference(&mut self, how: Reference) -> Result<Moved, TurntableError> {
-        self.look();
-        let Reference::At(angle) = how else {
-            let reason = "a table that is only seen has no home switch; declare where it stands";
-            return Ok(refused("motion-no-home", reason));
-        };
-        let Some(course) = self.fresh() else { return Ok(Self::not_seen()) };
+        let Some(course) = self.await_fresh().await else { return Ok(self.not_seen()) };
+        let Reference::At(angle) = how else { return Ok(Moved::Done(self.angle(course.last.deg))) };
         if course.speed.is_some_and(|speed| speed.abs() > STANDS_DEG_S) {
             let reason = "it turns; only a platter that stands can be declared to be somewhere";
             return Ok(refused("motion-busy", reason));
         }
-        self.zero = Some(course.last.deg - angle.deg());
+        self.zero_deg = course.last.deg - angle.deg();
         Ok(Moved::Done(angle))
     }
 
     async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError> {
-        let Some(zero) = self.zero else {
-            let reason = "the position is not known; say where it stands first";
-            return Ok(refused("motion-not-referenced", reason));
-        };
-        self.await_deg(zero + to.angle.deg(), format!("see it at {}", to.angle)).await
+        Ok(self.await_deg(self.zero_deg + to.angle.deg()).await)
     }
 
     async fn move_by(&mut self, degrees: f64) -> Result<Moved, TurntableError> {
         if !(-360.0..=360.0).contains(&degrees) {
             return Ok(refused("motion-out-of-range", &format!("{degrees} degrees is not in -360 to 360")));
         }
-        self.look();
-        match self.fresh() {
-            Some(course) => {
-                self.await_deg(course.last.deg + degrees, format!("see it turn by {degrees:.1}°")).await
-            }
-            None => Ok(Self::not_seen()),
+        match self.await_fresh().await {
+            Some(course) => Ok(self.await_deg(course.last.deg + degrees).await),
+            None => Ok(self.not_seen()),
         }
     }
 
@@ -288,16 +369,20 @@ impl Turntable for External {
             let reason = format!("{degrees} degrees at {speed} degrees a second cannot be followed");
             return Ok(refused("motion-out-of-range", &reason));
         }
-        self.look();
-        let Some(course) = self.fresh() else { return Ok(Self::not_seen()) };
-        if let Some(goes) = course.speed.filter(|goes| goes.abs() > speed * (1.0 + FASTER)) {
+        let Some(course) = self.await_fresh().await else { return Ok(self.not_seen()) };
+        let goes = course.speed.unwrap_or(0.0);
+        if goes.abs() > speed * (1.0 + FASTER) {
             let reason = format!(
                 "it turns at {:.1} degrees a second and the recipe is for {speed:.1}; slow it down, or change the recipe",
                 goes.abs()
             );
             return Ok(refused("motion-too-fast", &reason));
         }
-        self.follow(degrees, speed, seen).await
+        if goes.abs() > STANDS_DEG_S && goes.signum() != degrees.signum() {
+            let reason = "it turns the other way round than the recipe is shot; turn its direction round at its own switch";
+            return Ok(refused("motion-other-way", reason));
+        }
+        Ok(self.follow(degrees, speed, course, seen).await)
     }
 
     /// Done only where it is seen to stand: nothing here can stop it.
@@ -315,18 +400,29 @@ impl Turntable for External {
         }
     }
 
-    fn position(&self) -> Position {
-        let Some(last) = *self.seen.borrow() else { return Position::Unknown };
-        let speed = self.course.filter(|course| course.last.at == last.at).and_then(|course| course.speed);
-        let age = last.at.elapsed();
-        match self.zero {
-            None => Position::Unknown,
-            Some(_) if age <= self.keys.fresh() => {
-                let deg = last.deg + speed.unwrap_or(0.0) * age.as_secs_f64();
-                Position::Known(self.angle(deg), Source::Seen)
-            }
-            Some(_) => Position::Estimated(self.angle(last.deg)),
+    /// Tells why the marks are not seen, while they are not.
+    async fn heartbeat(&mut self) -> Result<(), TurntableError> {
+        self.look();
+        match self.fresh() {
+            Some(_) => Ok(()),
+            None => Err(TurntableError::Unavailable {
+                id: NAME.to_owned(),
+                why: self.unseen(),
+                hint: "recipes with motion wait for it".to_owned(),
+            }),
         }
+    }
+
+    fn position(&self) -> Position {
+        let Some(last) = self.seen.borrow().filter(|last| last.deg.is_finite()) else {
+            return Position::Unknown;
+        };
+        let age = last.at.elapsed();
+        if age > self.keys.fresh() {
+            return Position::Estimated(self.angle(last.deg));
+        }
+        let speed = self.course.filter(|course| course.last.at == last.at).and_then(|course| course.speed);
+        Position::Known(self.angle(last.deg + speed.unwrap_or(0.0) * age.as_secs_f64()), Source::Seen)
     }
 
     fn info(&self) -> &TurntableInfo {

@@ -45,7 +45,8 @@ pub(super) fn guess(views: &[&View], board: &Board, lens: Lens) -> Option<Begun>
             (turn[1][0] - turn[0][1]).atan2(turn[0][0] + turn[1][1])
         })
         .collect();
-    let said: Vec<f64> = views.iter().map(|view| view.angle_deg.to_radians()).collect();
+    let said = views.iter().zip(&turns).map(|(view, turn)| view.angle_deg.map_or(*turn, f64::to_radians));
+    let said: Vec<f64> = said.collect();
     let (forward, backward) = (agreement(&turns, &said, 1.0), agreement(&turns, &said, -1.0));
     let reversed = backward.1 > forward.1;
     let (sign, zero) = if reversed { (-1.0, backward.0) } else { (1.0, forward.0) };

@@ -70,7 +70,7 @@ impl Turn {
                 let at = lens::seen(&self.lens, carried(&to_camera, apply(&really, place)))?;
                 Some(Corner { index, at: [at[0] + beside(), at[1] + beside()] })
             });
-            View { angle_deg, corners: corners.collect() }
+            View { angle_deg: Some(angle_deg), corners: corners.collect() }
         };
         let mut view = view;
         (0..self.frames).map(&mut view).collect()
@@ -148,6 +148,31 @@ fn where_the_platter_really_was_does_not_bend_where_the_camera_stands() {
 }
 
 #[test]
+fn of_a_platter_whose_angle_nobody_knows_the_board_tells_it() {
+    let turn = Turn { really: |deg| -137.0 * deg, frames: 30, ..turn() };
+    let mut views = turn.views();
+    views.iter_mut().for_each(|view| view.angle_deg = None);
+    let axis = calibrate(&views, &turn.board, turn.size()).unwrap().facing_front();
+    assert_eq!(axis.judge(), []);
+    let (mm, deg) = apart(&axis.camera, &turn.camera);
+    assert!(mm < 1.0 && deg < 0.05, "{mm} mm, {deg} degrees");
+    views.truncate(10);
+    views.iter_mut().for_each(|view| view.corners.truncate(12));
+    views[0].angle_deg = Some(0.0);
+    let rest = calibrate(&views, &turn.board, turn.size()).unwrap_err();
+    assert_eq!(rest.rule, "axis-few-frames", "where one angle is told, those without are not guessed");
+}
+
+#[test]
+fn a_picture_of_half_the_size_has_the_lens_halved() {
+    let turn = turn();
+    let axis = turn.calibrated(Lens::Known(turn.lens));
+    let half = axis.sized(800, 600);
+    assert_eq!((half.lens.fx, half.lens.cx, half.lens.width), (1200.0, 399.5, 800));
+    assert_eq!(half.sized(1600, 1200), axis);
+}
+
+#[test]
 fn each_way_in_which_a_turn_can_be_wrong_is_told_by_its_rule() {
     assert_eq!(Turn { really: |deg| -deg, ..turn() }.rules(), ["axis-reversed"]);
     assert_eq!(Turn { really: |deg| 0.98 * deg, ..turn() }.rules(), ["axis-slipping"]);
@@ -161,7 +186,7 @@ fn each_way_in_which_a_turn_can_be_wrong_is_told_by_its_rule() {
     assert_eq!(few.rule, "axis-few-frames");
     assert!(few.sentence.contains("seen in 7 of 7 frames, at least 8"), "{}", few.sentence);
     let mut half = Turn { frames: 36, ..turn() }.views();
-    half.retain(|view| view.angle_deg < 180.0);
+    half.retain(|view| view.angle_deg.unwrap() < 180.0);
     let axis = calibrate(&half, &turn().board, turn().size()).unwrap();
     assert_eq!(axis.judge()[0].rule, "axis-half-turn");
     let slipping = Turn { really: |deg| 0.98 * deg, ..turn() };
@@ -199,7 +224,7 @@ proptest! {
             .chunks(20)
             .enumerate()
             .map(|(k, chunk)| View {
-                angle_deg: 36.0 * k as f64 + chunk[0] * 1e-9,
+                angle_deg: Some(36.0 * k as f64 + chunk[0] * 1e-9),
                 corners: chunk
                     .chunks_exact(2)
                     .enumerate()

@@ -8,6 +8,8 @@ use crate::sim::studio::Lens;
 /// Largest picture.
 pub(super) const SIZE_MAX: (u32, u32) = (4000, 3000);
 const SIZE_MIN: u32 = 64;
+/// As small as the live view of stills cameras.
+const PREVIEW_PX: u32 = 480;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +35,8 @@ pub(super) struct Keys {
     pub(super) cache_frames: bool,
     /// Frames tell the lens that they were taken through, as a depth camera's do.
     pub(super) tells_lens: bool,
+    /// Width of a preview in pixels, no more than the picture's.
+    pub(super) preview_px: u32,
 }
 
 /// What is delivered.
@@ -68,6 +72,7 @@ impl Default for Keys {
             progressive: None,
             cache_frames: false,
             tells_lens: false,
+            preview_px: PREVIEW_PX,
         }
     }
 }
@@ -108,6 +113,7 @@ impl Keys {
         within("latency_ms", self.latency_ms, 0.0, 60_000.0)?;
         within("transfer_ms", self.transfer_ms, 0.0, 600_000.0)?;
         within("quality", f64::from(self.quality), 1.0, 100.0)?;
+        within("preview_px", f64::from(self.preview_px), f64::from(SIZE_MIN), f64::from(SIZE_MAX.0))?;
         self.coding(self.quality).map(drop)
     }
 

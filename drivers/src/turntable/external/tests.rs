@@ -6,7 +6,8 @@ use crate::turntable::{Direction, Sightings};
 const TENTH: Duration = Duration::from_millis(100);
 
 fn options(keys: &str) -> DeviceOptions {
-    toml::from_str(&format!("driver = \"external\"\n{keys}")).unwrap()
+    let rim = "camera = \"main\", radius_mm = 150.0, marks = 24, mark_mm = 9.0, height_mm = -7.0";
+    toml::from_str(&format!("driver = \"external\"\nrim = {{ {rim} }}\n{keys}")).unwrap()
 }
 
 fn table(keys: &str) -> (Sightings, Box<dyn Turntable>) {
@@ -95,19 +96,45 @@ async fn a_platter_that_stands_at_the_target_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_is_known_only_while_it_is_seen() {
+async fn a_position_is_known_only_while_it_is_seen_and_why_it_is_not_is_told() {
     let (sightings, mut table) = table("wait_s = 20.0");
     assert_eq!(table.position(), Position::Unknown);
-    let unseen = table.reference(Reference::At(Angle::new(0.0))).await.unwrap();
-    assert!(matches!(unseen, Moved::Refused { rule: "motion-not-seen", .. }), "{unseen:?}");
-    let refused = table.move_to(to(30.0)).await.unwrap();
-    assert!(matches!(refused, Moved::Refused { rule: "motion-not-referenced", .. }), "{refused:?}");
+    sightings.miss("camera main sees no mark");
+    for unseen in [table.reference(Reference::Home).await, table.move_to(to(30.0)).await] {
+        let Ok(Moved::Refused { rule: "motion-not-seen", reason }) = unseen else { panic!("{unseen:?}") };
+        assert!(reason.ends_with("not seen: camera main sees no mark"), "{reason}");
+    }
+    let ill = table.heartbeat().await.unwrap_err().to_string();
+    assert!(ill.contains("camera main sees no mark"), "{ill}");
+    let still = Platter::new(77.0, 0.0);
+    still.see(&sightings);
+    assert_eq!(table.reference(Reference::Home).await.unwrap(), Moved::Done(Angle::new(77.0)), "read off");
+    assert_eq!(table.position(), Position::Known(Angle::new(77.0), Source::Seen));
+    table.heartbeat().await.unwrap();
     declared(&sightings, table.as_mut(), 77.0).await;
     assert_eq!(table.position(), Position::Known(Angle::new(0.0), Source::Seen));
     tokio::time::sleep(Duration::from_millis(1001)).await;
     assert_eq!(table.position(), Position::Estimated(Angle::new(0.0)));
-    let error = table.move_to(to(30.0)).await.unwrap_err();
-    assert!(error.to_string().contains("see it at 30.0°"), "{error}");
+    let stands = still.during(&sightings, table.move_to(to(30.0))).await.unwrap();
+    let Moved::Refused { rule: "motion-not-come", reason } = stands else { panic!("{stands:?}") };
+    assert!(reason.contains("did not come by 30.0° within 20 s"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_may_step_before_the_marks_for_a_moment() {
+    let (sightings, mut table) = table("");
+    let platter = Platter::new(0.0, 10.0);
+    let hidden = async {
+        platter.see(&sightings);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        platter.seen(&sightings).await;
+    };
+    let moved = tokio::select! {
+        moved = table.move_to(to(60.0)) => moved.unwrap(),
+        () = hidden => unreachable!("it looks for ever"),
+    };
+    assert!(matches!(moved, Moved::Done(_)), "{moved:?}");
+    assert!((platter.deg(Instant::now()) - 60.0).abs() < 0.1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,18 +168,23 @@ async fn a_turn_is_followed_and_counted_on_over_360() {
     let fast = platter.during(&sightings, table.sweep(90.0, 10.0, &sender)).await.unwrap();
     let Moved::Refused { rule: "motion-too-fast", reason } = fast else { panic!("{fast:?}") };
     assert!(reason.contains("turns at 20.0"), "{reason}");
+    let back = Platter::new(platter.deg(Instant::now()), -20.0);
+    back.during(&sightings, tokio::time::sleep(Duration::from_secs(1))).await;
+    let other = back.during(&sightings, table.sweep(90.0, 20.0, &sender)).await.unwrap();
+    assert!(matches!(other, Moved::Refused { rule: "motion-other-way", .. }), "{other:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mad_sighting_starts_no_shutter() {
-    let (sightings, mut table) = table("wait_s = 3.0");
+    let (sightings, mut table) = table("wait_s = 30.0");
     declared(&sightings, table.as_mut(), 0.0).await;
     let now = Instant::now();
     for (k, deg) in [(1u32, f64::NAN), (2, 170.0), (3, f64::INFINITY)] {
         sightings.tell(Sighting { at: now + TENTH * k, deg, error_deg: 0.1 });
         tokio::time::sleep(TENTH).await;
     }
-    assert!(table.move_to(to(90.0)).await.is_err());
+    let moved = table.move_to(to(90.0)).await.unwrap();
+    assert!(matches!(moved, Moved::Refused { rule: "motion-not-seen", .. }), "{moved:?}");
 }
 
 #[test]
@@ -166,4 +198,22 @@ fn a_wrong_key_is_told_with_its_value_and_range() {
         let what = check(&options(keys)).unwrap_err();
         assert!(what.contains(told), "{keys}: {what}");
     }
+    let with = |rim: &str| check(&toml::from_str(&format!("driver = \"external\"\n{rim}")).unwrap());
+    assert!(with("").unwrap_err().contains("[rig.turntable.rim]"));
+    for (key, told) in [
+        ("radius_mm = 1.0", "rim.radius_mm = 1 is not in 20 to 10000"),
+        ("marks = 50", "rim.marks = 50 is not in 3 to 36"),
+        ("mark_mm = 40.0", "24 marks round a radius of 150 mm may be 31.4 mm wide at most"),
+        ("zero_deg = 400.0", "rim.zero_deg = 400"),
+        ("colour = 1", "colour"),
+    ] {
+        let mut rim: toml::Table =
+            "camera = \"a\"\nradius_mm = 150\nmarks = 24\nmark_mm = 9\nheight_mm = -7".parse().unwrap();
+        rim.extend(key.parse::<toml::Table>().unwrap());
+        let what = with(&format!("[rim]\n{rim}")).unwrap_err();
+        assert!(what.contains(told), "{key}: {what}");
+    }
+    let watched = Watched::of(&options("tolerance_deg = 2.0")).unwrap();
+    assert_eq!((watched.ring.rim().marks, watched.tolerance_deg), (24, 2.0));
+    assert_eq!(Watched::of(&DeviceOptions::new("manual")), None);
 }
