@@ -285,5 +285,9 @@ fn pseudo_terminal() -> io::Result<OwnedFd> {
     rustix::pty::grantpt(&device)?;
     rustix::pty::unlockpt(&device)?;
     rustix::io::ioctl_fionbio(&device, true)?;
+    // A line echoes nothing, whoever opens it and however soon the device speaks.
+    let mut mode = rustix::termios::tcgetattr(&device)?;
+    mode.make_raw();
+    rustix::termios::tcsetattr(&device, rustix::termios::OptionalActions::Now, &mode)?;
     Ok(device)
 }
