@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::api;
 use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
-use crate::command::Commands;
+use crate::command::{Command, Commands};
 use crate::config::{Config, Destination};
 use crate::derivative;
 use crate::emergency::EmergencyStop;
@@ -195,12 +195,7 @@ impl Running {
             status,
             alive,
         };
-        let token = cancel.clone();
-        tasks.spawn(async move {
-            Station::new(parts).run(command_receiver, token).await;
-            "station"
-        });
-
+        serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
         let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
         Ok(Self {
             commands,
@@ -288,6 +283,20 @@ impl Running {
         }
         self.spool
     }
+}
+
+/// Starts the station task.
+fn serve(
+    station: Station,
+    commands: mpsc::Receiver<Command>,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) {
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        station.run(commands, token).await;
+        "station"
+    });
 }
 
 /// Starts the motion task.

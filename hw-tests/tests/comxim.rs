@@ -174,12 +174,12 @@ async fn a_table_whose_power_was_gone_is_set_up_again_before_it_moves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_falls_silent_on_the_way_leaves_an_unknown_outcome() {
+async fn a_table_that_falls_silent_on_the_way_is_told_to_stop_and_its_place_is_unknown() {
     let cable = cable(Knobs::default());
     let mut table = referenced(&cable).await;
     cable.with(|t| t.fail(Fault::HangAfter(10.0)));
-    let moved = table.move_to(forward(90.0)).await.unwrap();
-    assert_eq!(moved, Moved::OutcomeUnknown);
+    let moved = table.move_to(forward(90.0)).await;
+    assert!(matches!(moved, Err(TurntableError::Fault { .. })), "{moved:?}");
     assert_eq!(table.position(), Position::Unknown);
     assert_eq!(cable.with(|t| t.told.len()), 1);
 }

@@ -62,7 +62,8 @@ async fn a_person_who_answers_before_they_turn_is_found_out() {
 #[tokio::test(start_paused = true)]
 async fn a_platter_that_turns_by_itself_is_a_table_that_keeps_its_promises() {
     let (around, platter) = (Surroundings::default(), Platter::at_rest(200.0));
-    let table = open("driver = \"external\"\ntolerance_deg = 0.3", &around).await;
+    let rim = "rim = { camera = \"main\", radius_mm = 250, marks = 24, mark_mm = 16, height_mm = -10 }";
+    let table = open(&format!("driver = \"external\"\ntolerance_deg = 0.3\n{rim}"), &around).await;
     // Somebody declares where it stands, then goes and switches it on.
     let from = Instant::now() + Duration::from_secs(5);
     let people = turns_by_itself(around.sightings.clone(), platter.clone(), from, 9.0);

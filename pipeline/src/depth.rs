@@ -1,8 +1,7 @@
 //! Distances as products: a picture in millimetres, the lens that they are seen through, and the points themselves.
 //!
-//! A depth camera's frame holds steps of its own unit, aligned to the colour picture. What is stored of a shot is that
-//! frame, bit for bit ([`lossless_png`]); the products here are made of it, each in the form that programs for
-//! photogrammetry read without being told more:
+//! A depth camera's frame holds steps of its own unit, aligned to the colour picture. What is stored of a shot is [`png()`],
+//! in whole millimetres; every product here has the form that programs for photogrammetry read without being told more:
 //!
 //! | product | unit | form |
 //! |---|---|---|

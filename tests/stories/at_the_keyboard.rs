@@ -123,6 +123,7 @@ shows = "horn"
 #[tokio::test(flavor = "multi_thread")]
 async fn check_opens_every_input_and_output_and_asks_a_running_station_about_its_own() {
     let data = TempDir::new().expect("a folder");
+    std::fs::create_dir(data.path().join("recipes")).expect("a folder");
     let keyboard = Keyboard::new(data.path(), &quick_rig(WIRED));
     let ran = keyboard.run(&["check"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -187,10 +188,10 @@ async fn the_command_line_refuses_guides_through_the_test_and_shoots_afterwards(
         let step = |status: &Status| status.emergency_stop.as_ref().map(|stop| stop.step);
         drop(status.wait_for(|now| step(now) == Some(Step::Press)).await.expect("the station lives"));
         booth.press("red");
-        let pressed = Instant::now();
         drop(status.wait_for(|now| step(now) == Some(Step::Release)).await.expect("the station lives"));
+        let seen = Instant::now();
         // A hand takes longer than a loose wire.
-        while pressed.elapsed() < HELD_MIN {
+        while seen.elapsed() < HELD_MIN {
             tokio::task::yield_now().await;
         }
         booth.release("red");

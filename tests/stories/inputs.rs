@@ -8,7 +8,7 @@ use turnstage::arming::Armed;
 use turnstage::command::Act;
 use turnstage::io::Level;
 use turnstage::session::SessionState;
-use turnstage::status::{SessionStatus, Status};
+use turnstage::status::{SessionStatus, Situation, Status};
 use turnstage_drivers::sim::{Booth, Command};
 use turnstage_tests::{Bench, quick_rig, write_recipe};
 
@@ -415,7 +415,7 @@ async fn a_door_that_opens_and_one_that_is_lost_disarm_and_an_open_one_lets_nobo
     rig.booth.scan("hand", "jug-1");
     rig.until(|status| status.next_item.is_some()).await;
     rig.booth.tap("left");
-    rig.until(|status| status.session.as_ref().is_some_and(|session| session.taken == 1)).await;
+    rig.until(|status| matches!(status.situation, Situation::TurnByHand { .. })).await;
     let go_on = || rig.bench.ask(Act::Resume { session: None, anew: false, confirm: false });
     let arm = || rig.bench.ask(Act::Arm { code: None });
 

@@ -19,7 +19,7 @@ const MAY_SLEEP: &[&str] = &[
     "tests/src/browser.rs",
     "tests/src/lib.rs",
     "cloud-sync/src/uploader/tests.rs",
-    "hw-tests/tests/liars.rs",
+    "hw-tests/tests/liars/main.rs",
     "drivers/src/camera/gphoto2/tests/dslr.rs",
 ];
 /// Their functions may be long: one match over every situation, so that the compiler misses no sentence.

@@ -44,7 +44,8 @@ pub async fn emergency_stop(place: &Place) -> Result<u8> {
 
 async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
     desk.ask(Act::TestEmergencyStop).await?;
-    let mut asked = Step::Idle;
+    let mut asked = Step::Press;
+    tell(asked);
     loop {
         let Some(stop) = desk.status().await?.emergency_stop else {
             return Err(Exit::new(exit::HARDWARE, "this rig declares no emergency stop any more").into());
@@ -58,8 +59,7 @@ async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
             Step::Idle => None,
             Step::Press | Step::Release => {
                 if stop.step != asked {
-                    let Lines { first, second } = said(stop.step);
-                    println!("{first}. {second}");
+                    tell(stop.step);
                 }
                 None
             }
@@ -78,9 +78,11 @@ async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
     }
 }
 
-fn said(step: Step) -> Lines {
+/// What the person should do now.
+fn tell(step: Step) {
     let state = if step == Step::Release { StopState::Release } else { StopState::Press };
-    Language::En.lines(&Situation::EmergencyStop { state })
+    let Lines { first, second } = Language::En.lines(&Situation::EmergencyStop { state });
+    println!("{first}. {second}");
 }
 
 /// Shoots the self-test and says what passed.

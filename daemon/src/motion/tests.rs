@@ -272,6 +272,9 @@ async fn a_link_lost_under_way_says_how_far_the_table_may_still_turn_and_disarms
     running.await.unwrap();
 }
 
+const EXTERNAL: &str = "driver = \"external\"\n\
+                        rim = { camera = \"main\", radius_mm = 250, marks = 24, mark_mm = 16, height_mm = -10 }";
+
 /// A platter that somebody else turns, seen ten times a second; sends how fast, in degrees a second.
 fn seen_platter(around: &Surroundings) -> watch::Sender<f64> {
     let (speed, goes) = watch::channel(0.0);
@@ -292,7 +295,7 @@ fn seen_platter(around: &Surroundings) -> watch::Sender<f64> {
 async fn a_stop_that_the_table_refuses_is_told_as_one_until_the_table_stands() {
     let around = Surroundings::default();
     let speed = seen_platter(&around);
-    let options = toml::from_str("driver = \"external\"").unwrap();
+    let options = toml::from_str(EXTERNAL).unwrap();
     let arming = Arming::new(true, Duration::from_secs(600));
     let (task, mover) = MotionTask::new(Some(options), around, DRIVE, arming);
     let cancel = CancellationToken::new();

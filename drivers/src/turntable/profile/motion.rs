@@ -287,8 +287,8 @@ impl ProfileTable {
             Sign::Line(event) => Ok(Some(event)),
             Sign::Alive => Ok(None),
             Sign::Ceased => {
-                self.say_stops(tried).await?;
-                self.bearings.lose();
+                self.hand_over_stops(tried).await?;
+                self.estrange();
                 self.journey = None;
                 let what = "heartbeat lost, so a stop was sent".to_owned();
                 Err(TurntableError::Fault { id: self.info.id.clone(), tried: tried.to_owned(), what })

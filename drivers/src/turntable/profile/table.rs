@@ -65,7 +65,7 @@ pub(super) struct Journey {
 
 impl ProfileTable {
     /// It may not be what it was any more: where it stands is not known, and before it moves it is set up again.
-    fn estrange(&mut self) {
+    pub(super) fn estrange(&mut self) {
         self.bearings.lose();
         self.tilted = None;
         self.ready = false;
