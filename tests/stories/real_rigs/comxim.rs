@@ -35,7 +35,7 @@ async fn a_serial_table_and_a_usb_camera_lose_the_tables_plug_in_mid_turn_and_fi
     let folder = folder();
     let cameras = Arc::new(Cameras::in_folder(&folder.path().join("cameras")));
     cameras.add("front", "1-2", "SN-1", "card Fake\nformats MJPG\nsize 320x240\nfps 30\n");
-    let cable = Cable::new(Table::new(Knobs { speed: 90.0, acceleration: 400.0, ..Knobs::default() }));
+    let cable = Cable::new(Table::new(Knobs { speed: 55.0, acceleration: 400.0, ..Knobs::default() }));
     let zero_deg = cable.with(|table| table.truly_deg());
     cameras.show("front", &View::new(SIZE).await.jpeg(zero_deg).await);
     cameras.plug("front", 0);

@@ -119,7 +119,9 @@ async fn a_bluetooth_table_that_is_silent_on_its_way_is_not_swept_and_says_why()
         .to_owned();
     let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address().into())];
     let service = Service::start(&sweeping(folder.path(), &keys), &environment).await;
-    service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
+    service
+        .until("opened", |status| status["table"]["model"].as_str().is_some_and(|it| !it.is_empty()))
+        .await;
     service.ask("arm", json!({})).await.expect("armed");
     let refused = service.ask("start", json!({ "item": "item-1", "recipe": "turn" })).await;
     let problem = refused.expect_err("a refusal");
