@@ -19,7 +19,7 @@ pub(super) const MANIFEST_SCHEMA: u32 = 1;
 /// Above this it is no manifest of ours.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// What lies in one folder of one session; [`MANIFEST_SCHEMA`] says how it is written.
+/// What lies in one folder of one session; `schema` says how it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     schema: u32,
