@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 use utoipa::ToSchema;
 
-use crate::command::Actor;
+use crate::command::{Actor, Place};
 
 pub use guard::{Guard, cookie, guard};
 
@@ -68,19 +68,25 @@ pub struct Visitor {
     pub role: Role,
     /// They signed in; otherwise they sit at this machine.
     pub signed_in: bool,
-    /// They use the rig's own display, or its own command line.
-    pub at_rig: bool,
+    /// At the rig by its own display or command line, or where they are known again by their sign-in.
+    pub place: Place,
 }
 
 impl Visitor {
     /// Somebody at this machine, on a station without accounts.
     pub fn local() -> Self {
-        Self { actor: Actor("panel:local".to_owned()), role: Role::Admin, signed_in: false, at_rig: true }
+        Self {
+            actor: Actor("panel:local".to_owned()),
+            role: Role::Admin,
+            signed_in: false,
+            place: Place::AtRig,
+        }
     }
 
     /// Somebody whom the guard did not look at: may nothing that has a line.
     pub fn nobody() -> Self {
-        Self { actor: Actor("nobody".to_owned()), role: Role::Operator, signed_in: false, at_rig: false }
+        let place = Place::Afar(String::new());
+        Self { actor: Actor("nobody".to_owned()), role: Role::Operator, signed_in: false, place }
     }
 
     /// The name to show: empty where nobody signed in.
@@ -88,9 +94,15 @@ impl Visitor {
         if self.signed_in { self.actor.who() } else { "" }
     }
 
-    /// The person at the command line.
+    /// The person at the command line; perhaps over the network.
     pub fn cli(actor: Actor) -> Self {
-        Self { actor, role: Role::Admin, signed_in: false, at_rig: false }
+        let place = Place::Afar(actor.0.clone());
+        Self { actor, role: Role::Admin, signed_in: false, place }
+    }
+
+    /// They use the rig's own display, or its own command line.
+    pub fn at_rig(&self) -> bool {
+        self.place == Place::AtRig
     }
 }
 

@@ -3,8 +3,11 @@
 //! A rig is armed by a physical act (a key, a pedal, a line), from its own display, or by the code that this display
 //! shows, entered elsewhere. It ends with the session, a stop, a lost link or a restart, and by itself some minutes after
 //! the last motion. A simulated table is armed by itself, because nothing can be hurt.
+//!
+//! What a halt ended goes on by a person at the rig only, or by one who has entered the code while it was armed:
+//! that somebody else armed is not enough.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::command::Refusal;
+use crate::command::{Place, Refusal};
 
 /// Wrong codes until another one is shown, and no code is taken for a while.
 const TRIES_MAX: u32 = 5;
@@ -43,6 +46,8 @@ struct Shared {
     lasts: Duration,
     until: watch::Sender<Option<Instant>>,
     code: watch::Sender<Code>,
+    /// From where it was armed, as long as it is.
+    proven: Mutex<Vec<Place>>,
 }
 
 /// What the rig's own display shows.
@@ -96,9 +101,8 @@ impl Code {
 impl Arming {
     /// Not armed, unless by itself; `lasts` after the last motion.
     pub fn new(by_itself: bool, lasts: Duration) -> Self {
-        let shared =
-            Shared { by_itself, lasts, until: watch::channel(None).0, code: watch::channel(Code::new()).0 };
-        Self(Arc::new(shared))
+        let (until, code) = (watch::channel(None).0, watch::channel(Code::new()).0);
+        Self(Arc::new(Shared { by_itself, lasts, until, code, proven: Mutex::default() }))
     }
 
     /// The state now.
@@ -122,12 +126,25 @@ impl Arming {
 
     /// A person at the rig allows motion.
     pub fn arm(&self) {
+        self.arm_from(Place::AtRig);
+    }
+
+    /// The same from `place`; from afar by a person who has just read the rig's code.
+    pub fn arm_from(&self, place: Place) {
+        let mut proven = self.proven();
+        if self.state() != Armed::Yes {
+            proven.clear();
+        }
+        if !proven.contains(&place) {
+            proven.push(place);
+        }
         self.0.until.send_replace(Some(Instant::now() + self.0.lasts));
         self.0.code.send_replace(Code::new());
     }
 
     /// Nobody does any more.
     pub fn disarm(&self) {
+        self.proven().clear();
         self.0.until.send_if_modified(|until| until.take().is_some());
     }
 
@@ -166,6 +183,26 @@ impl Arming {
                  pedal, or arm it on its display. Then repeat this.",
             )),
         }
+    }
+
+    /// Refuses to go on with a motion that a halt ended, unless whoever asks is at the rig or has entered its code. A rig
+    /// without a display has no code: there it is enough that somebody at the rig armed it.
+    pub fn check_from(&self, place: &Place, display: bool) -> Result<(), Refusal> {
+        self.check()?;
+        let proven = self.proven();
+        let here = *place == Place::AtRig || proven.contains(place);
+        if self.0.by_itself || here || (!display && proven.contains(&Place::AtRig)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "motion-not-at-rig",
+            "What was halted goes on by a person at the rig only. Continue there, or read the code on its display and \
+             enter it here first.",
+        ))
+    }
+
+    fn proven(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.0.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -227,10 +264,31 @@ mod tests {
         assert!(!arming.is_guessed(), "a person at the rig armed");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn from_afar_only_those_go_on_who_entered_the_code_while_it_was_armed() {
+        let arming = Arming::new(false, TEN_MINUTES);
+        let [tablet, office] = ["ana 1", "ana 2"].map(|name| Place::Afar(name.to_owned()));
+        let rule = |place| arming.check_from(place, true).map_err(|refusal| refusal.rule);
+        let not_here = Err("motion-not-at-rig".to_owned());
+        arming.arm();
+        assert_eq!((rule(&Place::AtRig), rule(&tablet)), (Ok(()), not_here.clone()));
+        arming.arm_from(tablet.clone());
+        assert_eq!((rule(&Place::AtRig), rule(&tablet), rule(&office)), (Ok(()), Ok(()), not_here.clone()));
+        assert!(arming.check_from(&office, false).is_ok(), "somebody turned the key of a rig without a code");
+        arming.disarm();
+        assert_eq!(rule(&Place::AtRig).unwrap_err(), "motion-not-armed");
+        arming.arm_from(tablet.clone());
+        assert!(arming.check_from(&office, false).is_err(), "nobody at the rig did");
+        tokio::time::advance(TEN_MINUTES).await;
+        arming.arm();
+        assert_eq!(rule(&tablet), not_here, "what was proven then is over");
+    }
+
     #[test]
     fn a_simulated_table_is_armed_by_itself() {
         let arming = Arming::new(true, TEN_MINUTES);
         arming.disarm();
         assert_eq!(arming.state(), Armed::ByItself);
+        assert_eq!(arming.check_from(&Place::Afar("office".to_owned()), true), Ok(()));
     }
 }

@@ -38,6 +38,15 @@ impl std::fmt::Display for Actor {
     }
 }
 
+/// Where whoever asks is, as far as the station knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the table: an input, the rig's own display, its own command line.
+    AtRig,
+    /// Anywhere. The name of one sign-in or program, by which it is known again once it has entered the rig's code.
+    Afar(String),
+}
+
 /// Which frames a retake is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -284,6 +293,8 @@ pub struct Command {
     pub id: String,
     /// Who asks.
     pub actor: Actor,
+    /// From where.
+    pub place: Place,
     /// What is asked.
     pub act: Act,
     /// Where the answer goes.
@@ -324,21 +335,21 @@ impl Commands {
         &self.mover
     }
 
-    /// Asks and waits for the answer.
+    /// Asks from the rig and waits for the answer.
     pub async fn ask(&self, actor: &Actor, act: Act) -> Answer {
-        self.ask_as(uuid::Uuid::now_v7().to_string(), actor, act).await
+        self.ask_as(uuid::Uuid::now_v7().to_string(), actor, &Place::AtRig, act).await
     }
 
     /// Asks with an id of the sender's own. Dropped before the answer it withdraws what would move the table, as long as
     /// the station has not begun to obey it.
-    pub async fn ask_as(&self, id: String, actor: &Actor, act: Act) -> Answer {
+    pub async fn ask_as(&self, id: String, actor: &Actor, place: &Place, act: Act) -> Answer {
         let gone = || Refusal::new("station-gone", "The station task has ended. Restart the service.");
         if act == Act::Stop {
             // The table halts whatever else waits; the station notes it when its turn comes.
             self.mover.stop();
         }
         let (answer, wait) = oneshot::channel();
-        let command = Command { id, actor: actor.clone(), act, answer };
+        let command = Command { id, actor: actor.clone(), place: place.clone(), act, answer };
         match self.queue.try_send(command) {
             Ok(()) => wait.await.map_err(|_| gone())?,
             Err(mpsc::error::TrySendError::Full(_)) => {

@@ -330,23 +330,26 @@ impl EmergencyStop {
         });
     }
 
-    /// Resolves when a step took too long.
+    /// Resolves when a step took too long, or its press lasted long enough.
     pub async fn overdue(&self) {
-        let until = self.0.state.borrow().until;
-        match until {
+        let due = self.0.state.borrow().due();
+        match due {
             Some(until) => sleep_until(until).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Ends a test whose step took too long.
-    pub fn give_up(&self) {
+    /// Goes on with a test whose press lasted long enough, or ends one whose step took too long.
+    pub fn look(&self) {
         self.0.state.send_if_modified(|state| {
-            let is_late = state.until.is_some_and(|until| until <= Instant::now());
-            if is_late {
+            let is_due = state.due().is_some_and(|due| due <= Instant::now());
+            if is_due && state.step == Step::Press && state.is_held() {
+                state.step = Step::Release;
+                state.until = Some(Instant::now() + STEP);
+            } else if is_due {
                 state.late();
             }
-            is_late
+            is_due
         });
     }
 
@@ -408,21 +411,27 @@ impl State {
         }
         match (self.step, level) {
             (_, Level::Unknown) => self.end(Step::Lost),
-            (Step::Press, Level::Pressed) => {
-                self.step = Step::Release;
-                self.pressed_at = Some(now);
-                self.until = Some(now + STEP);
-            }
-            (Step::Release, Level::Released) => {
-                let held = self.pressed_at.is_some_and(|at| now - at >= HELD_MIN);
-                if held { self.end(Step::Idle) } else { self.step = Step::Press }
-            }
+            (Step::Press, Level::Pressed) => self.pressed_at = Some(now),
+            (Step::Press, Level::Released) if !self.is_held() => self.pressed_at = None,
+            (Step::Press | Step::Release, Level::Released) => self.end(Step::Idle),
             _ => {}
         }
     }
 
+    /// When the step ends by itself: a person is told to release only what was pressed long enough.
+    fn due(&self) -> Option<Instant> {
+        let held = self.pressed_at.filter(|_| self.step == Step::Press).map(|at| at + HELD_MIN);
+        held.or(self.until)
+    }
+
+    /// It is pressed, and has been for long enough.
+    fn is_held(&self) -> bool {
+        self.pressed_at.is_some_and(|at| at.elapsed() >= HELD_MIN)
+    }
+
     fn late(&mut self) {
-        self.end(if self.step == Step::Release { Step::NotReleased } else { Step::NotPressed });
+        let pressed = self.step == Step::Release || self.is_held();
+        self.end(if pressed { Step::NotReleased } else { Step::NotPressed });
     }
 
     fn end(&mut self, step: Step) {

@@ -182,7 +182,7 @@ impl Station {
                     self.record_emergency_test().await;
                     self.tell();
                 }
-                () = wired.overdue() => wired.give_up(),
+                () = wired.overdue() => wired.look(),
                 // A new day asks for a new test.
                 _ = days.tick(), if wired.input().is_some() => self.tell(),
             }
@@ -201,12 +201,12 @@ impl Station {
         if given_up(&self.parts.spool, session, &command).await {
             return Then::Nothing;
         }
-        let Command { id, actor, act, answer } = command;
+        let Command { id, actor, place, act, answer } = command;
         if let Some(known) = self.answers.known(&id) {
             drop(answer.send(known));
             return Then::Nothing;
         }
-        let (given, then) = match self.obey(&id, &actor, &act).await {
+        let (given, then) = match self.obey(&id, &actor, &place, &act).await {
             Ok((accepted, then)) => (Ok(accepted), then),
             Err(refusal) => {
                 let session = self.session.as_ref().map(|s| s.doc.id.clone());

@@ -25,7 +25,7 @@ use crate::arming::Arming;
 use crate::calibration::Plate;
 use crate::calibration::shelf::Shelf;
 use crate::clock::{self, SystemClock};
-use crate::command::{Act, Actor, Answer, Commands, Refusal};
+use crate::command::{Act, Answer, Commands, Refusal};
 use crate::config::Config;
 use crate::constancy::{self, CameraHealth, Constancy};
 use crate::recipe::Recipes;
@@ -134,11 +134,9 @@ impl Window {
     }
 
     /// Asks the station; every change goes through here, with its actor.
-    pub async fn ask(&self, id: Option<String>, actor: &Actor, act: Act) -> Answer {
-        match id {
-            Some(id) => self.inner.commands.ask_as(id, actor, act).await,
-            None => self.inner.commands.ask(actor, act).await,
-        }
+    pub async fn ask(&self, id: Option<String>, visitor: &Visitor, act: Act) -> Answer {
+        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        self.inner.commands.ask_as(id, &visitor.actor, &visitor.place, act).await
     }
 
     /// Whether the station task looks up from its work.

@@ -50,6 +50,16 @@ backend = "directory"
 root = "stick"
 "#;
 
+/// A platform for cars instead.
+const PLATFORM: &str = r#"
+[motion]
+platform_m = 4.5
+
+[rig.inputs.red]
+driver = "sim"
+does = "emergency-stop"
+"#;
+
 struct Studio {
     people: Vec<(&'static str, Browser)>,
     panel: String,
@@ -95,6 +105,7 @@ async fn main() {
     let mut studio = Studio { people, panel, out };
     session(&studio, &bench).await;
     let bench = drifted(&mut studio, bench).await;
+    let bench = platform(&mut studio, bench).await;
     if let Some(readme) = folders.next() {
         for state in ["shooting", "review"] {
             let from = studio.out.join(format!("{state}-desktop-light.png"));
@@ -136,6 +147,31 @@ async fn drifted(studio: &mut Studio, bench: Bench) -> Bench {
     studio.panel = opened(&mut bench).await;
     studio.take("drift", "").await;
     studio.take("drift-de", "?lang=de").await;
+    bench
+}
+
+/// The same station with a platform for cars: its emergency stop is tested, then pressed in mid-turn.
+async fn platform(studio: &mut Studio, bench: Bench) -> Bench {
+    let mut bench = Bench::on_disk(&format!("{STATION}{PLATFORM}"), bench.end().await).await;
+    studio.panel = opened(&mut bench).await;
+    let booth = bench.running.around.booth.clone().expect("a booth");
+    studio.take("emergency-untested", "?item=2000104820014").await;
+    studio.take("emergency-untested-de", "?lang=de").await;
+    studio.desktop().goto(&studio.panel).await;
+    studio.desktop().press("#act [data-act=test-emergency-stop]").await;
+    studio.take("emergency-press", "").await;
+    booth.press("red");
+    studio.desktop().until_text("#act", "Release it now").await;
+    studio.take("emergency-release", "").await;
+    booth.release("red");
+    studio.desktop().until_text("#status h1", "Ready").await;
+    studio.take("emergency-tested", "?item=2000104820014").await;
+    let id = start(&bench).await;
+    studio.desktop().goto(&studio.panel).await;
+    studio.desktop().until_text("#status h1", "Shooting frame 5").await;
+    booth.press("red");
+    bench.settled(&id).await;
+    studio.take("emergency-pressed", "").await;
     bench
 }
 

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use turnstage::access::accounts::Accounts;
 use turnstage::access::{ENDPOINTS, Role};
 use turnstage::session::SessionState;
+use turnstage_tests::web::Client;
 use turnstage_tests::{Bench, quick_rig, write_recipe};
 
 const PASSWORD: &str = "correct horse battery";
@@ -316,22 +317,73 @@ async fn whatever_bytes_come_the_answer_is_a_problem_and_the_station_lives() {
     bench.end().await;
 }
 
+/// A station whose table must be armed: a person turns it.
+async fn by_hand(panel: &str) -> Bench {
+    let data = TempDir::new().expect("a folder");
+    write_recipe(&data.path().join("recipes"), "turn12", 12, "");
+    let config =
+        quick_rig("").replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:0\"\n{panel}"));
+    let (before, rest) = config.split_once("[rig.turntable]").expect("a table");
+    let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
+    let manual = "[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]";
+    let bench = Bench::in_memory(&format!("{before}{manual}{after}"), data);
+    bench.running.status.clone().wait_for(|status| status.sentence == "Ready").await.expect("a station");
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stop_halted_goes_on_by_whoever_is_at_the_rig_and_by_nobody_elsewhere() {
+    let bench = by_hand("").await;
+    people(&bench, &[("Ana", Role::Technician)]);
+    let sign_in = async |client: Client| client.signed_in("Ana", PASSWORD).await;
+    let display = sign_in(bench.client()).await;
+    let tablet = sign_in(bench.client().from([10, 0, 0, 7])).await;
+    let office = sign_in(bench.client().from([10, 0, 0, 7])).await;
+    let command = async |client: &Client, name: &str, body: Value| {
+        let answer = client.post(&format!("/api/v1/commands/{name}"), body).await;
+        if answer.status == StatusCode::OK { Ok(answer.json()) } else { Err(answer.rule()) }
+    };
+    let rule = |rule: &str| Err(rule.to_owned());
+    command(&display, "arm", json!({})).await.expect("armed");
+    let begun = command(&office, "start", start("4711")).await.expect("armed at the rig");
+    let id = begun["session"].as_str().expect("an id").to_owned();
+    let halt = async || {
+        command(&office, "stop", json!({})).await.expect("anybody may");
+        assert_eq!(bench.settled(&id).await.state, SessionState::Paused);
+    };
+    halt().await;
+    assert_eq!(command(&office, "resume", json!({})).await, rule("motion-not-armed"));
+
+    // Somebody at the rig arms it. That lets them go on, and nobody else.
+    command(&display, "arm", json!({})).await.expect("armed");
+    let anew = json!({ "which": { "frames": [1] } });
+    for who in [&tablet, &office] {
+        assert_eq!(command(who, "resume", json!({})).await, rule("motion-not-at-rig"));
+        assert_eq!(command(who, "retake", anew.clone()).await, rule("motion-not-at-rig"));
+        let page = who.get("/").await.text();
+        assert!(page.contains("sheet=arm") && !page.contains("data-act=\"resume\""), "{page}");
+    }
+    let code = bench.running.commands.arming().code();
+    assert!(display.get("/").await.text().contains(&code), "whoever is there can read it");
+    command(&tablet, "arm", json!({ "code": code })).await.expect("it was read there");
+    assert!(tablet.get("/").await.text().contains("data-act=\"resume\""));
+    assert_eq!(command(&office, "resume", json!({})).await, rule("motion-not-at-rig"), "another sign-in");
+    command(&tablet, "resume", json!({})).await.expect("this one was there");
+
+    // The next halt ends what it has proven.
+    halt().await;
+    command(&display, "arm", json!({})).await.expect("armed");
+    assert_eq!(command(&tablet, "resume", json!({})).await, rule("motion-not-at-rig"));
+    command(&display, "resume", json!({})).await.expect("at the rig");
+    bench.end().await;
+}
+
 /// A tunnel that ends on the station, or a shell there, looks like the rig's own display.
 #[tokio::test(start_paused = true)]
 async fn a_station_without_a_display_of_its_own_is_armed_by_nobody_on_this_machine() {
-    let rig = |more: &str| {
-        let data = TempDir::new().expect("a folder");
-        let config =
-            quick_rig("").replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:0\"\n{more}"));
-        let (before, rest) = config.split_once("[rig.turntable]").expect("a table");
-        let after = rest.split_once("[rig.cameras.main]").expect("a camera").1;
-        let manual = "[rig.turntable]\ndriver = \"manual\"\n[rig.cameras.main]";
-        Bench::in_memory(&format!("{before}{manual}{after}"), data)
-    };
     let arm = "/api/v1/commands/arm";
 
-    let with = rig("");
-    with.running.status.clone().wait_for(|status| status.sentence == "Ready").await.expect("a station");
+    let with = by_hand("").await;
     let display = with.client();
     let page = display.get("/").await.text();
     let code = with.running.commands.arming().code();
@@ -341,8 +393,7 @@ async fn a_station_without_a_display_of_its_own_is_armed_by_nobody_on_this_machi
     assert_eq!(proxied.post(arm, json!({ "code": null })).await.rule(), "arm-code-missing");
     with.end().await;
 
-    let without = rig("own_display = false");
-    without.running.status.clone().wait_for(|status| status.sentence == "Ready").await.expect("a station");
+    let without = by_hand("own_display = false").await;
     let tunnel = without.client();
     let code = without.running.commands.arming().code();
     assert!(!tunnel.get("/").await.text().contains(&code), "it is shown nowhere");

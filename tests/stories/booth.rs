@@ -171,6 +171,42 @@ async fn a_person_signs_in_and_keeps_flagged_frames_by_name_and_reason() {
     booth.end().await;
 }
 
+/// A platform for cars, which must have a wired emergency stop.
+const PLATFORM: &str = r#"
+[motion]
+platform_m = 4.5
+
+[rig.inputs.red]
+driver = "sim"
+does = "emergency-stop"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_platform_turns_the_panel_has_its_emergency_stop_tested() {
+    let Some(booth) = Booth::open("before_a_platform_turns", DESKTOP, PLATFORM, 0).await else { return };
+    let (person, rig) = (&booth.person, booth.bench.running.around.booth.clone().expect("a booth"));
+    person.goto(&format!("{}?item=4711", booth.panel)).await;
+    person.until_text("#status h1", "Emergency stop not tested today").await;
+    assert_eq!(person.count("#act [data-act=start]").await, 0, "nothing turns before");
+    person.press("#act [data-act=test-emergency-stop]").await;
+    person.until_text("#act", "Press it now").await;
+    rig.press("red");
+    person.until_text("#act", "Release it now").await;
+    rig.release("red");
+    // What was scanned before still waits.
+    person.press("#act [data-act=start]").await;
+    person.find("#act [data-act=stop]").await;
+    rig.press("red");
+    person.until_text("#status h1", "The emergency stop is pressed").await;
+    person.press("#act [data-act=resume]").await;
+    person.until_text("body", "emergency-stop-pressed").await;
+    rig.release("red");
+    person.until_text("#status h1", "Stopped by red").await;
+    person.press("#act [data-act=resume]").await;
+    person.find("#act [data-act=stop]").await;
+    booth.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_on_the_panel_halts_the_table_and_continue_finishes_the_turn() {
     let slow = "[booth]\nobject = \"vase\"\n";

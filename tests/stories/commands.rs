@@ -1,7 +1,7 @@
 //! Commands: refused by rule with what to do, obeyed once, and always in the hash-chained audit log.
 
 use tempfile::TempDir;
-use turnstage::command::{Act, Actor};
+use turnstage::command::{Act, Actor, Place};
 use turnstage::session::SessionState;
 use turnstage_cloud_sync::event;
 use turnstage_tests::{Bench, quick_rig, write_recipe};
@@ -33,9 +33,14 @@ async fn any_capture_class_but_durable_is_refused_until_it_exists() {
 async fn a_command_sent_twice_is_obeyed_once() {
     let bench = bench("");
     let actor = Actor("panel:test".to_owned());
-    let first = bench.running.commands.ask_as("id-1".to_owned(), &actor, start("a")).await.expect("a start");
+    let first = bench
+        .running
+        .commands
+        .ask_as("id-1".to_owned(), &actor, &Place::AtRig, start("a"))
+        .await
+        .expect("a start");
     bench.settled(first.session.as_deref().expect("an id")).await;
-    let second = bench.running.commands.ask_as("id-1".to_owned(), &actor, start("a")).await;
+    let second = bench.running.commands.ask_as("id-1".to_owned(), &actor, &Place::AtRig, start("a")).await;
     assert_eq!(second.expect("the same answer"), first);
     assert_eq!(bench.sessions().await.len(), 1);
     bench.end().await;
@@ -46,7 +51,7 @@ async fn a_command_sent_twice_is_obeyed_once() {
 async fn what_would_move_the_table_is_dropped_when_its_sender_has_given_up_and_obeyed_when_repeated() {
     let bench = bench("");
     let actor = Actor("panel:test".to_owned());
-    let ask = |act| bench.running.commands.ask_as("id-1".to_owned(), &actor, act);
+    let ask = |act| bench.running.commands.ask_as("id-1".to_owned(), &actor, &Place::AtRig, act);
     tokio::select! {
         biased;
         answer = ask(start("a")) => panic!("the station has not looked yet: {answer:?}"),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Role, Visitor};
-use crate::command::Actor;
+use crate::command::{Actor, Place};
 
 /// Name of the cookie of a signed-in browser.
 pub const COOKIE: &str = "turnstage";
@@ -132,6 +132,8 @@ struct State {
 struct SignIn {
     name: String,
     until: Instant,
+    /// Known again by this, and by nothing that is secret.
+    place: Place,
     /// Signed out, or the account changed. Still known, so that whoever sees the table move can stop it.
     ended: bool,
 }
@@ -215,7 +217,8 @@ impl Accounts {
             oldest.map(|token| state.signed_in.remove(&token));
         }
         let until = Instant::now() + SIGNED_IN;
-        state.signed_in.insert(token.clone(), SignIn { name: name.to_owned(), until, ended: false });
+        let place = Place::Afar(uuid::Uuid::new_v4().to_string());
+        state.signed_in.insert(token.clone(), SignIn { name: name.to_owned(), until, place, ended: false });
         Ok(token)
     }
 
@@ -231,7 +234,7 @@ impl Accounts {
         let state = self.lock();
         let sign_in = state.signed_in.get(token)?;
         let actor = Actor(format!("{}:{}", Role::Operator.name(), sign_in.name));
-        Some(Visitor { actor, role: Role::Operator, signed_in: true, at_rig: false })
+        Some(Visitor { actor, role: Role::Operator, signed_in: true, place: sign_in.place.clone() })
     }
 
     /// Who holds a token.
@@ -243,7 +246,7 @@ impl Accounts {
         let account = people.get(&sign_in.name)?;
         sign_in.until = now + SIGNED_IN;
         let actor = Actor(format!("{}:{}", account.role.name(), sign_in.name));
-        Some(Visitor { actor, role: account.role, signed_in: true, at_rig: false })
+        Some(Visitor { actor, role: account.role, signed_in: true, place: sign_in.place.clone() })
     }
 
     /// Whether a token is still good; asking is not using it.

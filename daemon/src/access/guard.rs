@@ -13,7 +13,7 @@ use super::accounts::{Accounts, COOKIE, Pass};
 use super::{ENDPOINTS, For, Peer, Visitor, endpoint};
 use crate::api::problem::Problem;
 use crate::audit;
-use crate::command::Actor;
+use crate::command::{Actor, Place};
 use crate::window::Window;
 
 /// The one command that a sign-in that ended is still good for.
@@ -142,7 +142,7 @@ impl Guard {
                 actor: actor(),
                 role: super::Role::Operator,
                 signed_in: false,
-                at_rig: false,
+                place: Place::Afar(peer.name()),
             })),
             (For::Roles(roles), Some(visitor)) if roles.contains(&visitor.role) => Ok(visitor),
             (For::Roles(_), Some(_)) => Err(refused(Problem::of("role-not-allowed", 403), actor())),
@@ -152,15 +152,19 @@ impl Guard {
 
     fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Option<Visitor> {
         match peer {
-            Peer::Process(actor) => Some(Visitor { at_rig: true, ..Visitor::cli(actor.clone()) }),
+            Peer::Process(actor) => Some(Visitor { place: Place::AtRig, ..Visitor::cli(actor.clone()) }),
             Peer::Unix { uid } => Some(Visitor::cli(Actor(format!("cli:{}", user_name(*uid))))),
             Peer::Tcp(address) => {
                 let signed_in = cookie(headers, COOKIE).and_then(|token| self.accounts.visitor(token));
                 let open = address.ip().is_loopback() && self.accounts.is_empty();
-                let visitor = signed_in.or_else(|| open.then(Visitor::local));
+                let visitor = signed_in.or_else(|| open.then(Visitor::local))?;
                 let display = self.window.config().panel.own_display;
-                let at_rig = display && address.ip().is_loopback() && !is_forwarded(headers);
-                visitor.map(|visitor| Visitor { at_rig, ..visitor })
+                let place = match visitor.place {
+                    _ if display && address.ip().is_loopback() && !is_forwarded(headers) => Place::AtRig,
+                    Place::AtRig => Place::Afar(peer.name()),
+                    known => known,
+                };
+                Some(Visitor { place, ..visitor })
             }
         }
     }

@@ -130,7 +130,7 @@ pub struct AnswerBody {
 
 pub(super) async fn ask(State(api): Here, visitor: &Visitor, id: Option<String>, act: Act) -> Answered {
     let busy = || Refusal::new("station-busy", "The station did not answer in time. Repeat it in a moment.");
-    let answer = tokio::time::timeout(act.answer_limit(), api.window.ask(id, &visitor.actor, act)).await;
+    let answer = tokio::time::timeout(act.answer_limit(), api.window.ask(id, visitor, act)).await;
     Ok(Json(answer.map_err(|_| busy())??))
 }
 
@@ -225,12 +225,12 @@ pub async fn reset_camera(api: Here, visitor: Visitor, Body(body): Body<ResetCam
 #[utoipa::path(post, path = "/api/v1/commands/arm", tag = "commands", request_body = ArmBody,
     responses((status = 200, body = Accepted), (status = "4XX", body = Problem)))]
 pub async fn arm(api: Here, visitor: Visitor, Body(body): Body<ArmBody>) -> Answered {
-    if !visitor.at_rig && !api.0.window.config().panel.own_display {
+    if !visitor.at_rig() && !api.0.window.config().panel.own_display {
         let reason = "This station has no display of its own (panel.own_display). Go to the rig and arm it by its key or \
                       pedal.";
         return Err(Refusal::new("arm-no-display", reason).into());
     }
-    if !visitor.at_rig && body.code.is_none() {
+    if !visitor.at_rig() && body.code.is_none() {
         let reason = "Arming is the act of a person at the rig: enter the code that its display shows.";
         return Err(Refusal::new("arm-code-missing", reason).into());
     }

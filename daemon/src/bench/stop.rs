@@ -169,6 +169,8 @@ fn on_line(folder: &Path, name: &str) -> Result<Config, Unmeasured> {
         "driver = \"profile\"\nprofile = \"comxim\"\nserial = {name:?}\nsettle_ms = 0\nspeed_deg_s = 3.0\n\
          trust_zero = true\n"
     );
+    // Each run's first motion is announced before: the least that is allowed.
+    config.motion.announce_s = 1.0;
     config.rig.turntable = Some(toml::from_str(&table).map_err(Unmeasured::at("configure a table"))?);
     Ok(config)
 }

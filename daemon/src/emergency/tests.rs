@@ -79,6 +79,18 @@ async fn what_nobody_announced_and_what_only_flickers_proves_nothing() {
     assert_eq!((stop.step(), stop.ended()), (Step::Press, None));
     held(&stop, HELD_MIN).await;
     assert_eq!(stop.ended().unwrap().step, Step::Idle);
+
+    // A person is told to release it when it was pressed for long enough, and not before.
+    stop.begin(&ana());
+    stop.saw(Level::Pressed);
+    assert_eq!(stop.step(), Step::Press);
+    let pressed = Instant::now();
+    stop.overdue().await;
+    stop.look();
+    assert_eq!((stop.step(), pressed.elapsed()), (Step::Release, HELD_MIN));
+    stop.overdue().await;
+    stop.look();
+    assert_eq!((stop.ended().unwrap().step, pressed.elapsed()), (Step::NotReleased, HELD_MIN + STEP));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +98,7 @@ async fn each_step_ends_after_a_minute_and_a_lost_input_ends_it_at_once() {
     let stop = large();
     stop.begin(&ana());
     stop.overdue().await;
-    stop.give_up();
+    stop.look();
     assert_eq!(stop.ended().unwrap(), Ended { step: Step::NotPressed, actor: ana() });
     assert_eq!(stop.ended(), None, "told once");
 

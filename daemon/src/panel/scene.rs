@@ -30,6 +30,8 @@ pub(super) struct Scene {
     pub arm_code: Option<String>,
     /// There is such a display.
     pub own_display: bool,
+    /// Whoever looks may let a halted table go on.
+    pub goes_on: bool,
     pub now_wall_ms: i64,
 }
 
@@ -88,13 +90,16 @@ impl Scene {
     pub async fn bar(window: &Window, viewer: &Viewer) -> Self {
         let Viewer { ask, look, visitor } = viewer.clone();
         let status = window.status().await;
-        let arm_code = (visitor.at_rig && is_disarmed(&status)).then(|| window.arming().code());
+        let own_display = window.config().panel.own_display;
+        let goes_on = window.arming().check_from(&visitor.place, own_display).is_ok();
+        let arm_code = (visitor.at_rig() && wants_code(&status)).then(|| window.arming().code());
         Self {
             look,
             visitor,
             ask,
             arm_code,
-            own_display: window.config().panel.own_display,
+            own_display,
+            goes_on,
             status,
             detail: None,
             recipes: Vec::new(),
@@ -123,7 +128,7 @@ impl Scene {
     /// A person at the rig must let the table turn before anything goes on.
     pub fn needs_arming(&self) -> bool {
         let waits = matches!(self.phase(), Phase::ItemSet | Phase::Review | Phase::Halted);
-        waits && is_disarmed(&self.status)
+        (waits && is_disarmed(&self.status)) || (self.phase() == Phase::Halted && !self.goes_on)
     }
 
     /// The emergency stop must be tested before anything turns, or may be while nothing is on the table.
@@ -250,6 +255,19 @@ impl Scene {
 /// A person must take it again, or answer for it.
 pub(super) fn needs_mending(place: &FrameView) -> bool {
     matches!(place.state, FrameState::Flagged | FrameState::Missing)
+}
+
+/// Somebody elsewhere may have to enter the code: to arm, or to go on after a halt though another one armed.
+fn wants_code(status: &Status) -> bool {
+    let halted = || {
+        let state = status.session.as_ref().map(|session| session.state);
+        matches!(state, Some(SessionState::Paused | SessionState::Interrupted))
+    };
+    status.table.as_ref().is_some_and(|table| match table.armed {
+        Armed::No => true,
+        Armed::Yes => halted(),
+        Armed::ByItself => false,
+    })
 }
 
 fn is_disarmed(status: &Status) -> bool {

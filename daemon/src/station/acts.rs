@@ -12,11 +12,11 @@ use turnstage_pipeline::privacy;
 
 use super::emergency::guarded;
 use super::fits::fits;
-use super::presence::{self, armed};
+use super::presence::{self, armed, armed_from};
 use super::{Station, Then, stamp, write};
 use crate::audit;
 use crate::calibration::{ITEM, measuring, with_board};
-use crate::command::{Accepted, Act, Actor, Override, Refusal, Which};
+use crate::command::{Accepted, Act, Actor, Override, Place, Refusal, Which};
 use crate::recipe::{Motion, Recipe, Subject};
 use crate::session::{ItemChange, SESSION_SCHEMA, Session, SessionDoc, SessionState, Step, Timing, keep};
 
@@ -27,10 +27,11 @@ struct Going<'a> {
     session: Option<&'a str>,
     anew: bool,
     confirm: bool,
+    place: &'a Place,
 }
 
 impl Station {
-    pub(super) async fn obey(&mut self, id: &str, actor: &Actor, act: &Act) -> Done {
+    pub(super) async fn obey(&mut self, id: &str, actor: &Actor, place: &Place, act: &Act) -> Done {
         match act {
             Act::Start { item, recipe } => self.start(id, actor, act, item, recipe.as_deref()).await,
             Act::Stop => {
@@ -44,10 +45,10 @@ impl Station {
             Act::Pause => Err(Refusal::new("nothing-running", "Nothing is being shot.")),
             Act::Resume { session, anew, confirm } => {
                 let session = session.as_deref();
-                self.resume(id, actor, act, Going { session, anew: *anew, confirm: *confirm }).await
+                self.resume(id, actor, act, Going { session, anew: *anew, confirm: *confirm, place }).await
             }
             Act::Abort => self.abort(id, actor, act).await,
-            Act::Retake { which } => self.retake(id, actor, act, which).await,
+            Act::Retake { which } => self.retake(id, actor, act, (which, place)).await,
             Act::Release { accept } => self.release(id, actor, act, accept.as_ref()).await,
             Act::MoveItem { item } => self.move_item(id, actor, act, item).await,
             Act::Open { session } => {
@@ -70,7 +71,7 @@ impl Station {
             Act::TestEmergencyStop => self.test_emergency_stop(id, actor, act).await,
             Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => {
                 self.may_arm(act)?;
-                presence::obey(&self.parts.mover, self.parts.rig.hand(), act)?;
+                presence::obey(&self.parts.mover, self.parts.rig.hand(), place, act)?;
                 self.log(id, actor, act).await?;
                 Ok((self.accepted(0), Then::Nothing))
             }
@@ -253,7 +254,7 @@ impl Station {
             self.open(session).await?;
         }
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
-        armed(&self.parts, &session.doc.recipe)?;
+        armed_from(&self.parts, &session.doc.recipe, going.place)?;
         let taken = records(&self.parts.spool, &session.doc.id).await?;
         let since = taken.iter().map(|record| record.key.sequence + 1).max().unwrap_or_default();
         let mut doc = session.doc.clone();
@@ -276,11 +277,15 @@ impl Station {
         Ok((self.accepted(0), Then::Run))
     }
 
-    async fn retake(&mut self, id: &str, actor: &Actor, act: &Act, which: &Which) -> Done {
+    async fn retake(&mut self, id: &str, actor: &Actor, act: &Act, (which, place): (&Which, &Place)) -> Done {
         self.not_locked()?;
         self.not_held()?;
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
-        armed(&self.parts, &session.doc.recipe)?;
+        match session.doc.state {
+            SessionState::Review => armed(&self.parts, &session.doc.recipe)?,
+            // To retake what a halt left is to go on.
+            _ => armed_from(&self.parts, &session.doc.recipe, place)?,
+        }
         let mut doc = session.doc.clone();
         doc.state = doc.state.after(Step::Shoot)?;
         doc.reason = None;

@@ -4,15 +4,15 @@ use turnstage_drivers::turntable::Hand;
 
 use super::Parts;
 use super::emergency::guarded;
-use crate::command::{Act, Refusal};
+use crate::command::{Act, Place, Refusal};
 use crate::motion::Mover;
 use crate::recipe::{Motion, Recipe};
 use crate::status::Fault;
 
 /// Does one of the three acts.
-pub(super) fn obey(mover: &Mover, hand: &Hand, act: &Act) -> Result<(), Refusal> {
+pub(super) fn obey(mover: &Mover, hand: &Hand, place: &Place, act: &Act) -> Result<(), Refusal> {
     match act {
-        Act::Arm { code } => arm(mover, code.as_deref()),
+        Act::Arm { code } => arm(mover, place, code.as_deref()),
         Act::Answer { number } => answer(hand, *number),
         _ => {
             mover.arming().disarm();
@@ -43,9 +43,18 @@ pub(super) fn armed(parts: &Parts, recipe: &Recipe) -> Result<(), Refusal> {
     }
 }
 
+/// The same for what a halt ended: whoever asks must be at the rig.
+pub(super) fn armed_from(parts: &Parts, recipe: &Recipe, place: &Place) -> Result<(), Refusal> {
+    armed(parts, recipe)?;
+    match recipe.motion {
+        Motion::None => Ok(()),
+        _ => parts.mover.arming().check_from(place, parts.config.panel.own_display),
+    }
+}
+
 /// Allows motion; with a code, only if the rig's display shows it. Behind an open door nobody has seen yet who is there
 /// when it is shut.
-fn arm(mover: &Mover, code: Option<&str>) -> Result<(), Refusal> {
+fn arm(mover: &Mover, place: &Place, code: Option<&str>) -> Result<(), Refusal> {
     if mover.is_held() {
         return Err(Refusal::new(
             "arm-held",
@@ -56,7 +65,7 @@ fn arm(mover: &Mover, code: Option<&str>) -> Result<(), Refusal> {
     if let Some(code) = code {
         mover.arming().prove(code)?;
     }
-    mover.arming().arm();
+    mover.arming().arm_from(place.clone());
     Ok(())
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
     if given_up(spool, Some(session), &command).await {
         return;
     }
-    let Command { id, actor, act, answer } = command;
+    let Command { id, actor, place, act, answer } = command;
     if let Some(known) = answers.known(&id) {
         drop(answer.send(known));
         return;
@@ -52,7 +52,7 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
             pause.send_replace(true);
             Ok(())
         }
-        Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => presence::obey(mover, hand, &act),
+        Act::Arm { .. } | Act::Disarm | Act::Answer { .. } => presence::obey(mover, hand, &place, &act),
         Act::Stop => Ok(()),
         _ => Err(Refusal::new("session-running", "A session is being shot. Pause or stop it first.")),
     }

@@ -290,7 +290,7 @@ pub(super) const PANEL: Panel = Panel {
     arm_why: "Zum Gerät gehen und prüfen, dass niemand auf dem Teller ist. Sein Bildschirm zeigt eine Zahl; hier eingeben.",
     arm_by_input: "Am Gerät: mit Schlüssel oder Pedal",
     arm_code: "Zahl auf dem Bildschirm des Geräts",
-    arm_code_is: "Zahl {code}",
+    arm_code_is: "Zahl für andere Bildschirme: {code}",
     stands_there: "Er steht dort",
     emergency_stop: "Not-Halt",
     emergency_test: "Not-Halt prüfen",

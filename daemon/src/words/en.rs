@@ -283,7 +283,7 @@ pub(super) const PANEL: Panel = Panel {
     arm_why: "Go to the rig and see that nobody is on the table. Its own display shows a code; enter it here.",
     arm_by_input: "At the rig: by its key or pedal",
     arm_code: "Code on the rig's display",
-    arm_code_is: "code {code}",
+    arm_code_is: "code for other panels: {code}",
     stands_there: "It stands there",
     emergency_stop: "Emergency stop",
     emergency_test: "Test the emergency stop",

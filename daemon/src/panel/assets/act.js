@@ -53,10 +53,16 @@ async function persistently(address, body, tries, more) {
   }
 }
 
+// What comes before a start: the item that was scanned still waits for it.
+const BEFORE = ['arm', 'disarm', 'test-emergency-stop'];
+
 // Where the page stands once the station has obeyed: nothing chosen but the camera.
-function settled() {
-  const camera = new URLSearchParams(location.search).get('camera');
-  return camera ? `/?camera=${encodeURIComponent(camera)}` : '/';
+function settled(act) {
+  const asked = new URLSearchParams(location.search), kept = new URLSearchParams();
+  for (const name of BEFORE.includes(act) ? ['item', 'recipe', 'camera'] : ['camera']) {
+    if (asked.get(name)) kept.set(name, asked.get(name));
+  }
+  return `/?${kept}`.replace(/\?$/, '');
 }
 
 export async function send(act, body = {}, then = null) {
@@ -71,7 +77,7 @@ export async function send(act, body = {}, then = null) {
     if (!answer.ok) return await problem(answer);
     told()?.replaceChildren();
     if (then) location.assign(then);
-    else if (!stop && document.body.matches('.op')) jump(settled(), { instead: true });
+    else if (!stop && document.body.matches('.op')) jump(settled(act), { instead: true });
   } catch {
     unreached();
   } finally {

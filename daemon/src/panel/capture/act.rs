@@ -56,6 +56,10 @@ impl Button {
 /// The bar at the lower edge.
 pub(super) fn region(scene: &Scene) -> askama::Result<Region> {
     let mut buttons = buttons(scene);
+    // In the middle of a session nothing else has room for the rig's code.
+    if let (Some(code), Some(_), Some(last)) = (&scene.arm_code, &scene.detail, buttons.last_mut()) {
+        last.note.get_or_insert_with(|| fill(scene.words().arm_code_is, &[("code", code)]));
+    }
     for button in &mut buttons {
         if button.act.as_ref().is_some_and(|(act, _)| !allows(scene.visitor.role, act)) {
             button.act = None;
@@ -133,7 +137,7 @@ fn test(scene: &Scene, asked: &EmergencyStopStatus) -> Button {
 /// On the rig's own display one press is enough; everywhere else its code is asked for, if there is one.
 fn arm(scene: &Scene) -> Button {
     let words = scene.words();
-    if scene.visitor.at_rig {
+    if scene.visitor.at_rig() {
         return Button::primary(words.arm, "arm", &json!({ "code": null }));
     }
     if !scene.own_display {

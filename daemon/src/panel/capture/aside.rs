@@ -189,7 +189,7 @@ fn checks(scene: &Scene) -> Vec<Check> {
     });
     let code = scene.arm_code.as_ref().map(|code| Check {
         good: false,
-        name: words.not_armed.to_owned(),
+        name: if scene.needs_arming() { words.not_armed } else { words.arm_code }.to_owned(),
         state: fill(words.arm_code_is, &[("code", code)]),
     });
     let drifted = |name: &str| {

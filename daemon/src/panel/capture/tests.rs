@@ -5,7 +5,7 @@ use turnstage_pipeline::qc::{Finding, Nature, Verdict};
 use super::*;
 use crate::access::{Role, Visitor};
 use crate::arming::Armed;
-use crate::command::Actor;
+use crate::command::{Actor, Place};
 use crate::panel::ask::{Ask, Sheet};
 use crate::panel::look::{Look, Theme};
 use crate::session::{SessionState, Timing};
@@ -28,7 +28,7 @@ fn scene(situation: Situation) -> Scene {
             actor: Actor("technician:Ana K.".to_owned()),
             role: Role::Technician,
             signed_in: true,
-            at_rig: false,
+            place: Place::Afar("tablet".to_owned()),
         },
         ask: Ask::default(),
         status,
@@ -37,6 +37,7 @@ fn scene(situation: Situation) -> Scene {
         queue: None,
         arm_code: None,
         own_display: true,
+        goes_on: true,
         now_wall_ms: 0,
     }
 }
@@ -317,10 +318,10 @@ fn a_table_that_is_not_armed_asks_for_a_person_at_the_rig_before_anything_else()
     let mut near = scene(Situation::Ready);
     near.ask.item = Some("jug-1".to_owned());
     near.status.table = Some(table(Armed::No));
-    near.visitor.at_rig = true;
+    near.visitor.place = Place::AtRig;
     near.arm_code = Some("123456".to_owned());
     let html = format!("{}{}", region(&near, "act"), region(&near, "aside"));
-    assert!(html.contains("data-act=\"arm\"") && html.contains("code 123456"), "{html}");
+    assert!(html.contains("data-act=\"arm\"") && html.contains("code for other panels: 123456"), "{html}");
     assert!(html.contains("not tried on real hardware"), "{html}");
 
     near.status.table = Some(table(Armed::Yes));
