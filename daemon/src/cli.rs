@@ -85,7 +85,7 @@ enum Verb {
         #[command(subcommand)]
         what: people::What,
     },
-    /// Sets limits, clean plates and places of the cameras of this station: qc, plate, board, axis, list, forget. See
+    /// Sets limits, clean plates and places of the cameras of this station: qc, plate, board, axis, ring, list, forget. See
     /// docs/quality.md and docs/calibration.md.
     Calibrate {
         #[command(subcommand)]
@@ -139,7 +139,7 @@ enum Verb {
     },
     /// Shoots one session on the configured rig.
     Capture(Capture),
-    /// Lists and finishes sessions: resume, retake, release, move, abort.
+    /// Lists and finishes sessions: list, show, resume, retake, release, move, abort.
     Sessions {
         #[command(subcommand)]
         what: sessions::What,
@@ -166,7 +166,7 @@ pub struct Demo {
     /// Port of the panel on this machine; 0 for any free one.
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// What stands on the simulated table: vase, car, chrome, toy, carton, plush, shoe or bottle.
+    /// What stands on the simulated table: vase, car, chrome, toy, carton, plush, shoe, bottle or empty.
     #[arg(long)]
     object: Option<String>,
     /// Recipe by name.

@@ -344,13 +344,16 @@ impl Commands {
     /// the station has not begun to obey it.
     pub async fn ask_as(&self, id: String, actor: &Actor, place: &Place, act: Act) -> Answer {
         let gone = || Refusal::new("station-gone", "The station task has ended. Restart the service.");
-        if act == Act::Stop {
-            // The table halts whatever else waits; the station notes it when its turn comes.
-            self.mover.stop();
-        }
+        let stops = act == Act::Stop;
         let (answer, wait) = oneshot::channel();
         let command = Command { id, actor: actor.clone(), place: place.clone(), act, answer };
-        match self.queue.try_send(command) {
+        let sent = self.queue.try_send(command);
+        if stops {
+            // The table halts whatever else waits. The command is on its way before, so that whoever sees the table
+            // halted finds out who asked for it.
+            self.mover.stop();
+        }
+        match sent {
             Ok(()) => wait.await.map_err(|_| gone())?,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 Err(Refusal::new("station-busy", "Too many commands wait. Repeat it in a moment."))

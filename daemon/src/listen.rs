@@ -152,6 +152,19 @@ async fn bind_address(
     }
 }
 
+/// The name of this machine.
+pub fn own_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What a person types into a browser: where every address of this machine will do, its name.
+pub fn typed(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("{}:{}", own_name(), address.port()),
+        false => address.to_string(),
+    }
+}
+
 /// An address that cannot be had, in words.
 pub fn taken(address: SocketAddr, error: &std::io::Error) -> Fault {
     let (what, todo) = match error.kind() {

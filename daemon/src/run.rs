@@ -214,7 +214,7 @@ impl Running {
 
     /// Everything that the station answers to, for who asks without a socket.
     pub fn router(&self, data: &Path) -> axum::Router {
-        let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let own = listen::own_name();
         let hosts = [format!("{own}.local"), own].into_iter().chain(self.window.config().panel.hosts.clone());
         api::router(self.window.clone(), Arc::new(Accounts::of(data)), hosts.collect())
     }

@@ -235,9 +235,8 @@ impl Station {
         let spool = self.parts.spool.clone();
         let hand = self.parts.rig.hand().clone();
         let mut asked = hand.watch();
-        let mut covered = None;
-        let mut stopper = None;
-        let mut ending = false;
+        let under_way = Underway { spool: &spool, pause: &pause, session: &id, hand: &hand, mover: &mover };
+        let (mut covered, mut stopper, mut ending) = (None, None, false);
         let outcome = {
             let status = &self.parts.status;
             let mut stage = Stage {
@@ -274,12 +273,14 @@ impl Station {
                             pause.send_replace(true);
                             stopper = Some(command.actor.clone());
                         }
-                        let run = Underway { spool: &spool, pause: &pause, session: &id, hand: &hand, mover: &mover };
-                        while_running(run, &mut self.answers, command).await;
+                        while_running(&under_way, &mut self.answers, command).await;
                     }
                 }
             }
         };
+        if matches!(outcome, Outcome::Stopped) {
+            stopper = stopper.or(underway::who_stopped(&under_way, &mut self.answers, commands).await);
+        }
         let outcome = match outcome {
             Outcome::Complete if !ending && stopper.is_none() => Some(Outcome::Complete),
             _ if ending => None,

@@ -103,7 +103,8 @@ const LIGHT_DRIFT: Rule = gate("qc.light-drift", Nature::Systematic);
 const COLOUR_DRIFT: Rule = gate("qc.colour-drift", Nature::Systematic);
 const BANDING: Rule = gate("qc.banding", Nature::Systematic);
 const DUPLICATE: Rule = gate("qc.duplicate", Nature::Transient);
-const NOT_MOVED: Rule = gate("qc.not-moved", Nature::Transient);
+/// The object did not turn. Twice in a row it is not the frame: the table does not.
+pub const NOT_MOVED: Rule = gate("qc.not-moved", Nature::Transient);
 const TWICE: Rule = hint("qc.moved-twice", Nature::Transient);
 const LOOP: Rule = gate("qc.loop", Nature::Systematic);
 const FRAMING: Rule = hint("qc.framing", Nature::Systematic);

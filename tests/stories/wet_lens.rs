@@ -124,3 +124,21 @@ async fn a_table_that_stood_still_is_told_once_and_a_turning_one_never() {
     let lost = "[booth]\nobject = \"toy\"\nfaults = [{ kind = \"lost-steps\", move = 6, deg = 10.0 }]";
     assert_eq!(told(lost).await, ["qc.not-moved"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_does_not_turn_any_more_pauses_the_session_at_its_second_frame() {
+    let data = TempDir::new().expect("a folder");
+    write_recipe(&data.path().join("recipes"), "turn36", 36, "");
+    let lost = |nth: u32| format!("{{ kind = \"lost-steps\", move = {nth}, deg = 10.0 }}");
+    let lost: Vec<String> = (6..=80).map(lost).collect();
+    let rig = quick_rig(&format!("[booth]\nobject = \"toy\"\nfaults = [{}]", lost.join(", ")));
+    let bench = Bench::in_memory(&rig, data);
+    let id = bench.start("turn36").await;
+    let session = bench.settled(&id).await;
+    assert_eq!(session.state, SessionState::Paused);
+    assert!(session.taken <= 9, "no retake is burnt on 36 angles: {} taken", session.taken);
+    let status = bench.running.status.borrow().clone();
+    assert_eq!(status.faults[0].rule, "qc.not-moved");
+    assert!(status.sentence.contains("The table did not turn"), "{}", status.sentence);
+    bench.end().await;
+}

@@ -227,7 +227,10 @@ async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
             table(camera, spread);
         }
         if !yes && !agrees()? {
-            println!("Nothing is set. With --yes it is set without asking.");
+            let nobody = if std::io::stdin().is_terminal() { "" } else { " Nobody could be asked." };
+            println!(
+                "Nothing is set.{nobody} turnstage calibrate qc --session {id} --yes sets it without another turn."
+            );
             return Ok(exit::OK);
         }
     }

@@ -16,7 +16,7 @@ use crate::exit::{self, Exit};
 use crate::io::{InputStatus, Level, OutputStatus};
 use crate::listen::{self, Found};
 use crate::motion::MotionTask;
-use crate::recipe::Recipes;
+use crate::recipe::{Motion, Recipes};
 use crate::rig::{self, Rig};
 use crate::run::backends;
 use crate::status::Fault;
@@ -51,6 +51,13 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
     let default = &config.recipes.default;
     let told = recipes.get(default).map(|_| default.clone()).map_err(|e| e.to_string());
     lines.push(line("default recipe", exit::CONFIGURATION, told));
+    if config.rig.turntable.is_none() && recipes.get(default).is_ok_and(|one| one.motion != Motion::None) {
+        let why = format!(
+            "recipe {default} turns and no table is configured: run turnstage setup, write [rig.turntable], or name a \
+             recipe without motion in recipes.default"
+        );
+        lines.push(line("turntable", exit::CONFIGURATION, Err(why)));
+    }
     for name in recipes.names() {
         let told = recipes.get(&name).map(|r| r.about).map_err(|e| e.to_string());
         lines.push(line(&format!("recipe {name}"), exit::CONFIGURATION, told));
@@ -64,7 +71,13 @@ pub async fn check(place: &Place, json: bool) -> Result<u8> {
     std::fs::create_dir_all(&place.data)
         .map_err(|e| Exit::new(exit::STORAGE, format!("{}: {e}", place.data.display())))?;
     lines.push(line("disk", exit::STORAGE, room(&config, &place.data)));
-    for backend in backends(&config, &place.data) {
+    let backends = backends(&config, &place.data);
+    if backends.is_empty() {
+        let why =
+            "none is configured, so nothing can be shot: write [destinations.NAME], see docs/destinations.md";
+        lines.push(line("destination", exit::CONFIGURATION, Err(why.to_owned())));
+    }
+    for backend in backends {
         let told = backend.ready().await.map(|()| "there".to_owned()).map_err(|e| e.to_string());
         lines.push(line(&format!("destination {}", backend.name()), exit::HARDWARE, told));
     }
@@ -90,6 +103,10 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<Rig> {
     let around = rig::surroundings(config).map_err(|e| Exit::new(exit::CONFIGURATION, e))?;
     let mut rig = Rig::new(config, around.clone());
     rig.open().await;
+    if config.rig.cameras.is_empty() {
+        let why = "none is configured: run turnstage setup, or write [rig.cameras.NAME]";
+        lines.push(line("camera", exit::CONFIGURATION, Err(why.to_owned())));
+    }
     for camera in rig.status() {
         let told = camera.fault.map_or_else(|| Ok(camera.model), Err);
         lines.push(line(&format!("camera {}", camera.name), exit::HARDWARE, told));
@@ -191,7 +208,7 @@ fn panel(config: &Config, data: &Path) -> Result<String, String> {
     let ours = Found::below(data).and_then(|found| found.address) == Some(address);
     match std::net::TcpListener::bind(address) {
         Ok(_) => Ok(format!("{address} is free")),
-        Err(_) if ours => Ok(format!("open at http://{address}/: the station runs")),
+        Err(_) if ours => Ok(format!("open at http://{}/: the station runs", listen::typed(address))),
         Err(error) => {
             let Fault { what, todo, .. } = listen::taken(address, &error);
             Err(format!("{what}. {todo}"))

@@ -52,11 +52,25 @@ pub struct Now {
     pub drifts: Vec<Drift>,
     /// The session at hand.
     pub session: Option<SessionStatus>,
+    /// The turntable.
+    #[serde(default)]
+    pub table: Option<TableNow>,
     /// The wired emergency stop.
     #[serde(default)]
     pub emergency_stop: Option<EmergencyStopStatus>,
     /// Sequence of the newest event.
     pub newest_event: u64,
+}
+
+/// What is read of the turntable.
+#[derive(Debug, serde::Deserialize)]
+pub struct TableNow {
+    /// It is under way.
+    pub moving: bool,
+    /// Stop is latched.
+    pub stopped: bool,
+    /// Why it cannot be used, or was not stopped.
+    pub fault: Option<String>,
 }
 
 impl Desk {
@@ -114,7 +128,15 @@ impl Desk {
             body.insert("id".to_owned(), uuid::Uuid::now_v7().to_string().into());
         }
         let (status, bytes) = self.line.send(Method::POST, &act.path(), Some(body)).await?;
-        Ok(serde_json::from_slice(&good(status, bytes)?)?)
+        let bytes = good(status, bytes).map_err(|error| match error.downcast_ref::<Exit>() {
+            Some(exit) if self.running.is_some() && exit.to_string().contains("motion-not-armed") => {
+                let here =
+                    "This command runs the station itself: look at the table, then repeat it with --armed";
+                Exit::new(exit.code, format!("{exit}. {here}")).into()
+            }
+            _ => error,
+        })?;
+        Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Lets the table turn for whoever stands at this keyboard, if they say so: only where this process runs the station.

@@ -38,6 +38,12 @@ pub fn perform(place: &Place, what: What) -> Result<u8> {
             let password = password()?;
             accounts.set(&name, role, &password).map_err(wrong)?;
             println!("{name} signs in as {} from now on.", role.name());
+            let looks_after = |role: &Role| matches!(role, Role::Technician | Role::Admin);
+            if !accounts.people().values().any(looks_after) {
+                println!(
+                    "Nobody may look after the station by the panel yet: add a technician or an admin, too."
+                );
+            }
         }
         What::Remove { name } => {
             accounts.remove(&name).map_err(wrong)?;

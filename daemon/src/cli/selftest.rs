@@ -138,7 +138,8 @@ fn frame(record: &Record) -> Line {
         _ if skew_ms > SKEW_MS_MAX => {
             Err(format!("began {skew_ms:.0} ms after the first camera of the shot"))
         }
-        [] => Ok(format!("{at}{skew_ms:.0} ms after the first camera, nothing found")),
+        [] if skew_ms > 0.0 => Ok(format!("{at}{skew_ms:.0} ms after the first camera, nothing found")),
+        [] => Ok(format!("{at}nothing found")),
         messages => Err(format!("{at}{}", messages.join("; "))),
     };
     line(&what, exit::HARDWARE, told)
@@ -146,7 +147,7 @@ fn frame(record: &Record) -> Line {
 
 fn closed(event: Option<&Event>) -> Result<String, String> {
     let Some(event) = event else {
-        return Err("none was taken: does the rig have a table that turns?".to_owned());
+        return Err("none was taken: the turn did not pass, or this rig has no table that turns".to_owned());
     };
     if event.data["closed"] == true {
         return Ok("the table came back to where it began".to_owned());

@@ -9,17 +9,17 @@ use axum::http::Method;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::desk::{Desk, Now, storage_code};
+use super::desk::{Desk, Now, TableNow, storage_code};
 use super::line::Line;
 use super::{LAST_GOOD, Place, check};
 use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
-use crate::listen::Found;
+use crate::listen::{self, Found};
 use crate::run::{Running, Start};
 use crate::session::SessionState;
 use crate::station::SAFE_MODE;
-use crate::status::Fault;
+use crate::status::{Fault, SessionStatus};
 use crate::systemd;
 use crate::words::Language;
 
@@ -80,7 +80,11 @@ pub async fn opened(running: &mut Running, data: &Path) -> Result<SocketAddr> {
 
 /// The station that runs, or exit 66.
 async fn running(place: &Place) -> Result<Line> {
-    let none = || Exit::new(exit::NO_INPUT, format!("no station runs on {}", place.data.display()));
+    let none = || {
+        let data = place.data.display();
+        let todo = "start one with turnstage run, or name its folder with --data-dir";
+        Exit::new(exit::NO_INPUT, format!("no station runs on {data}: {todo}"))
+    };
     place.running().await.ok_or_else(|| none().into())
 }
 
@@ -94,7 +98,7 @@ pub async fn status(place: &Place, json: bool) -> Result<u8> {
     let now: Now = serde_json::from_slice(&bytes)?;
     println!("{}\n{}", now.sentence, now.detail);
     if let Some(address) = Found::below(&place.data).and_then(|found| found.address) {
-        println!("Panel: http://{address}/");
+        println!("Panel: http://{}/", listen::typed(address));
     }
     for fault in &now.faults {
         println!(
@@ -122,14 +126,34 @@ pub async fn stop(place: &Place) -> Result<u8> {
     let halted = async {
         loop {
             let (_, bytes) = line.send(Method::GET, "/api/v1/status", None).await?;
-            let session = serde_json::from_slice::<Now>(&bytes)?.session;
-            if session.is_none_or(|session| session.state != SessionState::Shooting) {
-                return anyhow::Ok(());
+            let now: Now = serde_json::from_slice(&bytes)?;
+            let shooting = |session: &SessionStatus| session.state == SessionState::Shooting;
+            // A table that cannot be stopped has a fault from then on.
+            let ended = |table: &TableNow| (table.stopped && !table.moving) || table.fault.is_some();
+            if !now.session.as_ref().is_some_and(shooting) && now.table.as_ref().is_none_or(ended) {
+                return anyhow::Ok(now);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    drop(tokio::time::timeout(Duration::from_secs(10), halted).await);
+    let Ok(now) = tokio::time::timeout(Duration::from_secs(10), halted).await else {
+        let why = "the stop was handed over, and the table still moves after 10 s: stop it by its own switch";
+        return Err(Exit::new(exit::HARDWARE, why).into());
+    };
+    told_of(&now?)
+}
+
+/// What became of a stop.
+fn told_of(now: &Now) -> Result<u8> {
+    let Some(table) = &now.table else {
+        println!("This rig has no table. What was being shot has stopped.");
+        return Ok(exit::OK);
+    };
+    // What was not stopped is told as that, never as a stop.
+    if let Some(why) = &table.fault {
+        let why = format!("the table may not have stopped: {why} Stop it by its own switch");
+        return Err(Exit::new(exit::HARDWARE, why).into());
+    }
     println!("Stopped: the table, not the station. Look at the table, then continue at the rig.");
     Ok(exit::OK)
 }

@@ -14,6 +14,7 @@ use super::{Capture, Demo, Import, Place, report};
 use crate::command::Act;
 use crate::config::{CameraConfig, Config, DEMO};
 use crate::exit::{self, Exit};
+use crate::listen;
 use crate::rig;
 use crate::session::SessionState;
 
@@ -59,7 +60,7 @@ fn put(place: &Place, config: &mut Config, object: &str) -> Result<()> {
 async fn spin(place: &Place, desk: &mut Desk, options: &Demo) -> Result<u8> {
     if let (false, Some(running)) = (options.once, desk.running.as_mut()) {
         let address = opened(running, &place.data).await?;
-        println!("The panel is open: http://{address}/");
+        println!("The panel is open: http://{}/", listen::typed(address));
     }
     let number = desk.sessions().await?.len() + 1;
     let item = format!("demo-{number}");

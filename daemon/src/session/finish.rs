@@ -12,6 +12,7 @@ use turnstage_cloud_sync::{Record, Sha256, Spool};
 use turnstage_drivers::camera::Exposed;
 use turnstage_drivers::frame::{Codec, FrameData, PixelFormat};
 use turnstage_drivers::{CameraError, Frame};
+use turnstage_pipeline::qc::{Finding, Verdict};
 use turnstage_pipeline::{
     CaptureClass, Developed, Examined, Examiner, Expected, Subject, Undeveloped, depth, privacy, qc,
 };
@@ -219,7 +220,12 @@ impl Session {
             );
             // Others are not measured by a frame that is not good itself.
             match is_flagged(&picture) || !place.leads {
-                true => self.seen.recall(&label, picture.examined.sha256),
+                true => {
+                    self.seen.recall(&label, picture.examined.sha256);
+                    if picture.findings.iter().any(|finding| finding.rule == qc::NOT_MOVED.id) {
+                        self.seen.stood(&known_as(place, &picture.camera, &label));
+                    }
+                }
                 false => self.seen.remember(
                     &known_as(place, &picture.camera, &label),
                     &picture.examined,
@@ -247,10 +253,12 @@ impl Session {
         systematic.map_or(Ok(()), |fault| Err(Outcome::Fault(fault)))
     }
 
-    /// The same systematic finding on two angles in a row: a person must look before more frames are spent.
+    /// The same finding on two angles in a row that another turn would not cure: a person must look before more frames
+    /// are spent. A table that does not turn twice in a row does not turn.
     fn streak_of(&mut self, place: Place, picture: &Judged) -> Option<Fault> {
-        let rules: Vec<&str> =
-            picture.findings.iter().filter(|f| is_systematic(f)).map(|f| f.rule.as_str()).collect();
+        let stands = |f: &Finding| f.verdict == Verdict::Block && f.rule == qc::NOT_MOVED.id;
+        let lasting = picture.findings.iter().filter(|f| is_systematic(f) || stands(f));
+        let rules: Vec<&str> = lasting.map(|f| f.rule.as_str()).collect();
         let before = self.streak.remove(&picture.camera);
         if let Some(first) = rules.first() {
             self.streak.insert(picture.camera.clone(), ((*first).to_owned(), place.shot));

@@ -72,13 +72,19 @@ impl SessionState {
             (Shooting | Paused | Interrupted | Review, Step::Complete) => Ok(Review),
             (Paused | Interrupted | Review, Step::Release) => Ok(Released),
             (Paused | Interrupted | Review, Step::Abort) => Ok(Aborted),
-            (state, step) => Err(Refusal::new(
+            (state, _) => Err(Refusal::new(
                 "session-state",
-                format!(
-                    "A session that is {state:?} cannot {step:?}. Start a new one, or pause this one first."
-                )
-                .to_lowercase(),
+                format!("The session is {}: {}.", format!("{state:?}").to_lowercase(), state.todo()),
             )),
+        }
+    }
+
+    /// What to do where a step cannot be taken.
+    fn todo(self) -> &'static str {
+        match self {
+            Self::Released | Self::Aborted => "that is final; begin a new one",
+            Self::Shooting => "pause or stop it first",
+            _ => "finish or end it first",
         }
     }
 

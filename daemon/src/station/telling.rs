@@ -22,13 +22,14 @@ impl Station {
         let controls = self.parts.controls.borrow().clone();
         let now = stamp(&self.parts.clock);
         faults.extend(self.of_guards(&controls, &now));
-        faults.extend(missing(&self.parts.rig, &motion));
+        faults.extend(missing(&self.parts.rig, &motion).or_else(|| self.unconfigured()));
         faults.extend(underway::unstopped(&motion, &faults));
         let situation = self.situation(&faults, &controls);
         faults.extend(unread(&self.parts.rig));
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());
         faults.extend(presence::guessed(&self.parts.mover));
+        self.put_in_journal(&faults);
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.emergency_stop = self.parts.emergency.status(&now);
@@ -40,6 +41,32 @@ impl Station {
             status.take_controls(&controls);
             status.tell(situation);
         });
+    }
+
+    /// What went wrong since, and what is right again: a technician may have nothing but the journal.
+    fn put_in_journal(&self, faults: &[Fault]) {
+        let status = self.parts.status.borrow();
+        let news = |from: &[Fault], one: &Fault| !from.iter().any(|known| known.rule == one.rule);
+        for fault in faults.iter().filter(|fault| news(&status.faults, fault)) {
+            tracing::warn!(rule = fault.rule, todo = fault.todo, "{}", fault.what);
+        }
+        for fault in status.faults.iter().filter(|fault| news(faults, fault)) {
+            tracing::info!(rule = fault.rule, "no more: {}", fault.what);
+        }
+    }
+
+    /// What the configuration lacks, so that nothing can be shot.
+    fn unconfigured(&self) -> Option<Fault> {
+        let why = "No session can be shot without it.";
+        if self.parts.rig.cameras.is_empty() {
+            let todo =
+                "Plug one in and run turnstage setup, or write [rig.cameras.NAME] into the configuration.";
+            return Some(Fault::new("camera-none", "This rig has no camera", why, todo));
+        }
+        self.destinations.is_empty().then(|| {
+            let todo = "Write [destinations.NAME] into the configuration; docs/destinations.md says how.";
+            Fault::new("destination-none", "Nothing says where pictures go", why, todo)
+        })
     }
 
     /// What goes on while nothing is shot, in the order of what matters most.

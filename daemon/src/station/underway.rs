@@ -1,12 +1,12 @@
 //! The few commands that are obeyed while a session runs: pause, stop, disarm, and what a person at the rig says.
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use turnstage_cloud_sync::Spool;
 use turnstage_drivers::turntable::{Asked, Hand};
 
 use super::{Answers, presence, write};
 use crate::audit;
-use crate::command::{Accepted, Act, Answer, Command, Refusal};
+use crate::command::{Accepted, Act, Actor, Answer, Command, Refusal};
 use crate::io::Controls;
 use crate::motion::{Motion, Mover};
 use crate::status::{Fault, Situation, Status, TableStatus};
@@ -37,8 +37,8 @@ pub(super) async fn given_up(spool: &Spool, session: Option<&str>, command: &Com
 }
 
 /// Answers one command while a session runs.
-pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, command: Command) {
-    let Underway { spool, pause, session, hand, mover } = run;
+pub(super) async fn while_running(run: &Underway<'_>, answers: &mut Answers, command: Command) {
+    let Underway { spool, pause, session, hand, mover } = *run;
     if given_up(spool, Some(session), &command).await {
         return;
     }
@@ -66,6 +66,22 @@ pub(super) async fn while_running(run: Underway<'_>, answers: &mut Answers, comm
     }
     answers.remember(id, &actor, &act, &given);
     drop(answer.send(given));
+}
+
+/// Who asked for the stop that ended a run: the table halts before the station has heard of it.
+pub(super) async fn who_stopped(
+    run: &Underway<'_>,
+    answers: &mut Answers,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Option<Actor> {
+    let mut stopper = None;
+    while let Ok(command) = commands.try_recv() {
+        if matches!(command.act, Act::Stop | Act::Disarm) {
+            stopper.get_or_insert_with(|| command.actor.clone());
+        }
+        while_running(run, answers, command).await;
+    }
+    stopper
 }
 
 /// The table moved, or is about to. An announcement covers what went on before, which shows again after it.

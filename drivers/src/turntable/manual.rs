@@ -1,7 +1,8 @@
 //! A table that a person turns: `driver = "manual"`. The station asks, a pedal, the panel or a program answers.
 //!
 //! What the station knows of the angle is what a person says. Nothing turns by itself, so a stop only withdraws the
-//! question.
+//! question. Where nobody knows how far the platter went, the home switch is a person too: they are asked for the mark
+//! that they call 0.
 
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         driver: NAME,
         id: NAME.to_owned(),
         model: MODEL.to_owned(),
-        home: false,
+        home: true,
         home_way: Direction::Forward,
         one_way: None,
         speed_max: HAND_DEG_S,
@@ -138,13 +139,13 @@ impl Manual {
 #[async_trait]
 impl Turntable for Manual {
     async fn reference(&mut self, how: Reference) -> Result<Moved, TurntableError> {
-        let Reference::At(angle) = how else {
-            let reason =
-                "a table that is turned by hand has no home switch; turn it to its mark and declare that";
-            return Ok(refused("motion-no-home", reason));
-        };
-        self.position = Position::Known(angle, Source::Declared);
-        Ok(Moved::Done(angle))
+        match how {
+            Reference::Home => self.ask(Angle::default()).await,
+            Reference::At(angle) => {
+                self.position = Position::Known(angle, Source::Declared);
+                Ok(Moved::Done(angle))
+            }
+        }
     }
 
     async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError> {
@@ -256,6 +257,10 @@ mod tests {
         assert!(!hand.answer(number), "a late answer moves nothing");
         assert_eq!(table.position(), Position::Estimated(Angle::new(10.0)));
         assert!(matches!(table.move_to(to(30.0)).await.unwrap(), Moved::Refused { .. }));
+        // One question says where it stands.
+        let (moved, ()) = tokio::join!(table.reference(Reference::Home), obeys(&hand, 0.0));
+        assert_eq!(moved.unwrap(), Moved::Done(Angle::default()));
+        assert_eq!(table.position(), Position::Known(Angle::default(), Source::Declared));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 //! colour and backdrop are compared with; what changes from frame to frame is taken for the subject, unless a clean
 //! plate says better. Frames from before a restart are known by their hashes only, and the rest begins anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turnstage_drivers::Angle;
 
@@ -56,6 +56,8 @@ struct View {
     first: Option<(u32, Cells)>,
     /// The latest frames by shot.
     kept: BTreeMap<u32, Kept>,
+    /// Shots at which the object stood as at the shot before, though it should have turned.
+    stood: BTreeSet<u32>,
     /// How often each cell changed by a step.
     turned: Vec<u16>,
     /// Mean changes by one step, in the order of the frames.
@@ -127,6 +129,11 @@ impl Turn {
         }
     }
 
+    /// The object stood as at the shot before: what it looked like there is what the next frame must differ from.
+    pub fn stood(&mut self, place: &Place<'_>) {
+        self.views.entry(place.camera.to_owned()).or_default().stood.insert(place.shot);
+    }
+
     /// Remembers the bytes of a frame that is not measured by, or was stored before a restart.
     pub fn recall(&mut self, label: &str, sha256: [u8; 32]) {
         self.seen.remember(label, sha256);
@@ -185,12 +192,21 @@ impl View {
     fn table(&self, shot: u32, angle: Angle, picture: &Picture, limits: &Limits) -> Vec<Finding> {
         let cells = &picture.cells;
         let off = limits.is_off(&super::NOT_MOVED) && limits.is_off(&super::TWICE);
-        let Some(before) = self.before(shot, 1, cells).filter(|_| !off) else { return Vec::new() };
+        let Some(before) = self.stands_as(shot, cells).filter(|_| !off) else { return Vec::new() };
         let changed = change(cells, &before.cells);
         let stood = still::not_moved(changed, picture, &before.label, limits);
         let steps = self.steps_to(shot, angle, cells, changed);
         let twice = steps.and_then(|steps| still::twice(steps, &self.growths, limits));
         stood.into_iter().chain(twice).collect()
+    }
+
+    /// What the object looked like before the step to `shot`, if it can be compared with these cells.
+    fn stands_as(&self, shot: u32, cells: &Cells) -> Option<&Kept> {
+        let mut before = shot.checked_sub(1)?;
+        while !self.kept.contains_key(&before) && self.stood.contains(&before) {
+            before = before.checked_sub(1)?;
+        }
+        self.kept.get(&before).filter(|before| before.cells.is_like(cells))
     }
 
     /// The shot `steps` before `shot`, if it can be compared with these cells.

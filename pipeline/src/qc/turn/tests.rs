@@ -1,6 +1,6 @@
 //! Turns of a made booth: a printed cylinder on a platter with a mark every ten degrees, before a smooth backdrop.
 
-use super::super::{CORRUPT, Verdict};
+use super::super::{CORRUPT, NOT_MOVED, Verdict};
 use super::*;
 use crate::plane::Plane;
 use crate::{Examiner, InputLimits, samples};
@@ -73,7 +73,12 @@ fn shoot(deg: impl Fn(u32) -> f64, picture: impl Fn(u32, f64) -> Examined) -> (T
         let findings = turn.judge(&place, &examined, &limits);
         let all = || examined.findings.iter().chain(&findings);
         match all().any(|finding| finding.verdict == Verdict::Block) {
-            true => turn.recall(&label, examined.sha256),
+            true => {
+                turn.recall(&label, examined.sha256);
+                if findings.iter().any(|finding| finding.rule == NOT_MOVED.id) {
+                    turn.stood(&place);
+                }
+            }
             false => turn.remember(&place, &examined, &limits),
         }
         found.extend(findings.into_iter().map(|finding| (shot + 1, finding.rule)));
@@ -139,6 +144,14 @@ fn a_table_that_stood_still_is_told_once() {
     let (_, found) = shoot(stood, |shot, deg| frame(deg + f64::from(shot) * 1e-9, clean));
     assert_eq!(found[0], (21, "qc.not-moved".to_owned()), "{found:?}");
     assert!(found.iter().all(|(frame, _)| *frame == 21), "{found:?}");
+}
+
+#[test]
+fn a_table_that_never_turns_again_is_told_at_every_frame() {
+    let (_, found) =
+        shoot(|shot| commanded(shot.min(9)), |shot, deg| frame(deg + f64::from(shot) * 1e-9, clean));
+    let expected: Vec<_> = (11..=36).map(|frame| (frame, "qc.not-moved".to_owned())).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]
