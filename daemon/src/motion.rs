@@ -338,10 +338,7 @@ impl MotionTask {
         self.publish(|state| state.moving = true);
         let turns = way::turns(table.as_ref(), what, &self.drive);
         let began = Instant::now();
-        let mut under_way = match what {
-            Move::Tilt(to) => UnderWay::tilt(table.info(), self.state.borrow().tilt_deg, to),
-            _ => UnderWay::Nothing,
-        };
+        let mut under_way = UnderWay::at_first(what, table.info(), self.state.borrow().tilt_deg);
         let outcome = self.carry_out(table.as_mut(), what, halt, &mut under_way).await;
         let adrift = Adrift::of(under_way, table.info().without_link);
         let mut end = match outcome {
@@ -359,7 +356,6 @@ impl MotionTask {
             // Every way out of a move but its proper end stops the motor.
             MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(awake(&self.state, table.stop()).await),
         };
-        let position = table.position();
         let info = table.info().clone();
         let lost = matches!(halted, Some(Err(TurntableError::LinkLost { .. })));
         let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, adrift));
@@ -389,7 +385,6 @@ impl MotionTask {
         self.publish(|state| {
             state.moving = false;
             state.info = (!lost).then_some(info);
-            state.position = if lost { Position::Unknown } else { position };
             state.adrift = adrift.filter(|_| lost);
             state.unstopped = unstopped;
             state.tilt_deg = match (what, &end) {

@@ -2,6 +2,8 @@
 
 use turnstage_drivers::turntable::{TurntableInfo, WithoutLink};
 
+use super::Move;
+
 /// What the command at hand asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum UnderWay {
@@ -14,10 +16,12 @@ pub(super) enum UnderWay {
 }
 
 impl UnderWay {
-    /// A tilt to `to`. Where the table is tilted to is not always known: it may then be the longer way from either end.
-    pub(super) fn tilt(info: &TurntableInfo, from: Option<f64>, to: f64) -> Self {
+    /// What is known of a motion before its ways are; `tilt_deg` is where the table is tilted to. Where nobody knows that, a
+    /// tilt may take the longer way from either end.
+    pub(super) fn at_first(what: Move, info: &TurntableInfo, tilt_deg: Option<f64>) -> Self {
+        let Move::Tilt(to) = what else { return Self::Nothing };
         let ends = || info.tilt.map_or(0.0, |(low, high)| (to - low).abs().max((to - high).abs()));
-        Self::Tilt(from.map_or_else(ends, |from| (to - from).abs()))
+        Self::Tilt(tilt_deg.map_or_else(ends, |from| (to - from).abs()))
     }
 }
 
