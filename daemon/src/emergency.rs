@@ -1,10 +1,12 @@
 //! The wired emergency stop: which rigs need one, whether it passed today's self-test, and the test under way.
 //!
-//! A software stop is not an emergency stop (requirements, section 2). Persons on the table, and platforms over 1 m,
-//! need a switch that takes the motor's power without this program. The station cannot build that circuit; it can ask
-//! that the rig declares one, that a contact of it is heard of, and that a person saw it work today: they begin the
-//! test, press the button, and release it. A press that nobody announced proves nothing, because a loose wire looks
-//! the same.
+//! A software stop is not an emergency stop (requirements, section 2). Persons on the table, platforms over 1 m, and tables
+//! that turn on once their link is lost need a switch that takes the motor's power without this program. The station
+//! cannot build that circuit; it can ask that the rig declares one, that a contact of it is heard of, and that a person saw
+//! it work today: they begin the test, press the button, and release it. A press that nobody announced proves nothing,
+//! because a loose wire looks the same.
+
+mod need;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +25,10 @@ use crate::config::{Config, Does};
 use crate::io::Level;
 use crate::recipe::{Motion, Recipe, Subject};
 use crate::status::Fault;
+use need::{may_carry_car, need};
 
-/// A platform of more metres across is a machine that can crush somebody.
-pub const PLATFORM_M_MAX: f64 = 1.0;
+pub use need::{Need, PLATFORM_M_MAX};
+
 /// Each of the two acts may take so long.
 pub const STEP: Duration = Duration::from_secs(60);
 /// A contact that opens for less was not pressed by a hand.
@@ -34,15 +37,6 @@ pub const HELD_MIN: Duration = Duration::from_millis(200);
 const SCHEMA: u32 = 1;
 /// Id of the document of the spool that keeps the last test; those of sessions are their own.
 pub const DOCUMENT: &str = "emergency-stop";
-
-/// Why a rig needs one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// The platform is over 1 m, or is taken for it.
-    Platform,
-    /// A person stands on the table.
-    Person,
-}
 
 /// What is in the way of motion that needs one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +153,7 @@ impl Passed {
 pub struct EmergencyStopStatus {
     /// Name of its input, if the rig declares one.
     pub input: Option<String>,
-    /// The platform is over 1 m, or is taken for it: nothing moves without today's self-test.
+    /// The platform is over 1 m, is taken for it, or turns on without its link: nothing moves without today's self-test.
     pub needed: bool,
     /// Diameter of the platform in metres, if it is declared.
     pub platform_m: Option<f64>,
@@ -180,7 +174,9 @@ struct Shared {
     input: Option<String>,
     contact: String,
     platform_m: Option<f64>,
-    is_large: bool,
+    need: Option<Need>,
+    /// Its size is not declared, and such tables carry cars as well as cups.
+    may_carry_car: bool,
     state: watch::Sender<State>,
 }
 
@@ -218,15 +214,16 @@ impl EmergencyStop {
             input: declared.map(|(name, _)| name.clone()),
             contact: contact.unwrap_or_default(),
             platform_m,
-            is_large: table.is_some_and(|table| is_large(platform_m, table)),
+            need: table.and_then(|table| need(platform_m, table)),
+            may_carry_car: platform_m.is_none() && table.is_some_and(may_carry_car),
             state: watch::channel(State::default()).0,
         };
         Self(Arc::new(shared))
     }
 
-    /// The platform is over 1 m, or is taken for it.
-    pub fn is_large(&self) -> bool {
-        self.0.is_large
+    /// Why nothing moves on this rig without it, whatever stands there, if so.
+    pub fn need(&self) -> Option<Need> {
+        self.0.need
     }
 
     /// Its input, if the rig declares one.
@@ -239,7 +236,8 @@ impl EmergencyStop {
         match (recipe.motion, recipe.subject) {
             (Motion::None, _) => None,
             (_, Subject::Person) => Some(Need::Person),
-            _ => self.0.is_large.then_some(Need::Platform),
+            (_, Subject::Vehicle) if self.0.may_carry_car => Some(Need::Platform),
+            _ => self.0.need,
         }
     }
 
@@ -258,9 +256,12 @@ impl EmergencyStop {
     /// Refuses motion that needs it.
     pub fn check(&self, need: Need, now: &Stamp) -> Result<(), Refusal> {
         let Some(lack) = self.lack(now) else { return Ok(()) };
-        let Fault { rule, todo, .. } = fault(lack);
+        let Fault { rule, todo, .. } = fault(lack, Some(need));
         let why = match (need, self.0.platform_m, lack) {
             (Need::Person, ..) => "A person stands on the table".to_owned(),
+            (Need::RunsOn, ..) => {
+                "Once its link is lost, nothing but a cut of its power ends a turn of this table".to_owned()
+            }
             (Need::Platform, Some(metres), _) => format!("The platform is {metres} m across"),
             (Need::Platform, None, Lack::None) => {
                 "Nothing says how large this platform is, and such tables carry cars".to_owned()
@@ -279,7 +280,8 @@ impl EmergencyStop {
 
     /// The same of a station at rest, where nothing turns without it.
     pub fn fault(&self, now: &Stamp) -> Option<Fault> {
-        self.lack(now).filter(|_| self.0.is_large).map(fault)
+        let need = self.0.need?;
+        self.lack(now).map(|lack| fault(lack, Some(need)))
     }
 
     /// What was found on the disk: a test of another contact is none.
@@ -291,7 +293,7 @@ impl EmergencyStop {
     /// Whether a test may begin: it must be there, at rest, and the day known.
     pub fn may_begin(&self, now: &Stamp) -> Result<(), Refusal> {
         let refuse = |lack| {
-            let Fault { rule, what, todo, .. } = fault(lack);
+            let Fault { rule, what, todo, .. } = fault(lack, self.0.need);
             Err(Refusal::new(&rule, format!("{what}. {todo}")))
         };
         let level = self.0.state.borrow().level;
@@ -391,10 +393,10 @@ impl EmergencyStop {
 
     /// What is told of it; `None` where the rig has none and needs none.
     pub fn status(&self, now: &Stamp) -> Option<EmergencyStopStatus> {
-        let told = self.0.is_large || self.0.input.is_some();
+        let told = self.0.need.is_some() || self.0.input.is_some();
         told.then(|| EmergencyStopStatus {
             input: self.0.input.clone(),
-            needed: self.0.is_large,
+            needed: self.0.need.is_some(),
             platform_m: self.0.platform_m,
             tested: self.lack(now).is_none(),
             tested_on: self.passed().map(|passed| clock::date(passed.day)),
@@ -442,16 +444,6 @@ impl State {
     }
 }
 
-/// Whether a platform must be taken for one of over 1 m. Where its size is not declared: what drives car platforms is
-/// one, and so is a table by a profile of the site's own, of which nothing is known here. Tables by the other drivers
-/// are table-tops; those of `external` and `manual` are not moved by this station.
-fn is_large(platform_m: Option<f64>, table: &DeviceOptions) -> bool {
-    match platform_m {
-        Some(metres) => metres > PLATFORM_M_MAX,
-        None => table.driver == "relay" || (table.driver == "profile" && table.keys.contains_key("file")),
-    }
-}
-
 /// Driver and keys in one line, in the order of their names.
 fn wiring(device: &DeviceOptions) -> String {
     let keys: Vec<String> = device.keys.iter().map(|(key, value)| format!(", {key} = {value}")).collect();
@@ -459,9 +451,16 @@ fn wiring(device: &DeviceOptions) -> String {
 }
 
 /// What is missing, in three sentences.
-fn fault(lack: Lack) -> Fault {
+fn fault(lack: Lack, need: Option<Need>) -> Fault {
     let why = "A software stop is not an emergency stop: nothing turns without one that works.";
     match lack {
+        Lack::None if need == Some(Need::RunsOn) => Fault::new(
+            "emergency-stop-none",
+            "This rig turns on once its link is lost, and declares no wired emergency stop",
+            why,
+            "Wire one that takes the motor's power, and give its second contact to an input with does = \
+             \"emergency-stop\". Or fit a timer that ends each run by itself, and declare it: run_limit_s.",
+        ),
         Lack::None => Fault::new(
             "emergency-stop-none",
             "This rig declares no wired emergency stop",

@@ -5,6 +5,7 @@
 //! while it is armed, its first motion is announced, and one that would turn on without its link is never asked for
 //! more than a bounded way. A lost link is opened again, and the first command after opening is a stop.
 
+mod adrift;
 mod mover;
 mod way;
 
@@ -20,8 +21,10 @@ use turnstage_drivers::{DeviceOptions, Moved, Position, Surroundings, Turntable,
 
 use crate::arming::{Armed, Arming};
 use crate::command::Refusal;
+use adrift::UnderWay;
 use mover::{Request, failed, refused, unstopped};
 
+pub use adrift::Adrift;
 pub use mover::{Motion, Move, MoveEnd, Mover};
 
 /// How a table is driven.
@@ -85,7 +88,8 @@ impl MotionTask {
             moving: false,
             announced: false,
             armed: arming.state(),
-            may_turn_deg: None,
+            reckoned_deg: None,
+            adrift: None,
             unstopped: None,
             stopped: false,
             fault: None,
@@ -185,7 +189,7 @@ impl MotionTask {
                 self.failures = 0;
                 self.publish(|state| {
                     state.fault = None;
-                    (state.may_turn_deg, state.unstopped) = (None, None);
+                    (state.adrift, state.unstopped) = (None, None);
                     state.info = Some(info);
                 });
             }
@@ -224,7 +228,7 @@ impl MotionTask {
         self.arming.disarm();
         self.publish(|state| {
             state.info = None;
-            state.position = Position::Unknown;
+            (state.position, state.reckoned_deg) = (Position::Unknown, None);
             state.tilt_deg = None;
         });
     }
@@ -241,7 +245,7 @@ impl MotionTask {
         if matches!(halted, Some(Err(TurntableError::LinkLost { .. }))) {
             self.lost();
         }
-        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, 0.0));
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, None));
         self.publish(|state| {
             let told = state.unstopped.as_ref().map(|(_, told)| told);
             // What was wrong because of a stop is right again with the next one.
@@ -334,8 +338,9 @@ impl MotionTask {
         self.publish(|state| state.moving = true);
         let turns = way::turns(table.as_ref(), what, &self.drive);
         let began = Instant::now();
-        let mut under_way_deg = 0.0;
-        let outcome = self.carry_out(table.as_mut(), what, halt, &mut under_way_deg).await;
+        let mut under_way = UnderWay::at_first(what, table.info(), self.state.borrow().tilt_deg);
+        let outcome = self.carry_out(table.as_mut(), what, halt, &mut under_way).await;
+        let adrift = Adrift::of(under_way, table.info().without_link);
         let mut end = match outcome {
             Some(Ok(Moved::Done(at))) => MoveEnd::Arrived { at, took: began.elapsed() },
             Some(Ok(Moved::Refused { rule, reason })) => refused(rule, &reason),
@@ -344,17 +349,16 @@ impl MotionTask {
                 rule: "motion-outcome-unknown",
                 reason: "It is not known whether the table moved. Clear it, then find zero.".to_owned(),
             },
-            Some(Err(e)) => failed(&e, under_way_deg),
+            Some(Err(e)) => failed(&e, adrift),
         };
         let halted = match end {
             MoveEnd::Arrived { .. } | MoveEnd::Refused { .. } => None,
             // Every way out of a move but its proper end stops the motor.
             MoveEnd::Stopped | MoveEnd::Failed { .. } => Some(awake(&self.state, table.stop()).await),
         };
-        let position = table.position();
         let info = table.info().clone();
         let lost = matches!(halted, Some(Err(TurntableError::LinkLost { .. })));
-        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, under_way_deg));
+        let unstopped = halted.as_ref().and_then(|halted| unstopped(halted, adrift));
         end = match (end, &unstopped, &halted) {
             // Why it failed is known already, and the stop adds to it.
             (MoveEnd::Failed { rule, reason }, Some((_, told)), Some(Ok(_))) => {
@@ -381,8 +385,7 @@ impl MotionTask {
         self.publish(|state| {
             state.moving = false;
             state.info = (!lost).then_some(info);
-            state.position = if lost { Position::Unknown } else { position };
-            state.may_turn_deg = lost.then_some(under_way_deg);
+            state.adrift = adrift.filter(|_| lost);
             state.unstopped = unstopped;
             state.tilt_deg = match (what, &end) {
                 (Move::Tilt(deg), MoveEnd::Arrived { .. }) => Some(deg),
@@ -398,17 +401,18 @@ impl MotionTask {
         end
     }
 
-    /// Drives every leg; `None` when the stop line was pulled, or nobody wants it any more. `under_way_deg` is what the last leg asked for.
+    /// Drives every leg; `None` when the stop line was pulled, or nobody wants it any more. `under_way` is what the last leg
+    /// asked for.
     async fn carry_out(
         &mut self,
         table: &mut dyn Turntable,
         what: Move,
         halt: &CancellationToken,
-        under_way_deg: &mut f64,
+        under_way: &mut UnderWay,
     ) -> Option<Result<Moved, TurntableError>> {
         let mut stop = self.stop.clone();
         let state = &self.state;
-        let drive = way::drive(table, what, &self.drive, &self.seen, under_way_deg);
+        let drive = way::drive(table, what, &self.drive, &self.seen, under_way);
         tokio::pin!(drive);
         let mut beat = tokio::time::interval(BEAT);
         loop {
@@ -427,12 +431,12 @@ impl MotionTask {
 
     fn publish(&self, change: impl FnOnce(&mut Motion)) {
         let stopped = *self.stop.borrow();
-        let position = self.table.as_ref().map(|table| table.position());
+        let position = self.table.as_ref().map(|table| (table.position(), table.reckoned_deg()));
         self.state.send_if_modified(|state| {
             let before = state.clone();
             state.stopped = stopped;
             state.armed = self.arming.state();
-            state.position = position.unwrap_or(state.position);
+            (state.position, state.reckoned_deg) = position.unwrap_or((state.position, state.reckoned_deg));
             change(state);
             let news = *state != before;
             state.alive = Instant::now();

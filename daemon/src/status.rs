@@ -13,7 +13,7 @@ use crate::arming::Armed;
 use crate::constancy::Drift;
 use crate::emergency::{EmergencyStopStatus, StopState};
 use crate::io::{Controls, InputStatus, OutputStatus};
-use crate::motion::Motion;
+use crate::motion::{Adrift, Motion};
 use crate::words::Language;
 
 /// Beginnings of the rules of what is wrong and forbids nothing; an idle station shows it.
@@ -95,6 +95,10 @@ pub enum Situation {
     CameraAwaited { camera: String, frame: u32, left_s: u32 },
     /// The link to the table went away; it may still turn so far.
     TableLost { deg: Option<f64> },
+    /// The link to the table went away in a tilt; it may still tilt so far.
+    TableTilts { deg: f64 },
+    /// The link to the table went away, and nothing but a cut of its power ends its turn.
+    TableTurnsOn,
     /// The table must be referenced.
     PositionUnknown,
     /// The wired emergency stop is missing, pressed, or to be tested.
@@ -157,6 +161,8 @@ impl Situation {
             | S::RoomNone { .. }
             | S::CameraUnplugged { .. }
             | S::TableLost { .. }
+            | S::TableTilts { .. }
+            | S::TableTurnsOn
             | S::StoppedBy { .. }
             | S::Paused { .. }
             | S::StorageFault
@@ -279,7 +285,8 @@ pub struct TableStatus {
     pub announced: bool,
     /// Whether it may move.
     pub armed: Armed,
-    /// After its link was lost under way: it may still turn so many degrees.
+    /// After its link was lost under way: it may still turn so many degrees at most. `None` also of one that turns on until
+    /// its power is cut, which the situation says (`table-turns-on`).
     pub may_turn_deg: Option<f64>,
     /// This driver was tried on such a table by somebody.
     pub tried: bool,
@@ -297,7 +304,10 @@ impl TableStatus {
             stopped: motion.stopped,
             announced: motion.announced,
             armed: motion.armed,
-            may_turn_deg: motion.may_turn_deg,
+            may_turn_deg: match motion.adrift {
+                Some(Adrift::Turns(deg)) => Some(deg),
+                _ => None,
+            },
             tried: motion.info.as_ref().is_none_or(|info| info.tried),
             fault: motion.fault.clone(),
         })

@@ -5,6 +5,7 @@
 
 pub mod external;
 pub mod grbl;
+mod hand;
 pub mod manual;
 pub mod mounted;
 pub mod profile;
@@ -12,6 +13,7 @@ pub mod relay;
 mod sightings;
 pub mod sim;
 pub mod transcript;
+mod without_link;
 
 use std::time::Duration;
 
@@ -24,7 +26,9 @@ use crate::frame::Angle;
 use crate::link::{Link, serial};
 use crate::{DeviceOptions, Later, Listing, Surroundings};
 
+pub use hand::{Asked, Hand};
 pub use sightings::Sightings;
+pub use without_link::{RunLimit, WithoutLink, runs_on};
 
 /// Degrees a second; positive turns counter-clockwise seen from above.
 pub type DegPerS = f64;
@@ -106,7 +110,8 @@ pub enum Source {
 pub enum Position {
     /// Referenced since power-on.
     Known(Angle, Source),
-    /// Referenced once, but something happened since (a stop in motion): good enough to look at, not to shoot at.
+    /// Referenced once, but something happened since (a stop in motion): good enough to look at, not to shoot at, unless
+    /// [`Turntable::reckoned_deg`] says how far it may be off.
     Estimated(Angle),
     /// Not referenced: `move_to` is refused.
     Unknown,
@@ -176,9 +181,9 @@ pub struct TurntableInfo {
     /// Degrees from one place where it stands for certain to the next, of tables that are proven to stand at marks only;
     /// a way in several commands is divided there. `None`: any angle is as good.
     pub step_deg: Option<f64>,
-    /// The table halts by itself when the link falls silent. Without that it is never asked for more than
-    /// `unattended_deg_max` in one command, and never to rotate without end.
-    pub dead_man: bool,
+    /// What ends a motion whose link is lost. Only a table that [`WithoutLink::Halts`] is asked for more than
+    /// `unattended_deg_max` in one command, or to rotate without end.
+    pub without_link: WithoutLink,
     /// Somebody has put this driver with such a table through the conformance suite.
     pub tried: bool,
 }
@@ -201,73 +206,14 @@ pub struct Sighting {
     pub error_deg: f64,
 }
 
-/// What a person beside a manual table is asked, and the answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Asked {
-    /// Counted from 1; an answer names it, so that a late answer to an earlier question moves nothing.
-    pub number: u64,
-    /// Turn to this angle.
-    pub angle: Angle,
-    /// It stands there.
-    pub answered: bool,
-}
-
-/// The person beside a manual table: a table asks, a pedal, panel or program answers.
-#[derive(Debug, Clone)]
-pub struct Hand(watch::Sender<Option<Asked>>);
-
-impl Default for Hand {
-    fn default() -> Self {
-        Self(watch::channel(None).0)
-    }
-}
-
-impl Hand {
-    /// What is asked now, if anything is; to be told of changes, wait on it.
-    pub fn watch(&self) -> watch::Receiver<Option<Asked>> {
-        self.0.subscribe()
-    }
-
-    /// Says that the platter stands where it was asked for; `false` if nothing is asked, or another number.
-    pub fn answer(&self, number: u64) -> bool {
-        self.0.send_if_modified(|asked| match asked {
-            Some(asked) if asked.number == number && !asked.answered => {
-                asked.answered = true;
-                true
-            }
-            _ => false,
-        })
-    }
-
-    /// Asks for an angle; what was asked before is withdrawn. Returns the question's number.
-    pub fn ask(&self, angle: Angle) -> u64 {
-        let mut number = 0;
-        self.0.send_modify(|asked| {
-            number = asked.map_or(0, |asked| asked.number) + 1;
-            *asked = Some(Asked { number, angle, answered: false });
-        });
-        number
-    }
-
-    /// Withdraws what is asked.
-    pub fn withdraw(&self) {
-        self.0.send_if_modified(|asked| match asked {
-            Some(asked) if !asked.answered => {
-                asked.answered = true;
-                true
-            }
-            _ => false,
-        });
-    }
-}
-
 /// A motorised platter. Dropping a future of this trait leaves the motor running: call [`Turntable::stop`].
 #[async_trait]
 pub trait Turntable: Send {
     /// Finds zero. Afterwards the position is `Known`.
     async fn reference(&mut self, how: Reference) -> Result<Moved, TurntableError>;
 
-    /// Turns to an angle and returns when the table says it stands. Refused while the position is not `Known`.
+    /// Turns to an angle and returns when the table says it stands. Refused while the position is neither `Known` nor
+    /// reckoned.
     async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError>;
 
     /// Turns by `degrees` in `[-360, 360]`, positive forward. Allowed with an unknown position.
@@ -309,6 +255,19 @@ pub trait Turntable: Send {
 
     /// Last known position; asks nothing of the device.
     fn position(&self) -> Position;
+
+    /// How far the platter may stand beside its position, in degrees, where that is `Estimated` from motions whose end was
+    /// timed and not told, and their errors add up to no more than the configuration allows; [`Turntable::move_to`] goes on
+    /// from there. `None` of every other position. Asks nothing of the device.
+    fn reckoned_deg(&self) -> Option<f64> {
+        None
+    }
+
+    /// Most degrees that [`Reference::Home`] turns from here, whether it finds its switch or not. Asks nothing of the
+    /// device.
+    fn home_deg(&self) -> f64 {
+        360.0
+    }
 
     /// How far its cable is wound up; `None` where it may turn on and on. Asks nothing of the device.
     fn winding(&self) -> Option<Winding> {

@@ -125,7 +125,12 @@ impl Suite {
             let time = begun.elapsed();
             let there = |angle: Angle| angle.distance(target.angle) < NEAR_DEG;
             let done = matches!(moved, Ok(Moved::Done(angle)) if there(angle));
-            let known = matches!(self.table.position(), Position::Known(angle, _) if there(angle));
+            let known = match self.table.position() {
+                Position::Known(angle, _) => there(angle),
+                // Timed and not told, and it says how far it may be off.
+                Position::Estimated(angle) => there(angle) && self.table.reckoned_deg().is_some(),
+                Position::Unknown => false,
+            };
             if !(done && known) {
                 reached =
                     Err(format!("to {}: {}, then {:?}", target.angle, seen(&moved), self.table.position()));

@@ -33,6 +33,7 @@ mod one_binary;
 mod opencv;
 mod power_cut;
 mod real_rigs;
+mod reckoned;
 mod service;
 mod sign_in_of_the_station;
 mod spin;

@@ -7,11 +7,12 @@ use anyhow::Result;
 use axum::http::Method;
 use serde::Serialize;
 use turnstage_drivers::io::{self, Input, Signal};
+use turnstage_drivers::turntable::{TurntableInfo, WithoutLink};
 
 use super::{Place, calibrate, line as wire};
 use crate::calibration::shelf::Shelf;
 use crate::config::{Config, Does};
-use crate::emergency::EmergencyStop;
+use crate::emergency::{EmergencyStop, Need};
 use crate::exit::{self, Exit};
 use crate::io::{InputStatus, Level, OutputStatus};
 use crate::listen::{self, Found};
@@ -113,10 +114,25 @@ pub async fn devices_of(config: &Config, lines: &mut Vec<Line>) -> Result<Rig> {
     }
     if let Some(options) = &config.rig.turntable {
         let found = MotionTask::probe(options, &around).await;
-        let told = found.map(|info| info.model).map_err(|e| e.to_string());
+        let told = found.map(|info| table(&info)).map_err(|e| e.to_string());
         lines.push(line("turntable", exit::HARDWARE, told));
     }
     Ok(rig)
+}
+
+/// What table it is, and of one that does not end its turns by itself what becomes of them without its link.
+fn table(info: &TurntableInfo) -> String {
+    let model = &info.model;
+    match info.without_link {
+        WithoutLink::Halts | WithoutLink::EndsMove => model.clone(),
+        WithoutLink::RunsOn(None) => {
+            format!("{model}; without its link it turns on until its power is cut by the emergency stop")
+        }
+        WithoutLink::RunsOn(Some(limit)) => format!(
+            "{model}; without its link it turns on by up to {:.0} degrees, until its own limit ends the run (run_limit_s)",
+            limit.ends_deg.ceil()
+        ),
+    }
 }
 
 /// Opens every input and output once, and says how each contact is.
@@ -191,15 +207,25 @@ async fn contacts_of_station(config: &Config, station: &wire::Line) -> Result<Ve
 /// Whether a rig that needs a wired emergency stop declares one.
 fn emergency_stop(config: &Config) -> Option<Line> {
     let stop = EmergencyStop::of(config);
-    let told = match stop.input() {
-        Some(input) => Ok(format!("input {input}, to be tested each day: turnstage selftest emergency-stop")),
-        None => Err(
-            "the platform is over 1 m, or of unknown size behind relays or a profile of your own: declare \
-                     motion.platform_m and an input with does = \"emergency-stop\", see docs/motion.md"
-                .to_owned(),
+    if let Some(input) = stop.input() {
+        let told = format!("input {input}, to be tested each day: turnstage selftest emergency-stop");
+        return Some(line("emergency stop", exit::HARDWARE, Ok(told)));
+    }
+    let usual = Recipes::of(&config.recipes).get(&config.recipes.default).ok();
+    let need = stop.need().or_else(|| stop.needed_by(&usual?))?;
+    let todo = "declare an input with does = \"emergency-stop\"";
+    let told = match need {
+        Need::RunsOn => format!(
+            "once its link is lost, this table turns on until its power is cut: {todo}, or fit a timer that ends each run by \
+             itself and declare run_limit_s, see docs/hardware.md"
         ),
+        Need::Platform => format!(
+            "the platform is over 1 m, or its size is not declared and such tables carry cars: declare \
+             motion.platform_m, and of a large one {todo}, see docs/motion.md"
+        ),
+        Need::Person => format!("the default recipe has a person on the table: {todo}, see docs/motion.md"),
     };
-    (stop.is_large() || stop.input().is_some()).then(|| line("emergency stop", exit::HARDWARE, told))
+    Some(line("emergency stop", exit::HARDWARE, Err(told)))
 }
 
 /// Whether the panel could open, or is open because the station runs.

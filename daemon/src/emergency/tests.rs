@@ -1,5 +1,6 @@
 use turnstage_cloud_sync::ClockQuality;
 
+use super::need::is_large;
 use super::*;
 
 /// 2026-12-01T08:00:00Z.
@@ -153,14 +154,65 @@ fn a_platform_of_unknown_size_behind_relays_or_a_file_of_ones_own_is_taken_for_a
         let table: DeviceOptions = toml::from_str(&format!("driver = \"profile\"\n{key}")).unwrap();
         is_large(None, &table)
     };
-    assert!(stop(relay, 0.0, "").is_large());
-    assert!(!stop(relay, 0.6, "").is_large(), "unless it says that it is small");
+    let large = |table: &str, platform_m: f64| stop(table, platform_m, "").need() == Some(Need::Platform);
+    assert!(large(relay, 0.0));
+    assert!(!large(relay, 0.6), "unless it says that it is small");
     assert!(profile("file = \"/etc/turnstage/mine.toml\"") && !profile("profile = \"comxim\""));
-    assert!(!stop("driver = \"sim\"", 0.0, "").is_large());
-    assert!(!stop("driver = \"sim\"", PLATFORM_M_MAX, "").is_large(), "over 1 m, not of 1 m");
-    assert!(stop("driver = \"sim\"", 1.01, "").is_large());
+    assert!(!large("driver = \"sim\"", 0.0));
+    assert!(!large("driver = \"sim\"", PLATFORM_M_MAX), "over 1 m, not of 1 m");
+    assert!(large("driver = \"sim\"", 1.01));
     let sentence = stop(relay, 0.0, "").check(Need::Platform, &today()).unwrap_err().reason;
     assert!(sentence.starts_with("Nothing says how large this platform is"), "{sentence}");
+}
+
+#[test]
+fn a_table_that_turns_on_without_its_link_needs_one_whatever_its_size_unless_its_hardware_ends_the_run() {
+    let relay =
+        "driver = \"relay\"\nvia = \"usb\"\nserial = \"/dev/serial/by-id/r\"\nforward = 1\ndeg_per_s = 3.0";
+    let small = stop(relay, 0.6, "");
+    assert_eq!(small.need(), Some(Need::RunsOn));
+    let refusal = small.check(Need::RunsOn, &today()).unwrap_err();
+    assert_eq!(refusal.rule, "emergency-stop-none");
+    for told in ["nothing but a cut of its power ends a turn", "does = \"emergency-stop\"", "run_limit_s"] {
+        assert!(refusal.reason.contains(told), "{}", refusal.reason);
+    }
+    assert_eq!(small.fault(&today()).unwrap().rule, "emergency-stop-none");
+    assert_eq!(stop(&format!("{relay}\nrun_limit_s = 40.0"), 0.6, "").need(), None);
+    assert_eq!(stop(&format!("{relay}\nrun_limit_s = 40.0"), 4.0, "").need(), Some(Need::Platform));
+    let drive = "driver = \"relay\"\nvia = \"modbus-tcp\"\ntcp = \"drive:502\"\nforward = 1\ndeg_per_s = 3.0";
+    assert_eq!(stop(drive, 0.6, "").need(), Some(Need::RunsOn));
+    let watch = "watchdog_register = 1\nwatchdog_value = 1\nwatchdog_ms = 1000";
+    assert_eq!(stop(&format!("{drive}\n{watch}"), 0.6, "").need(), None);
+}
+
+#[test]
+fn a_vehicle_on_a_board_of_undeclared_size_stands_on_a_large_platform() {
+    let serial = "serial = \"/dev/serial/by-id/b\"";
+    let recipe = |subject: &str| {
+        let text = format!("subject = \"{subject}\"\nmotion = \"stop_and_shoot\"\n[[rows]]\nframes = 4");
+        Recipe::parse("r", &text).unwrap()
+    };
+    let (grbl, marlin) = (
+        format!("driver = \"grbl\"\n{serial}"),
+        format!("driver = \"profile\"\nprofile = \"marlin\"\n{serial}"),
+    );
+    let comxim = format!("driver = \"profile\"\nprofile = \"comxim\"\n{serial}");
+    for (table, platform_m, subject, need) in [
+        (grbl.as_str(), 0.0, "vehicle", Some(Need::Platform)),
+        (&marlin, 0.0, "vehicle", Some(Need::Platform)),
+        (&grbl, 0.0, "object", None),
+        (&grbl, 0.4, "vehicle", None),
+        (&grbl, 4.0, "object", Some(Need::Platform)),
+        (&comxim, 0.0, "vehicle", None),
+        ("driver = \"sim\"", 0.0, "vehicle", None),
+    ] {
+        let stop = stop(table, platform_m, "");
+        assert_eq!(stop.needed_by(&recipe(subject)), need, "{table} of {platform_m} m, {subject}");
+    }
+    let refusal = stop(&grbl, 0.0, "").check(Need::Platform, &today()).unwrap_err();
+    assert!(
+        refusal.reason.contains("Nothing says how large") && refusal.reason.contains("motion.platform_m")
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use turnstage_drivers::turntable::{DegPerS, Reference, Sighting, TurntableInfo};
 use turnstage_drivers::{Angle, Moved, Position, TurntableError};
 
+use super::adrift::Adrift;
 use crate::arming::{Armed, Arming};
 
 /// What may be asked of the table.
@@ -73,8 +74,10 @@ pub struct Motion {
     pub announced: bool,
     /// Whether it may move.
     pub armed: Armed,
-    /// After its link was lost under way: it may still turn so far.
-    pub may_turn_deg: Option<f64>,
+    /// Its position is an estimate that may be off by so many degrees, and is good enough to shoot at.
+    pub reckoned_deg: Option<f64>,
+    /// After its link was lost under way: what it may still do.
+    pub adrift: Option<Adrift>,
     /// Stop is latched.
     pub stopped: bool,
     /// It may turn on though it was told to stop: the stop did not reach it, or it refused it. Rule id and sentence.
@@ -214,21 +217,21 @@ pub(super) fn refused(rule: &str, reason: &str) -> MoveEnd {
 /// Why a table that was told to stop may turn on.
 pub(super) fn unstopped(
     halted: &Result<Moved, TurntableError>,
-    under_way_deg: f64,
+    adrift: Option<Adrift>,
 ) -> Option<(&'static str, String)> {
     match halted {
         Ok(Moved::Refused { rule, reason }) => Some((*rule, format!("The table was not stopped: {reason}."))),
         Ok(_) => None,
-        Err(error) => Some(words(error, under_way_deg)),
+        Err(error) => Some(words(error, adrift)),
     }
 }
 
-pub(super) fn failed(error: &TurntableError, under_way_deg: f64) -> MoveEnd {
-    let (rule, reason) = words(error, under_way_deg);
+pub(super) fn failed(error: &TurntableError, adrift: Option<Adrift>) -> MoveEnd {
+    let (rule, reason) = words(error, adrift);
     MoveEnd::Failed { rule, reason }
 }
 
-fn words(error: &TurntableError, under_way_deg: f64) -> (&'static str, String) {
+fn words(error: &TurntableError, adrift: Option<Adrift>) -> (&'static str, String) {
     let (rule, advice) = match error {
         TurntableError::Refused { rule, .. } => (*rule, "Nothing was moved.".to_owned()),
         TurntableError::Config { .. } => ("motion-config", "Correct the configuration.".to_owned()),
@@ -240,16 +243,8 @@ fn words(error: &TurntableError, under_way_deg: f64) -> (&'static str, String) {
         TurntableError::Fault { .. } => {
             ("motion-fault", "Look at the table and its controller, then find zero.".to_owned())
         }
-        TurntableError::LinkLost { .. } => (
-            "motion-link-lost",
-            format!(
-                "Link lost: it may still turn up to {:.0} degrees, keep clear. Check its cable, then continue.",
-                under_way_deg.abs().ceil()
-            ),
-        ),
-        TurntableError::NoReply { .. } => {
-            ("motion-no-reply", "A stop was sent. Check that it stands still.".to_owned())
-        }
+        TurntableError::LinkLost { .. } => ("motion-link-lost", Adrift::words(adrift)),
+        TurntableError::NoReply { .. } => ("motion-no-reply", Adrift::unanswered(adrift).to_owned()),
         TurntableError::Jammed { .. } => {
             ("motion-jammed", "Check that nothing blocks the table, then find zero.".to_owned())
         }

@@ -264,10 +264,13 @@ async fn a_link_lost_under_way_says_how_far_the_table_may_still_turn_and_disarms
     let MoveEnd::Failed { rule: "motion-link-lost", reason } = end else { panic!("{end:?}") };
     assert!(reason.contains("up to 40 degrees"), "{reason}");
     let state = mover.state();
-    assert_eq!((state.may_turn_deg, state.armed, state.position), (Some(40.0), Armed::No, Position::Unknown));
+    assert_eq!(
+        (state.adrift, state.armed, state.position),
+        (Some(Adrift::Turns(40.0)), Armed::No, Position::Unknown)
+    );
     booth.mend_link();
     mover.watch().wait_for(|state| state.info.is_some()).await.unwrap();
-    assert_eq!(mover.state().may_turn_deg, None, "it was opened again, and stopped");
+    assert_eq!(mover.state().adrift, None, "it was opened again, and stopped");
     cancel.cancel();
     running.await.unwrap();
 }

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, Winding};
 use turnstage_drivers::{Angle, Moved, Position, Turntable, TurntableError};
 
+use super::adrift::UnderWay;
 use super::{Drive, Move};
 
 /// Nearer than this a table stands where it should: it is not sent off for a rounding error.
@@ -19,27 +20,28 @@ const EDGE_DEG: f64 = 5e-7;
 /// Whole turns that are looked at to find a place within the limits of a cable.
 const TURNS_MAX: i32 = 100;
 
-/// Drives every part of a move. `under_way_deg` is what the command at hand asks for: how far a table may go on that
-/// has lost its link.
+/// Drives every part of a move. `under_way` is what the command at hand asks for, where that is a turn.
 pub(super) async fn drive(
     table: &mut dyn Turntable,
     what: Move,
     drive: &Drive,
     seen: &watch::Sender<Option<Sighting>>,
-    under_way_deg: &mut f64,
+    under_way: &mut UnderWay,
 ) -> Result<Moved, TurntableError> {
     match what {
         Move::Reference(how) => {
             if how == Reference::Home
                 && let Some(deg) = before_home(table, drive)
             {
-                let unwound = turn_by(table, deg, drive, under_way_deg).await?;
+                let unwound = turn_by(table, deg, drive, under_way).await?;
                 if !matches!(unwound, Moved::Done(_)) {
                     return Ok(unwound);
                 }
             }
-            // The way to a home switch is the table's own: a whole turn at most.
-            *under_way_deg = 360.0;
+            // The way to a home switch is the table's own, and one command.
+            if how == Reference::Home {
+                *under_way = UnderWay::Turn(table.home_deg());
+            }
             table.reference(how).await
         }
         Move::Tilt(degrees) => table.tilt_to(degrees).await,
@@ -57,16 +59,16 @@ pub(super) async fn drive(
                 });
             }
             // The cable is unwound first where the sweep would not fit.
-            if let Position::Known(here, _) = table.position() {
-                let ready = go(table, here, degrees, drive, under_way_deg).await?;
+            if let Some(here) = place(table) {
+                let ready = go(table, here, degrees, drive, under_way).await?;
                 if !matches!(ready, Moved::Done(_)) {
                     return Ok(ready);
                 }
             }
-            *under_way_deg = degrees;
+            *under_way = UnderWay::Turn(degrees);
             table.sweep(degrees, speed, seen).await
         }
-        Move::To(angle) => go(table, angle, 0.0, drive, under_way_deg).await,
+        Move::To(angle) => go(table, angle, 0.0, drive, under_way).await,
     }
 }
 
@@ -85,15 +87,12 @@ async fn go(
     to: Angle,
     then: f64,
     drive: &Drive,
-    under_way_deg: &mut f64,
+    under_way: &mut UnderWay,
 ) -> Result<Moved, TurntableError> {
-    let mut last = Moved::Done(match table.position() {
-        Position::Known(here, _) => here,
-        _ => to,
-    });
+    let mut last = Moved::Done(place(table).unwrap_or(to));
     let mut begun = false;
     for target in targets(table, to, then, drive) {
-        *under_way_deg = turn(table.position(), target);
+        *under_way = UnderWay::Turn(turn(table.position(), target));
         last = table.move_to(target).await?;
         match &last {
             Moved::Done(_) => begun = true,
@@ -113,12 +112,12 @@ async fn turn_by(
     table: &mut dyn Turntable,
     degrees: f64,
     drive: &Drive,
-    under_way_deg: &mut f64,
+    under_way: &mut UnderWay,
 ) -> Result<Moved, TurntableError> {
     let count = (degrees.abs() / most(table, drive).unwrap_or(PART_DEG_MAX).min(PART_DEG_MAX)).ceil();
     let mut last = Moved::Done(Angle::default());
     for _ in 0..count as u32 {
-        *under_way_deg = degrees / count;
+        *under_way = UnderWay::Turn(degrees / count);
         last = table.move_by(degrees / count).await?;
         if !matches!(last, Moved::Done(_)) {
             break;
@@ -129,7 +128,16 @@ async fn turn_by(
 
 /// Most degrees in one command, for a table that does not halt by itself when its link falls silent.
 fn most(table: &dyn Turntable, drive: &Drive) -> Option<f64> {
-    (!table.info().dead_man).then_some(drive.unattended_deg_max)
+    table.info().without_link.way_deg_max(drive.unattended_deg_max)
+}
+
+/// Where a table stands that goes to angles.
+fn place(table: &dyn Turntable) -> Option<Angle> {
+    match table.position() {
+        Position::Known(here, _) => Some(here),
+        Position::Estimated(here) => table.reckoned_deg().map(|_| here),
+        Position::Unknown => None,
+    }
 }
 
 /// How far a cable must be unwound before the home switch is looked for, so that it is found within its limits and on
@@ -168,11 +176,11 @@ fn turn(from: Position, to: Target) -> f64 {
 
 /// The commands that bring a table to an angle, each of no more degrees than one may ask for.
 fn targets(table: &dyn Turntable, to: Angle, then: f64, drive: &Drive) -> Vec<Target> {
-    let from = match table.position() {
-        // Nobody can send one that somebody else turns past its target and back: it comes by by itself.
-        Position::Known(from, source) if source != Source::Seen => from,
-        // It says itself that it does not know where it stands.
-        _ => return vec![Target { angle: to, direction: Direction::Forward }],
+    // Nobody can send one that somebody else turns past its target and back: it comes by by itself.
+    let is_seen = matches!(table.position(), Position::Known(_, Source::Seen));
+    let Some(from) = place(table).filter(|_| !is_seen) else {
+        // Where it stands it says itself that it does not know.
+        return vec![Target { angle: to, direction: Direction::Forward }];
     };
     let room = table.winding().map(|cable| (cable.low - cable.deg, cable.high - cable.deg));
     let bounds = Bounds { room, one_way: table.info().one_way };

@@ -51,7 +51,8 @@ impl Session {
         };
         let known = match state.position {
             Position::Known(angle, _) => Some(angle),
-            _ => None,
+            Position::Estimated(angle) => state.reckoned_deg.map(|_| angle),
+            Position::Unknown => None,
         };
         let home = state.info.is_none_or(|info| info.home);
         let confirmed = std::mem::take(&mut self.confirmed);

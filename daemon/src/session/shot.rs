@@ -33,7 +33,7 @@ pub(super) struct Shot {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Reached {
     pub angle: Angle,
-    /// It was there within so many degrees; `None` where the table only says that it stands there.
+    /// It was there within so many degrees; `None` where the table says itself that it stands there.
     pub error_deg: Option<f64>,
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn turn(
         Some(angle) => match mover.go(Move::To(angle)).await {
             // What is seen is measured, and judged with the frame.
             MoveEnd::Arrived { at, .. } if passing.is_some() || at.distance(angle) <= ANGLE_TOLERANCE_DEG => {
-                Some(Reached { angle: at, error_deg: None })
+                Some(Reached { angle: at, error_deg: mover.state().reckoned_deg })
             }
             MoveEnd::Arrived { at, .. } => return Err(wrong_angle(angle, at)),
             end => return Err(interrupted_by(end)),

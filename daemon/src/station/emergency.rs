@@ -8,7 +8,7 @@ use super::acts::Done;
 use super::{Parts, Station, Then, stamp};
 use crate::audit;
 use crate::command::{Act, Actor, Refusal};
-use crate::emergency::{DOCUMENT, Ended, Need, Passed, Step};
+use crate::emergency::{DOCUMENT, Ended, Passed, Step};
 use crate::io::Controls;
 use crate::recipe::Recipe;
 use crate::status::Fault;
@@ -38,10 +38,8 @@ impl Station {
     /// A platform that needs an emergency stop is not armed without one.
     pub(super) fn may_arm(&self, act: &Act) -> Result<(), Refusal> {
         let emergency = &self.parts.emergency;
-        match act {
-            Act::Arm { .. } if emergency.is_large() => {
-                emergency.check(Need::Platform, &stamp(&self.parts.clock))
-            }
+        match (act, emergency.need()) {
+            (Act::Arm { .. }, Some(need)) => emergency.check(need, &stamp(&self.parts.clock)),
             _ => Ok(()),
         }
     }

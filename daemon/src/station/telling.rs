@@ -3,7 +3,7 @@
 use super::{Halt, SAFE_MODE, Station, presence, stamp, underway};
 use crate::emergency::StopState;
 use crate::io::Controls;
-use crate::motion::Motion;
+use crate::motion::{Adrift, Motion};
 use crate::rig::Rig;
 use crate::session::{Session, SessionState};
 use crate::status::{Fault, Situation, TableStatus};
@@ -117,7 +117,12 @@ impl Station {
         match fault.rule.as_str() {
             "storage-fault" => Situation::StorageFault,
             SAFE_MODE => Situation::SafeModeClosed,
-            "motion-link-lost" => Situation::TableLost { deg: self.parts.mover.state().may_turn_deg },
+            "motion-link-lost" => match self.parts.mover.state().adrift {
+                None => Situation::TableLost { deg: None },
+                Some(Adrift::Turns(deg)) => Situation::TableLost { deg: Some(deg) },
+                Some(Adrift::Tilts(deg)) => Situation::TableTilts { deg },
+                Some(Adrift::TurnsOn) => Situation::TableTurnsOn,
+            },
             "motion-outcome-unknown" => Situation::PositionUnknown,
             "camera-unplugged" => {
                 unplugged().map_or_else(told, |camera| Situation::CameraUnplugged { camera, taken, wanted })

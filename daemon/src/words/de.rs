@@ -103,6 +103,14 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "Gestoppt: Teller antwortet nicht".to_owned(),
             "Prüfen, ob er stillsteht; dann Kabel und Strom.".to_owned(),
         ),
+        S::TableTilts { deg } => (
+            "Gestoppt: Teller antwortet nicht".to_owned(),
+            format!("Verbindung fehlt: er kippt vielleicht noch bis zu {:.0} Grad. Wegbleiben.", deg.ceil()),
+        ),
+        S::TableTurnsOn => (
+            "Gefahr: Teller antwortet nicht".to_owned(),
+            "Verbindung fehlt: er dreht weiter, bis sein Strom weg ist. Not-Halt drücken.".to_owned(),
+        ),
         S::PositionUnknown => {
             ("Tellerposition unbekannt".to_owned(), "Teller frei machen, dann Nullpunkt suchen.".to_owned())
         }

@@ -92,6 +92,14 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "Stopped: no contact with the table".to_owned(),
             format!("Link lost: it may still turn up to {:.0} degrees. Keep clear.", deg.abs().ceil()),
         ),
+        S::TableTilts { deg } => (
+            "Stopped: no contact with the table".to_owned(),
+            format!("Link lost: it may still tilt by up to {:.0} degrees. Keep clear.", deg.ceil()),
+        ),
+        S::TableTurnsOn => (
+            "Danger: no contact with the table".to_owned(),
+            "Link lost: it turns on until its power is cut. Press the emergency stop.".to_owned(),
+        ),
         S::PositionUnknown => {
             ("Table position is unknown".to_owned(), "Clear the table, then find zero.".to_owned())
         }

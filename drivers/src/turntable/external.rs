@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::sightings::{BASE, way};
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Sightings, Source, Target,
-    Turntable, TurntableError, TurntableInfo,
+    Turntable, TurntableError, TurntableInfo, WithoutLink,
 };
 use crate::frame::Angle;
 use crate::tried::is_tried;
@@ -147,7 +147,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         tilt: None,
         step_deg: None,
         // Nothing is commanded that could go on without us.
-        dead_man: true,
+        without_link: WithoutLink::Halts,
         tried: is_tried(NAME, MODEL),
     };
     let (sightings, seen) = (around.sightings.clone(), around.sightings.watch());

@@ -126,6 +126,8 @@ struct Grbl {
     tilt: Option<Axis>,
     /// What the turning axis has counted where the angle is zero, and why that is believed.
     zero: Option<(f64, Source)>,
+    /// Most degrees that homing turns, found or not.
+    home_deg: f64,
     /// What the turning axis has counted where its cable is not wound up; declaring an angle does not change it.
     slack: Option<f64>,
     /// Degrees that were wound up when the controller last lost its count.
@@ -424,6 +426,10 @@ impl Turntable for Grbl {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn home_deg(&self) -> f64 {
+        self.home_deg
     }
 
     fn winding(&self) -> Option<Winding> {

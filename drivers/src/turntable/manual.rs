@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     DegPerS, Direction, Driver, Hand, Moved, Opened, Position, Reference, Source, Target, Turntable,
-    TurntableError, TurntableInfo,
+    TurntableError, TurntableInfo, WithoutLink,
 };
 use crate::frame::Angle;
 use crate::tried::is_tried;
@@ -81,7 +81,7 @@ fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
         firmware: None,
         tilt: None,
         step_deg: None,
-        dead_man: true,
+        without_link: WithoutLink::Halts,
         tried: is_tried(NAME, MODEL),
     };
     around.hand.withdraw();

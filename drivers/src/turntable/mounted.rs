@@ -262,6 +262,14 @@ impl Turntable for Mounted {
         }
     }
 
+    fn reckoned_deg(&self) -> Option<f64> {
+        self.table.reckoned_deg()
+    }
+
+    fn home_deg(&self) -> f64 {
+        self.table.home_deg()
+    }
+
     fn winding(&self) -> Option<Winding> {
         let (sign, own) = (self.sign(), self.table.winding());
         // What the table's own limits leave, from here.

@@ -63,14 +63,39 @@ pub(crate) struct Own {
     reversed: bool,
     /// What the table remembers as its zero may be driven to, because it has not lost its power since.
     trust_zero: bool,
+    /// By what share of its way a motion may have gone wrong whose end was only timed.
+    error_share: Option<f64>,
+    /// As long as such errors add up to no more than this, the estimate is good enough to shoot at.
+    error_deg_max: Option<f64>,
 }
 
+/// Nobody has measured what such tables lose on a way: what a person can see on a platter's rim.
+const ERROR_SHARE: f64 = 0.02;
+/// Room for two turns.
+const ERROR_DEG_MAX: f64 = 15.0;
+
 impl Own {
+    fn error_share(&self) -> f64 {
+        self.error_share.unwrap_or(ERROR_SHARE)
+    }
+
+    fn error_deg_max(&self) -> f64 {
+        self.error_deg_max.unwrap_or(ERROR_DEG_MAX)
+    }
+
     fn check(&self, model: &Model) -> Result<(), String> {
         if let Some(steps) = self.steps_per_rev
             && !(4..=10_000_000).contains(&steps)
         {
             return Err(format!("steps_per_rev = {steps} is not in 4 to 10000000"));
+        }
+        for (key, value, low, high) in [
+            ("error_share", self.error_share(), 0.001, 0.5),
+            ("error_deg_max", self.error_deg_max(), 0.0, 90.0),
+        ] {
+            if !(low..=high).contains(&value) {
+                return Err(format!("{key} = {value} is not in {low} to {high}"));
+            }
         }
         if self.trust_zero && model.home.is_none() {
             return Err(format!("trust_zero = true, but {} has no zero of its own", model.name));

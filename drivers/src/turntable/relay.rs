@@ -2,7 +2,7 @@
 //!
 //! There is no controller that counts. An angle is a time at a calibrated speed, or pulses of an index switch; only
 //! the second proves anything. Outputs are off before the first motion and after the last, and every motion is bounded
-//! by our own watch. What that is worth when the station itself dies: see `dead_man` and docs/hardware.md.
+//! by our own watch. What that is worth when the station itself dies: see `without_link` and docs/hardware.md.
 
 mod bus;
 mod cabinet;
@@ -20,7 +20,7 @@ use self::cabinet::{Cabinet, Run, Trouble};
 use self::keys::{Keys, Switch, Via};
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Speaker, Target,
-    Turntable, TurntableError, TurntableInfo, candidates,
+    Turntable, TurntableError, TurntableInfo, WithoutLink, candidates,
 };
 use crate::frame::Angle;
 use crate::link::{Link, LinkKeys, Way, Wire, serial};
@@ -58,6 +58,12 @@ fn list(ports: Vec<serial::Port>) -> Vec<Listing> {
     let what = "USB relays, or an adapter to a Modbus drive, that turn a platform";
     let each = candidates(NAME, ports, what).into_iter();
     each.map(|listing| Listing { options: None, ..listing }).collect()
+}
+
+/// Nothing but a cut of its power ends a run of this section once its link is lost: neither a limit of the hardware nor a
+/// drive that watches over the link is declared.
+pub(super) fn runs_on(options: &DeviceOptions) -> bool {
+    !options.keys.contains_key("run_limit_s") && !options.keys.contains_key("watchdog_ms")
 }
 
 fn has_link(options: &DeviceOptions) -> bool {
@@ -153,7 +159,7 @@ fn info(keys: &Keys, id: String, dead_man: bool) -> TurntableInfo {
         firmware: None,
         tilt: None,
         step_deg: keys.grid(),
-        dead_man,
+        without_link: if dead_man { WithoutLink::Halts } else { WithoutLink::RunsOn(keys.run_limit()) },
         tried: is_tried(NAME, model),
     }
 }
@@ -254,7 +260,7 @@ impl Turntable for Platform {
     }
 
     async fn move_to(&mut self, to: Target) -> Result<Moved, TurntableError> {
-        if !matches!(self.position(), Position::Known(..)) {
+        if !matches!(self.position(), Position::Known(..)) && self.reckoned_deg().is_none() {
             let reason = match self.zero {
                 Some(_) if !self.doubted => format!(
                     "timed moves may have gone wrong by {:.1} degrees, and error_deg_max is {}; find zero again, or \
@@ -281,14 +287,15 @@ impl Turntable for Platform {
         self.travel(degrees, &format!("turn by {degrees:.1}°")).await
     }
 
-    /// One turn's time at most; `heartbeat` ends it, and a stop before that.
+    /// One turn's time at most, and no more than the hardware allows; `heartbeat` ends it, and a stop before that.
     async fn rotate(&mut self, speed: DegPerS) -> Result<(), TurntableError> {
         let tried = format!("turn at {speed:.1}°/s");
         let refusal = |moved| TurntableError::refusal(&self.info.id, moved);
         let goes = self.speed(speed.abs()).map_err(|why| refusal(refused("motion-out-of-range", why)))?;
         self.free(speed).map_err(refusal)?;
         self.doubted = true;
-        self.running = Some(Instant::now() + Duration::from_secs_f64(360.0 / goes));
+        let seconds = (360.0 / goes).min(self.keys.run_s_max().unwrap_or(f64::MAX));
+        self.running = Some(Instant::now() + Duration::from_secs_f64(seconds));
         let run = if speed < 0.0 { Run::Backward } else { Run::Forward };
         self.switch_on(run, goes, &tried).await
     }
@@ -347,11 +354,14 @@ impl Turntable for Platform {
     fn position(&self) -> Position {
         match self.zero {
             None => Position::Unknown,
-            Some(source) if !self.doubted && self.error_deg <= self.keys.error_deg_max => {
-                Position::Known(self.angle(), source)
-            }
+            Some(source) if !self.doubted && self.error_deg == 0.0 => Position::Known(self.angle(), source),
             Some(_) => Position::Estimated(self.angle()),
         }
+    }
+
+    fn reckoned_deg(&self) -> Option<f64> {
+        let estimated = matches!(self.position(), Position::Estimated(_)) && !self.doubted;
+        (estimated && self.error_deg <= self.keys.error_deg_max).then_some(self.error_deg)
     }
 
     fn info(&self) -> &TurntableInfo {
@@ -387,6 +397,20 @@ mod tests {
             (format!("{drive}register = 8192"), "register needs forward_value and off_value"),
             (format!("{drive}forward = 1\nwatchdog_ms = 1000"), "belong together"),
             (format!("{drive}forward = 1\nspeed_register = 3"), "belong together"),
+            (format!("{usb}forward = 1\nrun_limit_s = 0.5"), "run_limit_s = 0.5 is not in 1 to 600"),
+            (format!("{usb}forward = 1\nrun_limit_s = 1\ncoast_deg = -9.0"), "leaves no way"),
+            (
+                format!(
+                    "{usb}forward = 1\nrun_limit_s = 60\nindex_line = 3\nindex_chip = \"pinctrl-rp1\"\npulses = 1"
+                ),
+                "needs run_limit_s of 75 or more",
+            ),
+            (
+                format!(
+                    "{drive}forward = 1\nrun_limit_s = 60\nwatchdog_register = 1\nwatchdog_value = 1\nwatchdog_ms = 1000"
+                ),
+                "leave run_limit_s out",
+            ),
             (format!("{drive}forward = 1\ndeg_per_s_ = 3"), "deg_per_s_"),
             ("via = \"gpio\"\nforward = 17\ndeg_per_s = 6.0".to_owned(), "needs chip"),
             (

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     DegPerS, Direction, Driver, Moved, Opened, Position, Reference, Sighting, Source, Target, Turntable,
-    TurntableError, TurntableInfo,
+    TurntableError, TurntableInfo, WithoutLink,
 };
 use crate::frame::Angle;
 use crate::sim::platter::{Ending, Mechanics, Motor};
@@ -158,7 +158,7 @@ fn info(keys: &Keys) -> TurntableInfo {
         firmware: None,
         tilt: keys.tilt_deg,
         step_deg: None,
-        dead_man: true,
+        without_link: WithoutLink::Halts,
         tried: true,
     }
 }

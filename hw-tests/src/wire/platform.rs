@@ -1,5 +1,7 @@
 //! A platform with a motor that knows only on and off: a ramp up, a speed, a ramp down, and pins that close a switch.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// Platform, motor and index switch.
@@ -17,6 +19,8 @@ pub struct Platform {
     pub blocked_at: Option<f64>,
     /// The switch is broken.
     pub switch_broken: bool,
+    /// A timer in the cabinet ends each run after so long, whatever the outputs say.
+    pub run_limit: Option<Duration>,
     /// Times that the motor was switched on.
     pub starts: u32,
     /// When the motor was switched off last.
@@ -26,6 +30,7 @@ pub struct Platform {
     deg: f64,
     speed: f64,
     wanted: f64,
+    on_at: Instant,
     since: Instant,
 }
 
@@ -39,12 +44,14 @@ impl Platform {
             pin_deg: 1.5,
             blocked_at: None,
             switch_broken: false,
+            run_limit: None,
             starts: 0,
             off_at: None,
             shorted: false,
             deg: 52.2,
             speed: 0.0,
             wanted: 0.0,
+            on_at: Instant::now(),
             since: Instant::now(),
         }
     }
@@ -66,6 +73,17 @@ impl Platform {
 
     /// Lets time pass.
     pub fn advance(&mut self, now: Instant) {
+        if let Some(cut) = self.run_limit.map(|limit| self.on_at + limit)
+            && self.wanted != 0.0
+            && cut <= now
+        {
+            self.glide(cut);
+            (self.wanted, self.off_at) = (0.0, Some(cut));
+        }
+        self.glide(now);
+    }
+
+    fn glide(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
         self.since = now.max(self.since);
         let before = self.deg;
@@ -87,6 +105,7 @@ impl Platform {
         self.advance(now);
         if self.wanted == 0.0 && share != 0.0 {
             self.starts += 1;
+            self.on_at = now;
         }
         if self.wanted != 0.0 && share == 0.0 {
             self.off_at = Some(now);

@@ -102,7 +102,10 @@ async fn the_table_tells_what_its_controller_is_set_to() {
     let info = table.info();
     assert_eq!((info.model.as_str(), info.firmware.as_deref()), ("Grbl 1.1h", Some("1.1h.20190825")));
     assert_eq!((info.speed_max, info.acceleration), (20.0, 90.0));
-    assert_eq!((info.home, info.dead_man, info.tried, info.tilt), (false, false, false, None));
+    assert_eq!(
+        (info.home, info.without_link.is_dead_man(), info.tried, info.tilt),
+        (false, false, false, None)
+    );
     assert_eq!(told(&cable), [0.0; 0], "opening moves nothing");
     untouched(&cable);
 }

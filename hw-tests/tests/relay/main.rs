@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, speak};
+use turnstage_drivers::turntable::{Direction, Reference, Sighting, Source, Target, WithoutLink, speak};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Surroundings, Turntable, TurntableError};
 use turnstage_hw_tests::eye::Eye;
 use turnstage_hw_tests::turntable::conform_seen;
@@ -61,7 +61,10 @@ async fn a_platform_behind_usb_relays_keeps_every_promise_at_its_one_speed() {
     let module = module();
     let table = speak(&options(&[USB, "error_deg_max = 30.0"]), module.link()).await.unwrap();
     let info = table.info();
-    assert_eq!((info.dead_man, info.rotates, info.sweeps), (false, Some((12.0, 12.0)), false));
+    assert_eq!(
+        (info.without_link.is_dead_man(), info.rotates, info.sweeps),
+        (false, Some((12.0, 12.0)), false)
+    );
     let eye = module.clone();
     let report = conform_seen(table, Eye::of(move || eye.with(|m| m.platform.truly_deg()))).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
@@ -97,9 +100,14 @@ async fn errors_of_timed_moves_add_up_to_what_was_allowed() {
     zeroed(table.as_mut()).await;
     table.move_to(forward(30.0)).await.unwrap();
     table.move_to(forward(60.0)).await.unwrap();
-    assert_eq!(table.position(), Position::Known(Angle::new(60.0), Source::Declared));
+    assert_eq!(
+        (table.position(), table.reckoned_deg()),
+        (Position::Estimated(Angle::new(60.0)), Some(1.0)),
+        "timed and not told, and it says how far it may be off"
+    );
     table.move_to(forward(90.0)).await.unwrap();
-    assert_eq!(table.position(), Position::Estimated(Angle::new(90.0)));
+    assert_eq!((table.position(), table.reckoned_deg()), (Position::Estimated(Angle::new(90.0)), None));
+    assert!(matches!(table.move_to(forward(95.0)).await.unwrap(), Moved::Refused { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,10 +160,40 @@ async fn a_lost_link_is_told_and_the_relay_is_off_first_when_it_is_back() {
     assert!(matches!(error, TurntableError::LinkLost { .. }), "{error}");
     assert_eq!(table.position(), Position::Unknown);
     drop(table);
-    assert_eq!(module.with(|m| m.on()), [1], "a relay that nobody reaches stays on: no dead man");
+    let lost = module.with(|m| m.platform.truly_deg());
+    tokio::time::sleep(SECOND * 300).await;
+    module.with(|m| {
+        assert_eq!(m.on(), [1], "a relay that nobody reaches stays on: no dead man");
+        assert!(m.platform.truly_deg() - lost > 3500.0, "and turns on, whatever it was asked for");
+    });
     let table = speak(&options(&[USB]), module.link()).await.unwrap();
     module.with(|m| assert!(m.on().is_empty() && m.platform.stands() && m.platform.starts == 1));
     assert_eq!(table.position(), Position::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_with_a_run_limit_of_its_own_stands_within_the_degrees_that_it_tells() {
+    let module = module();
+    module.with(|m| m.platform.run_limit = Some(SECOND * 10));
+    let mut table = speak(&options(&[USB, "run_limit_s = 10.0"]), module.link()).await.unwrap();
+    let WithoutLink::RunsOn(Some(limit)) = table.info().without_link else { panic!("{:?}", table.info()) };
+    assert_eq!((limit.way_deg, limit.ends_deg), (96.0, 138.0));
+    zeroed(table.as_mut()).await;
+    let too_far = table.move_by(97.0).await.unwrap();
+    let Moved::Refused { rule: "motion-run-limit", reason } = too_far else { panic!("{too_far:?}") };
+    assert!(reason.contains("run_limit_s") && module.with(|m| m.platform.starts == 0), "{reason}");
+    assert!(matches!(table.move_by(96.0).await.unwrap(), Moved::Done(_)));
+    module.with(|m| near(m.platform.truly_deg(), 52.2 + 96.0, 0.2));
+
+    let start = module.with(|m| m.platform.truly_deg());
+    module.cut_when(move |m| m.platform.truly_deg() > start + 1.0);
+    let error = table.move_by(5.0).await.unwrap_err();
+    assert!(matches!(error, TurntableError::LinkLost { .. }), "{error}");
+    tokio::time::sleep(SECOND * 300).await;
+    module.with(|m| {
+        let turned = m.platform.truly_deg() - start;
+        assert!(m.platform.stands() && turned > 100.0 && turned <= limit.ends_deg, "{turned}");
+    });
 }
 
 #[tokio::test]

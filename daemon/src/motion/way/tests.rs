@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proptest::prelude::*;
 use turnstage_drivers::turntable::mounted::{Mount, Mounted};
-use turnstage_drivers::turntable::{DegPerS, Source, TurntableInfo};
+use turnstage_drivers::turntable::{DegPerS, Source, TurntableInfo, WithoutLink};
 
 use super::*;
 
@@ -99,7 +99,7 @@ impl Spool {
             firmware: None,
             tilt: None,
             step_deg: None,
-            dead_man: true,
+            without_link: WithoutLink::Halts,
             tried: true,
         };
         Self { info, track, zero: 0.0, known: false }
@@ -233,10 +233,10 @@ async fn hold(mount: Mount, home_way: Direction, declared: Option<f64>, all: Vec
     }
     for (what, cut) in moves {
         track.lock().unwrap().cut = cut;
-        let mut under_way_deg = 0.0;
+        let mut under_way = UnderWay::Nothing;
         let ended = tokio::select! {
             biased;
-            moved = drive(&mut table, what, &driven, &seen, &mut under_way_deg) => Some(moved.unwrap()),
+            moved = drive(&mut table, what, &driven, &seen, &mut under_way) => Some(moved.unwrap()),
             () = std::future::ready(()) => None,
         };
         track.lock().unwrap().cut = None;
@@ -301,7 +301,7 @@ impl Pinned {
             one_way: None,
             home_way: Direction::Backward,
             step_deg,
-            dead_man: false,
+            without_link: WithoutLink::EndsMove,
             tried: false,
         };
         Self { deg: 0.0, ways: Vec::new(), info }
@@ -353,7 +353,7 @@ async fn driven(table: &mut Pinned, deg: f64) -> Moved {
         mount: Mount::default(),
     };
     let seen = watch::channel(None).0;
-    drive(table, Move::To(Angle::new(deg)), &how, &seen, &mut 0.0).await.unwrap()
+    drive(table, Move::To(Angle::new(deg)), &how, &seen, &mut UnderWay::Nothing).await.unwrap()
 }
 
 #[tokio::test]

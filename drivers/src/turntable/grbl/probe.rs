@@ -12,7 +12,7 @@ use super::talk::Talk;
 use super::{Axis, Grbl, NAME, NEVER, wrong};
 use crate::link::Link;
 use crate::tried::is_tried;
-use crate::turntable::{Direction, Opened, Position, Turntable, TurntableError, TurntableInfo};
+use crate::turntable::{Direction, Opened, Position, Turntable, TurntableError, TurntableInfo, WithoutLink};
 
 /// A board that starts anew when its port is opened says its banner within this.
 const BOOT: Duration = Duration::from_millis(2500);
@@ -22,6 +22,13 @@ const ANSWER: Duration = Duration::from_secs(3);
 const LINES_MAX: usize = 400;
 /// Of a controller that does not tell: slow, so that limits are rather too long.
 const ACCELERATION_DEG_S2: f64 = 5.0;
+/// Homing looks for its switch over so many times the travel of `$130`, then touches it again within so many times the
+/// pull-off of `$27` (GRBL 1.1, `limits.c`: search 1.5, pull-off, locate 5, pull-off).
+const SEARCH: f64 = 1.5;
+const TOUCHES: f64 = 7.0;
+/// Travel and pull-off of a controller that does not tell.
+const TRAVEL_DEG: f64 = 360.0;
+const PULL_OFF_DEG: f64 = 5.0;
 
 /// Opens a table on a link.
 pub(super) async fn open(link: Box<dyn Link>, keys: Keys) -> Opened {
@@ -55,6 +62,7 @@ pub(super) async fn open(link: Box<dyn Link>, keys: Keys) -> Opened {
         tilt.map(|tilt| settings.axis(tilt, table.keys.tilt_reverse, None)).transpose().map_err(wrong)?;
     let home = settings.home(table.keys.home).map_err(wrong)?;
     table.info = info(&table, id, home, version);
+    table.home_deg = settings.home_deg(axis);
     table.info.home_way = settings.home_way(axis, table.turn.sign);
     Ok(Box::new(table))
 }
@@ -112,7 +120,7 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         firmware: None,
         tilt: None,
         step_deg: None,
-        dead_man: false,
+        without_link: WithoutLink::EndsMove,
         tried: false,
     };
     let turn = Axis { index, sign: 1.0, speed: 10.0, acceleration: 1.0, step_deg: super::RESOLUTION_DEG };
@@ -123,6 +131,7 @@ fn unprobed(talk: Talk, keys: Keys, index: usize, banner: Option<String>) -> Grb
         turn,
         tilt: None,
         zero: None,
+        home_deg: 360.0,
         slack: None,
         wound: None,
         level: None,
@@ -154,7 +163,7 @@ fn info(table: &Grbl, id: String, home: bool, version: Option<String>) -> Turnta
         firmware: version,
         tilt: table.tilt.and(table.keys.tilt_deg),
         step_deg: None,
-        dead_man: false,
+        without_link: WithoutLink::EndsMove,
         tried: is_tried(NAME, &model),
         model,
     }
@@ -225,6 +234,12 @@ impl Settings {
             (true, false) | (false, true) => Direction::Forward,
             (true, true) | (false, false) => Direction::Backward,
         }
+    }
+
+    /// Most degrees that homing turns an axis, by the controller's own limits.
+    fn home_deg(&self, index: usize) -> f64 {
+        let travel = u16::try_from(130 + index).ok().and_then(|number| self.get(number));
+        SEARCH * travel.unwrap_or(TRAVEL_DEG) + TOUCHES * self.get(27).unwrap_or(PULL_OFF_DEG)
     }
 
     fn home(&self, wanted: Option<bool>) -> Result<bool, String> {

@@ -15,6 +15,8 @@ pub struct Bearings {
     zero: Option<(f64, Source)>,
     /// Nothing has happened since that could have moved the platter otherwise.
     sure: bool,
+    /// What motions may have gone wrong by whose end was only timed, added up.
+    error_deg: f64,
     /// Our count less what the table says, when both were sure.
     offset: Option<f64>,
 }
@@ -33,16 +35,36 @@ impl Bearings {
     /// Where the platter stands, as far as is known.
     pub fn position(&self) -> Position {
         match self.zero {
-            Some((_, source)) if self.sure => Position::Known(self.angle(), source),
+            Some((_, source)) if self.sure && self.error_deg == 0.0 => Position::Known(self.angle(), source),
             Some(_) => Position::Estimated(self.angle()),
             None => Position::Unknown,
         }
     }
 
+    /// Zero is known, and nothing has happened since that is not counted.
+    pub fn is_sure(&self) -> bool {
+        self.sure && self.zero.is_some()
+    }
+
+    /// How far the platter may stand beside the angle by motions whose end was only timed; 0 where every end was told.
+    pub fn error_deg(&self) -> f64 {
+        self.error_deg
+    }
+
+    /// A motion is taken to have ended because its time has passed; it may have gone wrong by so many degrees.
+    pub fn reckon(&mut self, error_deg: f64) {
+        self.error_deg += error_deg;
+    }
+
+    /// Degrees by the table's own count, if that was ever told.
+    pub fn told_deg(&self) -> Option<f64> {
+        Some(self.counted - self.offset?)
+    }
+
     /// It stands at `angle` here and now.
     pub fn refer(&mut self, angle: Angle, source: Source) {
         self.zero = Some((self.counted - angle.deg(), source));
-        self.sure = true;
+        (self.sure, self.error_deg) = (true, 0.0);
     }
 
     /// Something happens that one does not see the end of yet.
@@ -57,7 +79,7 @@ impl Bearings {
 
     /// Nothing is known any more.
     pub fn lose(&mut self) {
-        (self.zero, self.sure, self.offset) = (None, false, None);
+        *self = Self { counted: self.counted, ..Self::default() };
     }
 
     /// The table says that it stands at `told`, and it stands where we counted.
@@ -82,6 +104,9 @@ impl Bearings {
             self.counted = target;
             return;
         };
+        if self.compares() {
+            self.error_deg = 0.0;
+        }
         self.counted = target + self.deviation(told, target);
         self.anchor(told);
     }
@@ -104,6 +129,13 @@ mod tests {
         bearings.trust();
         let Position::Known(angle, Source::Declared) = bearings.position() else { panic!("{bearings:?}") };
         assert!(angle.distance(Angle::new(30.02)) < 1e-9);
+        bearings.reckon(0.6);
+        assert!(
+            matches!(bearings.position(), Position::Estimated(_)) && bearings.is_sure(),
+            "timed, not told"
+        );
+        bearings.arrive(60.0, Some(284.30));
+        assert!(matches!(bearings.position(), Position::Known(..)), "its word ends what was only timed");
         bearings.lose();
         assert_eq!(bearings.position(), Position::Unknown);
         assert_eq!(bearings.deviation(77.0, 3.0), 0.0);

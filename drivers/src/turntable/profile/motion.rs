@@ -36,6 +36,8 @@ struct Part {
 enum End {
     /// It says that it stands, and where if it can.
     Stands(Option<Event>),
+    /// Its time has passed, and that is all that is known.
+    Timed,
     /// It was not begun.
     Refused(Event),
     /// No word of its end; whether any answer to its command was heard.
@@ -110,7 +112,7 @@ impl ProfileTable {
         seen: Seen<'_>,
     ) -> Result<Option<Moved>, TurntableError> {
         let from = self.bearings.counted();
-        let known = matches!(self.bearings.position(), crate::Position::Known(..));
+        let known = self.bearings.is_sure();
         let journey = Journey { from, to: from + part.deg, at: from, begun: Instant::now(), known };
         self.journey = Some(journey);
         self.bearings.doubt();
@@ -131,6 +133,10 @@ impl ProfileTable {
                 return Ok(Some(self.refused(&event)));
             }
             End::Stands(event) => self.arrived(journey, event.and_then(|event| self.told(&event))),
+            End::Timed => {
+                self.bearings.reckon(self.own.error_share() * part.deg.abs());
+                self.arrived(journey, None)
+            }
             End::Unseen(heard) => self.look_for(journey, heard, tried).await?,
         };
         self.journey = None;
@@ -353,7 +359,7 @@ impl ProfileTable {
                 _ => {}
             }
         }
-        Ok(if heard && !completion.then_query { End::Stands(None) } else { End::Unseen(heard) })
+        Ok(if heard && !completion.then_query { End::Timed } else { End::Unseen(heard) })
     }
 
     /// Looks where a table has come to that did not say so. It is stopped unless it stands where it should.
@@ -413,7 +419,9 @@ impl ProfileTable {
         if !done {
             done = match self.wait_for_word(true, self.budget(360.0), tried, None).await? {
                 End::Stands(_) => true,
-                End::Refused(_) | End::Unseen(_) => self.query(tried).await?.is_some_and(at_zero),
+                End::Refused(_) | End::Timed | End::Unseen(_) => {
+                    self.query(tried).await?.is_some_and(at_zero)
+                }
             };
         }
         self.journey = None;
@@ -439,7 +447,7 @@ impl ProfileTable {
             return Err(fault(refusal, &self.info.id));
         }
         let from = self.bearings.counted();
-        let known = matches!(self.bearings.position(), crate::Position::Known(..));
+        let known = self.bearings.is_sure();
         let to = from + speed.signum() * f64::INFINITY;
         self.journey = Some(Journey { from, to, at: from, begun: Instant::now(), known });
         self.bearings.doubt();

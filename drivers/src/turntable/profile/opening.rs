@@ -11,7 +11,7 @@ use super::template::Template;
 use super::{NAME, Own, wrong};
 use crate::link::{Link, LinkError};
 use crate::tried::is_tried;
-use crate::turntable::{Direction, Opened, TurntableError, TurntableInfo};
+use crate::turntable::{Direction, Opened, TurntableError, TurntableInfo, WithoutLink};
 
 /// Speaks to the table at the end of `link` until it is known who it is and that it is ready.
 pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened {
@@ -35,7 +35,7 @@ pub(super) async fn begin(own: Own, model: Model, link: Box<dyn Link>) -> Opened
         firmware: None,
         tilt: model.tilt.as_ref().map(|tilt| (tilt.min_deg, tilt.max_deg)),
         step_deg: None,
-        dead_man: model.dead_man,
+        without_link: if model.dead_man { WithoutLink::Halts } else { WithoutLink::EndsMove },
         tried: false,
     };
     let talk = Conversation::new(link, &model, replies);

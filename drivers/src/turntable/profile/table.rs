@@ -217,6 +217,19 @@ impl ProfileTable {
         Ok(None)
     }
 
+    /// Why it goes to no angle.
+    fn why_lost(&self) -> String {
+        if !self.bearings.is_sure() {
+            return "the position is not known; reference the table first".to_owned();
+        }
+        format!(
+            "motions whose end this table does not tell may have gone wrong by {:.1} degrees, and error_deg_max is {}; find \
+             zero again",
+            self.bearings.error_deg(),
+            self.own.error_deg_max()
+        )
+    }
+
     pub(super) fn template(&self, text: &str) -> Result<Template, TurntableError> {
         Template::read(text).map_err(|what| TurntableError::Config { driver: NAME.to_owned(), what })
     }
@@ -251,10 +264,10 @@ impl Turntable for ProfileTable {
         if let Some(refusal) = self.idle(&tried).await? {
             return Ok(refusal);
         }
-        let Position::Known(here, _) = self.bearings.position() else {
-            let reason = "the position is not known; reference the table first";
-            return Ok(refused("motion-not-referenced", reason.to_owned()));
-        };
+        if !matches!(self.position(), Position::Known(..)) && self.reckoned_deg().is_none() {
+            return Ok(refused("motion-not-referenced", self.why_lost()));
+        }
+        let here = self.bearings.angle();
         // A table that can be told whole degrees only stands where it can.
         let near = RESOLUTION_DEG.max(self.model.limits.step_deg / 2.0);
         let degrees = match to.direction {
@@ -385,6 +398,17 @@ impl Turntable for ProfileTable {
 
     fn position(&self) -> Position {
         self.bearings.position()
+    }
+
+    fn reckoned_deg(&self) -> Option<f64> {
+        let error_deg = self.bearings.error_deg();
+        let reckoned = self.bearings.is_sure() && error_deg > 0.0 && error_deg <= self.own.error_deg_max();
+        reckoned.then_some(error_deg)
+    }
+
+    fn home_deg(&self) -> f64 {
+        // A zero that it remembers may lie turns away by its own count.
+        self.bearings.told_deg().map_or(360.0, |told| told.abs().max(360.0))
     }
 
     fn info(&self) -> &TurntableInfo {

@@ -38,6 +38,10 @@ fn a_wrong_key_is_told_with_its_value_and_what_would_be_right() {
             "serial = \"/dev/a\"\nprofile = \"iconasys\"\nreversed = true",
             "how far and not which way; leave it out",
         ),
+        (
+            "serial = \"/dev/a\"\nprofile = \"comxim\"\nerror_share = 2.0",
+            "error_share = 2 is not in 0.001 to 0.5",
+        ),
         ("serial = \"/dev/a\"\nfile = \"mine.toml\"", "must begin with /"),
     ] {
         assert!(told(keys).contains(words), "{keys}: {}", told(keys));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::modbus::Framing;
+use crate::turntable::RunLimit;
 use crate::{DeviceOptions, gpio};
 
 /// How the outputs are reached.
@@ -50,6 +51,8 @@ pub(super) struct Keys {
     watchdog_register: Option<u16>,
     watchdog_value: Option<u16>,
     watchdog_ms: Option<u64>,
+    /// The hardware ends each run by itself after so long at the latest, as a person set it there.
+    run_limit_s: Option<f64>,
     /// Calibrated: degrees a second while the outputs are on.
     pub(super) deg_per_s: f64,
     /// Calibrated: what it turns on after switching off, less what it lost in starting.
@@ -64,7 +67,7 @@ pub(super) struct Keys {
     /// How far beside its target a timed move may end.
     #[serde(default = "error_deg")]
     pub(super) error_deg: f64,
-    /// As long as such errors add up to no more than this, the position is good enough to shoot at.
+    /// As long as such errors add up to no more than this, the estimate is good enough to shoot at.
     #[serde(default)]
     pub(super) error_deg_max: f64,
     /// Pulses a turn of an index switch.
@@ -78,6 +81,9 @@ pub(super) struct Keys {
     #[serde(default)]
     pub(super) home_deg: f64,
 }
+
+/// Timers are not exact: a run that is asked for takes no more than this share of what the hardware allows.
+const RUN_SHARE: f64 = 0.8;
 
 fn unit() -> u8 {
     1
@@ -124,11 +130,12 @@ impl Keys {
             ("coast_deg", keys.coast_deg, -90.0, 90.0),
             ("run_on_deg", keys.run_on_deg, 0.0, 90.0),
             ("rest_ms", keys.rest_ms as f64, 0.0, 60_000.0),
-            ("error_deg", keys.error_deg, 0.0, 45.0),
+            ("error_deg", keys.error_deg, 0.01, 45.0),
             ("error_deg_max", keys.error_deg_max, 0.0, 90.0),
             ("home_deg", keys.home_deg, -360.0, 360.0),
             ("pulses", f64::from(keys.pulses.unwrap_or(1)), 1.0, 3600.0),
             ("speed_per_deg_s", keys.speed_per_deg_s.unwrap_or(1.0), 0.001, 65_535.0),
+            ("run_limit_s", keys.run_limit_s.unwrap_or(1.0), 1.0, 600.0),
             ("watchdog_ms", keys.watchdog_ms.unwrap_or(1000) as f64, 200.0, 60_000.0),
         ] {
             if !(low..=high).contains(&value) {
@@ -139,6 +146,7 @@ impl Keys {
         keys.index()?;
         keys.speed()?;
         keys.watchdog()?;
+        keys.check_run_limit()?;
         for (key, chip) in [("chip", &keys.chip), ("index_chip", &keys.index_chip)] {
             if let Some(chip) = chip {
                 gpio::check_label(key, chip)?;
@@ -165,6 +173,42 @@ impl Keys {
 
     pub(super) fn rest(&self) -> Duration {
         Duration::from_millis(self.rest_ms)
+    }
+
+    /// Seconds for which the outputs may be on in one run, where the hardware limits that.
+    pub(super) fn run_s_max(&self) -> Option<f64> {
+        self.run_limit_s.map(|limit_s| RUN_SHARE * limit_s)
+    }
+
+    /// What one run comes to by the hardware's own limit, if it has one.
+    pub(super) fn run_limit(&self) -> Option<RunLimit> {
+        let after_deg = (self.deg_per_s * self.rest().as_secs_f64()).max(self.run_on_deg).max(self.coast_deg);
+        Some(RunLimit {
+            way_deg: self.deg_per_s * self.run_s_max()? + self.coast_deg,
+            ends_deg: self.deg_per_s * self.run_limit_s? + after_deg,
+        })
+    }
+
+    fn check_run_limit(&self) -> Result<(), String> {
+        let (Some(limit_s), Some(limit)) = (self.run_limit_s, self.run_limit()) else { return Ok(()) };
+        if self.watchdog_ms.is_some() {
+            return Err(
+                "a drive that watches over the link halts by itself; leave run_limit_s out".to_owned()
+            );
+        }
+        if limit.way_deg < 1.0 {
+            return Err(format!(
+                "run_limit_s = {limit_s} leaves no way of a degree; set the hardware's limit longer"
+            ));
+        }
+        let turn_s = 360.0 / self.deg_per_s / RUN_SHARE;
+        match self.pulses == Some(1) && limit_s < turn_s {
+            false => Ok(()),
+            true => Err(format!(
+                "run_limit_s = {limit_s} would end the search for the only pulse of a turn, which needs run_limit_s of \
+                 {turn_s:.0} or more; set the hardware's limit so, fit more pulses, or leave pulses out and declare zero"
+            )),
+        }
     }
 
     fn modbus_only(&self, key: &str) -> Result<(), String> {

@@ -69,6 +69,20 @@ impl Platform {
         (degrees > 0.0 && whole >= 0.0 && (more - whole).abs() * grid < 0.01).then_some(whole as u32 + 1)
     }
 
+    /// Refuses a run that the hardware's own limit would cut short, unseen.
+    fn within_run(&self, seconds: f64) -> Result<(), Moved> {
+        match self.keys.run_s_max() {
+            Some(longest) if seconds > longest + 1e-6 => {
+                let reason = format!(
+                    "it would run for {seconds:.1} s, and the hardware's own limit (run_limit_s) leaves {longest:.1} s for a \
+                     run; ask for less, or set that limit longer"
+                );
+                Err(refused("motion-run-limit", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Turns by `degrees` and books where that ended.
     pub(super) async fn travel(&mut self, degrees: f64, tried: &str) -> Result<Moved, TurntableError> {
         if let Err(refusal) = self.free(degrees) {
@@ -78,6 +92,9 @@ impl Platform {
             return Ok(Moved::Done(self.angle()));
         }
         let speed = self.keys.deg_per_s;
+        if let Err(refusal) = self.within_run((degrees.abs() - self.keys.coast_deg) / speed) {
+            return Ok(refusal);
+        }
         if let Some(pulses) = self.pulses(degrees) {
             let ran = self.run(Run::Forward, speed, Goal::Pulses(pulses), tried, None).await?;
             self.turned += degrees;
@@ -124,6 +141,9 @@ impl Platform {
             return Ok(refusal);
         }
         let seconds = ((degrees - self.keys.coast_deg) / speed).max(ON_MIN_S);
+        if let Err(refusal) = self.within_run(seconds) {
+            return Ok(refusal);
+        }
         let ran = self.run(Run::Forward, speed, Goal::Seconds(seconds), &tried, Some(seen)).await?;
         self.turned += degrees;
         self.error_deg += self.keys.error_deg + ran.late_deg;
