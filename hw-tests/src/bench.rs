@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 use turnstage_drivers::sim::{Booth, BoothOptions};
+use turnstage_drivers::turntable::Hand;
 use turnstage_drivers::{DeviceOptions, Surroundings};
 
-use crate::{Report, camera, turntable};
+use crate::{OPENS_AGAIN, Report, camera, turntable};
 
 /// A bench as described.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -38,6 +39,10 @@ impl Bench {
             let what = "the suite moves the motor of this bench; stand beside it and set attended = true";
             return Err(wrong(what.to_owned()));
         }
+        if bench.turntable.as_ref().is_some_and(|table| table.driver == "external") {
+            let what = "a table that somebody else turns is seen by a calibrated camera of a station, and a bench has none";
+            return Err(wrong(what.to_owned()));
+        }
         Ok(bench)
     }
 
@@ -46,25 +51,34 @@ impl Bench {
         self.turntable.iter().chain(self.cameras.values()).all(|device| device.driver == "sim")
     }
 
-    /// Puts every device through its suite. An error is a device that could not be opened.
-    pub async fn run(&self) -> Result<Vec<Report>, String> {
+    /// The table is turned by a person, who is asked.
+    pub fn asks_a_person(&self) -> bool {
+        self.turntable.as_ref().is_some_and(|table| table.driver == "manual")
+    }
+
+    /// Puts every device through its suite, closes it, and opens it again. `hand` is the person beside the table. An error
+    /// is a device that could not be opened at first.
+    pub async fn run(&self, hand: Hand) -> Result<Vec<Report>, String> {
         let booth = self.booth.clone().map(Booth::new).transpose()?;
-        let around = Surroundings { booth, ..Surroundings::default() };
+        let around = Surroundings { booth, hand, ..Surroundings::default() };
         let mut reports = Vec::new();
         if let Some(options) = &self.turntable {
-            let table =
-                turnstage_drivers::turntable::open(options, &around).await.map_err(|e| e.to_string())?;
+            let open = || turnstage_drivers::turntable::open(options, &around);
+            let table = open().await.map_err(|e| e.to_string())?;
             // What is true of a simulated platter is known.
             let seen = around.booth.clone().filter(|_| options.driver == "sim");
-            reports.push(match seen {
+            let mut report = match seen {
                 Some(booth) => turntable::conform_seen(table, booth.into()).await,
                 None => turntable::conform(table).await,
-            });
+            };
+            report.check(OPENS_AGAIN, turntable::works(open().await).await);
+            reports.push(report);
         }
         for (name, options) in &self.cameras {
-            let camera =
-                turnstage_drivers::camera::open(name, options, &around).await.map_err(|e| e.to_string())?;
-            reports.push(camera::conform(camera).await);
+            let open = || turnstage_drivers::camera::open(name, options, &around);
+            let mut report = camera::conform(open().await.map_err(|e| e.to_string())?).await;
+            report.check(OPENS_AGAIN, camera::works(open().await).await);
+            reports.push(report);
         }
         Ok(reports)
     }

@@ -17,6 +17,8 @@ use crate::report::expect;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A call may end this much after its deadline.
 const GRACE: Duration = Duration::from_millis(500);
+/// The promise that a picture is brought, and that it is one.
+pub const WHOLE: &str = "brings a whole picture";
 
 /// Puts a camera through every promise.
 pub async fn conform(camera: Box<dyn Camera>) -> Report {
@@ -33,6 +35,16 @@ pub async fn conform(camera: Box<dyn Camera>) -> Report {
     let preview = suite.camera.preview().await;
     suite.report.check("gives a preview or none", preview.map(|_| ()).map_err(|e| e.to_string()));
     suite.report
+}
+
+/// Whether a camera that was opened gives a picture.
+pub async fn works(opened: Result<Box<dyn Camera>, CameraError>) -> Result<(), String> {
+    let mut camera = opened.map_err(|e| e.to_string())?;
+    camera.warm_up(PATIENCE).await.map_err(|e| e.to_string())?;
+    let not_before = Instant::now();
+    let request = ExposeRequest { not_before, deadline: not_before + PATIENCE, variant: Variant::default() };
+    let exposed = camera.expose(&request).await.map_err(|e| e.to_string())?;
+    whole(&camera.fetch(exposed).await.map_err(|e| e.to_string())?)
 }
 
 struct Suite {
@@ -85,8 +97,7 @@ impl Suite {
         self.report.check("returns at the end of exposure", end);
         if let Ok(exposed) = exposed {
             let picture = self.camera.fetch(exposed).await;
-            self.report
-                .check("brings a whole picture", picture.map_err(|e| e.to_string()).and_then(|s| whole(&s)));
+            self.report.check(WHOLE, picture.map_err(|e| e.to_string()).and_then(|s| whole(&s)));
         }
     }
 

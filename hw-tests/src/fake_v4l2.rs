@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `card NAME`, `formats MJPG YUYV`, `size 640x480`, `fps 30` | what it offers; `size` may stand more than once |
 //! | `stamp start`, `end`, `none`, `future` | how frames are stamped |
-//! | `latency 2`, `metered 157` | frames until a control shows; what automatic exposure comes to, in 100 us |
+//! | `latency 2`, `metered 157`, `white 4650` | frames until a control shows; what automatic exposure comes to, in 100 us, and automatic white balance, in kelvin |
 //! | `no-controls`, `unknown-type`, `ignores Gain` | none at all; one of a type nobody knows; one that stays as it is |
 //! | `answer 320x240` | the size it sets, whatever is asked |
 //! | `refuse REQUEST ERROR [times]` | `open`, `format`, `control`, `buffers`, `free`, `queue`, `dequeue`, `streamon`, `streamoff`, `close` fail with `EACCES`, `EBUSY`, `EINVAL`, `EIO`, `ENODEV`, `ENOSPC` |
@@ -45,7 +45,7 @@ impl Cameras {
         Cameras { folder: folder.to_owned() }
     }
 
-    /// Describes a camera for the USB port `port`, `1-2.3`; it is plugged in by [`Self::plug`].
+    /// Describes a camera (anew, for the time after it was unplugged) for the USB port `port`, `1-2.3`; it is plugged in by [`Self::plug`].
     pub fn add(&self, name: &str, port: &str, serial: &str, plan: &str) {
         self.write(&format!("cameras/{name}"), plan.as_bytes());
         self.write(&format!("bus/{name}"), format!("{port} {serial}").as_bytes());

@@ -6,6 +6,7 @@
 //! `cargo run -p turnstage-hw-tests -- run my-bench.toml --by NAME --to report.json` prints the report, signed, and
 //! `… -- record report.json` puts what passed on record: the documentation then says "tried on real hardware".
 
+pub mod attendant;
 pub mod bench;
 pub mod camera;
 pub mod eye;
@@ -18,4 +19,4 @@ pub mod signed;
 pub mod turntable;
 pub mod wire;
 
-pub use report::{Check, Outcome, Report};
+pub use report::{Check, OPENS, OPENS_AGAIN, Outcome, Report};

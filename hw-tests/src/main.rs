@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::sync::mpsc;
 use turnstage_drivers::tried;
+use turnstage_drivers::turntable::Hand;
+use turnstage_hw_tests::attendant::attend;
 use turnstage_hw_tests::bench::Bench;
-use turnstage_hw_tests::record;
 use turnstage_hw_tests::signed::{Account, SCHEMA, Signed, new_key};
+use turnstage_hw_tests::{Report, record};
 
 /// Puts the devices of a bench through every promise that a driver makes.
 #[derive(Debug, Parser)]
@@ -28,9 +31,9 @@ enum Verb {
     Run {
         /// The bench: see hw-tests/benches/sim.toml.
         bench: PathBuf,
-        /// Who stands beside it.
-        #[arg(long, default_value = "nobody")]
-        by: String,
+        /// Who stands beside it; needed where attended = true.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
         /// File for the signed report.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -50,15 +53,17 @@ enum Verb {
 
 fn main() -> Result<()> {
     match Cli::parse().verb {
-        Verb::Run { bench, by, to, key } => run(&bench, by, to.as_deref(), &key),
+        Verb::Run { bench, by, to, key } => run(&bench, by.unwrap_or_default(), to.as_deref(), &key),
         Verb::Record { report, tree } => put_on_record(&report, &tree),
     }
 }
 
 fn run(path: &Path, by: String, to: Option<&Path>, key: &Path) -> Result<()> {
     let bench = Bench::read(path).map_err(anyhow::Error::msg)?;
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let devices = runtime.enable_all().build()?.block_on(bench.run()).map_err(anyhow::Error::msg)?;
+    if bench.attended {
+        record::attendant(&by).map_err(anyhow::Error::msg)?;
+    }
+    let devices = suites(&bench)?;
     devices.iter().for_each(|report| print!("{report}"));
     let broken = devices.iter().any(|report| !report.broken().is_empty());
     if let Some(to) = to {
@@ -81,6 +86,31 @@ fn run(path: &Path, by: String, to: Option<&Path>, key: &Path) -> Result<()> {
         bail!("a promise was broken");
     }
     Ok(())
+}
+
+/// Puts the devices through their suites; where a person turns the table, they are asked on this terminal.
+fn suites(bench: &Bench) -> Result<Vec<Report>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (hand, (typed, lines)) = (Hand::default(), mpsc::channel(1));
+    if bench.asks_a_person() {
+        runtime.spawn_blocking(move || {
+            let typing = std::io::stdin().lines().map_while(Result::ok);
+            typing.map_while(|line| typed.blocking_send(line).ok()).for_each(drop);
+        });
+    }
+    let beside = async {
+        attend(hand.clone(), lines, |words| println!("{words}")).await;
+        std::future::pending::<()>().await;
+    };
+    let devices = runtime.block_on(async {
+        tokio::select! {
+            devices = bench.run(hand.clone()) => devices,
+            () = beside => Err("nobody is there to turn the table".to_owned()),
+        }
+    });
+    // Whoever reads the terminal waits for a line that nobody will type.
+    runtime.shutdown_background();
+    devices.map_err(anyhow::Error::msg)
 }
 
 /// Reads the key, or makes one that only its owner may read.

@@ -103,9 +103,61 @@ impl Lab {
         [("LD_PRELOAD", INTERPRETER.into()), ("HOME", home), ("RS2_RUM_CLOUD_ENABLED", "0".into())]
     }
 
+    /// A library with a live camera on a plug, which is in as long as the file behind [`Plug::pull`] is there: the real
+    /// library, with what the kernel would do in between. Needs a C compiler.
+    pub fn plug(&self, bag: &Path) -> Plug {
+        let (folder, source) =
+            (self.recordings.path(), concat!(env!("CARGO_MANIFEST_DIR"), "/src/realsense_lab/plug.c"));
+        let plug = Plug { library: folder.join("librealsense2.so"), file: folder.join("plugged-in") };
+        // The loader looks for it by the name that it gives itself, with the minor version at its end.
+        let name = self.library().file_name().unwrap().to_string_lossy().into_owned();
+        let minor = self.version.rsplit_once('.').unwrap().0;
+        std::os::unix::fs::symlink(self.library(), folder.join(format!("{name}.{minor}"))).unwrap();
+        let means = |name: &str, text: &Path| format!("-D{name}=\"{}\"", text.display());
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wl,--no-as-needed"]);
+        compiler.args([means("LIBRARY", &self.library()), means("BAG", bag), means("PLUG", &plug.file)]);
+        compiler.arg(format!("-Wl,-rpath,{}", folder.display()));
+        compiler.arg(means("SERIAL", Path::new(Plug::SERIAL))).arg("-o").arg(&plug.library).arg(source);
+        let built = compiler.arg(self.library()).arg("-ldl").env_remove("LD_PRELOAD").output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        plug.put();
+        plug
+    }
+
     /// Keys of a camera that plays `bag` with this library.
     pub fn keys(&self, bag: &Path) -> String {
         format!("library = \"{}\"\nbag = \"{}\"", self.library().display(), bag.display())
+    }
+}
+
+/// The plug of a camera that is not there.
+pub struct Plug {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Plug {
+    /// What the camera tells, by its recording.
+    pub const SERIAL: &str = "000000000042";
+
+    /// Keys of the camera at this plug.
+    pub fn keys(&self) -> String {
+        let library = self.library.display();
+        format!(
+            "library = \"{library}\"\nserial = \"{}\"\nsize = [320, 240]\ndepth_size = [320, 240]",
+            Self::SERIAL
+        )
+    }
+
+    /// Pulls it.
+    pub fn pull(&self) {
+        std::fs::remove_file(&self.file).unwrap();
+    }
+
+    /// Puts it in.
+    pub fn put(&self) {
+        std::fs::write(&self.file, b"").unwrap();
     }
 }
 

@@ -2,8 +2,27 @@
 
 use turnstage_drivers::tried::Run;
 
-use crate::Outcome;
 use crate::signed::Signed;
+use crate::{OPENS, OPENS_AGAIN, camera, turntable};
+
+/// The promises of a kind of device without which it was not tried: they must have been kept, and not skipped.
+fn required(kind: &str) -> Option<&'static [&'static str]> {
+    match kind {
+        "turntable" => {
+            Some(&[OPENS, turntable::REFERENCE, turntable::TARGETS, turntable::STOPS, OPENS_AGAIN])
+        }
+        "camera" => Some(&[OPENS, camera::WHOLE, OPENS_AGAIN]),
+        _ => None,
+    }
+}
+
+/// The name of whoever stood beside a bench. An error says why this is none.
+pub fn attendant(by: &str) -> Result<&str, String> {
+    match by.trim() {
+        "" | "nobody" => Err("it is not said who stood beside this bench: run it with --by NAME".to_owned()),
+        name => Ok(name),
+    }
+}
 
 /// The runs that a report proves, one a device. An error says why it proves nothing.
 pub fn runs(signed: &Signed) -> Result<Vec<Run>, String> {
@@ -11,6 +30,7 @@ pub fn runs(signed: &Signed) -> Result<Vec<Run>, String> {
     if !account.attended {
         return Err("nobody stood beside this bench (attended = false)".to_owned());
     }
+    attendant(&account.by)?;
     let mut runs = Vec::new();
     for report in &account.devices {
         if let Some(name) = report.broken().first() {
@@ -19,8 +39,11 @@ pub fn runs(signed: &Signed) -> Result<Vec<Run>, String> {
         if report.driver == "sim" || report.driver == "replay" {
             continue;
         }
-        if !report.checks.iter().any(|check| check.outcome == Outcome::Passed) {
-            return Err(format!("{}: no promise was tried", report.device));
+        let required = required(report.kind()).ok_or_else(|| {
+            format!("{}: there are no promises by which such a device counts as tried", report.device)
+        })?;
+        if let Some(name) = required.iter().find(|name| !report.passed(name)) {
+            return Err(format!("{}: the promise \"{name}\" was not tried", report.device));
         }
         runs.push(Run {
             driver: report.driver.clone(),
@@ -80,41 +103,63 @@ pub fn told(page: &str, runs: &[Run]) -> String {
 mod tests {
     use super::*;
     use crate::signed::{Account, SCHEMA, new_key};
-    use crate::{Check, Report};
+    use crate::{Check, Outcome, Report};
 
-    fn signed(attended: bool, outcome: Outcome, driver: &str) -> Signed {
-        let report = Report {
-            device: format!("turntable {driver} /dev/x"),
-            driver: driver.to_owned(),
-            model: "Grbl 1.1h".to_owned(),
-            firmware: None,
-            checks: vec![Check { name: "stops".to_owned(), outcome }],
+    /// What a bench said of one device that kept all its required promises but one, of which this is said.
+    fn account(kind: &str, driver: &str, but: Option<(&str, Outcome)>) -> Account {
+        let (model, firmware) = ("Grbl 1.1h".to_owned(), None);
+        let (device, driver) = (format!("{kind} {driver} /dev/x"), driver.to_owned());
+        let all = required(kind).unwrap_or_default().iter().chain(&["gives a preview or none"]);
+        let check = |name: &&str| {
+            let other = but.clone().filter(|(other, _)| other == name);
+            Check { name: (*name).to_owned(), outcome: other.map_or(Outcome::Passed, |(_, outcome)| outcome) }
         };
-        let account = Account {
-            schema: SCHEMA,
-            bench: "b".to_owned(),
-            attended,
-            by: "a tester".to_owned(),
-            day: "2027-01-31".to_owned(),
-            software: "0.1.0".to_owned(),
-            devices: vec![report],
-        };
-        Signed::of(&account, &new_key().unwrap()).unwrap()
+        let devices = vec![Report { device, driver, model, firmware, checks: all.map(check).collect() }];
+        let (bench, by, day) = ("b".to_owned(), "a tester".to_owned(), "2027-01-31".to_owned());
+        Account { schema: SCHEMA, bench, attended: true, by, day, software: "0.1.0".to_owned(), devices }
+    }
+
+    fn of(account: Account) -> Result<Vec<Run>, String> {
+        runs(&Signed::of(&account, &new_key().unwrap()).unwrap())
     }
 
     #[test]
     fn only_a_run_that_somebody_attended_and_that_kept_every_promise_is_recorded() {
-        let [run] = runs(&signed(true, Outcome::Passed, "grbl")).unwrap().try_into().unwrap();
+        let good = || account("turntable", "grbl", None);
+        let [run] = of(good()).unwrap().try_into().unwrap();
         assert_eq!((run.driver.as_str(), run.model.as_str(), run.report.len()), ("grbl", "Grbl 1.1h", 64));
-        assert!(runs(&signed(false, Outcome::Passed, "grbl")).is_err());
-        assert!(runs(&signed(true, Outcome::Failed("no".to_owned()), "grbl")).is_err());
-        assert!(runs(&signed(true, Outcome::Skipped("no".to_owned()), "grbl")).is_err());
-        assert!(runs(&signed(true, Outcome::Passed, "sim")).is_err());
+        assert!(of(Account { attended: false, ..good() }).unwrap_err().contains("attended = false"));
+        for by in ["", "  ", "nobody"] {
+            let error = of(Account { by: by.to_owned(), ..good() }).unwrap_err();
+            assert!(error.contains("--by NAME"), "{error}");
+        }
+        let broken = account("turntable", "grbl", Some((OPENS, Outcome::Failed("no".to_owned()))));
+        assert!(of(broken).unwrap_err().contains("was broken"));
+        assert!(of(account("turntable", "sim", None)).unwrap_err().contains("no real device"));
+        assert!(of(account("lamp", "relay", None)).unwrap_err().contains("no promises"));
+    }
+
+    #[test]
+    fn a_device_that_skipped_what_makes_it_one_was_not_tried() {
+        for (kind, words) in [
+            ("turntable", ["open", "target", "stop", "again"]),
+            ("camera", ["open", "picture", "again", "opens"]),
+        ] {
+            let names = required(kind).unwrap();
+            assert!(words.iter().all(|word| names.iter().any(|name| name.contains(word))), "{names:?}");
+            for name in names {
+                let skipped = Outcome::Skipped("no".to_owned());
+                let error = of(account(kind, "v4l", Some((name, skipped)))).unwrap_err();
+                assert!(error.contains(&format!("the promise \"{name}\" was not tried")), "{error}");
+            }
+            let skipped = Some(("gives a preview or none", Outcome::Skipped("no".to_owned())));
+            assert_eq!(of(account(kind, "v4l", skipped)).unwrap().len(), 1, "what a device need not have");
+        }
     }
 
     #[test]
     fn what_is_recorded_can_be_read_and_flips_the_row_of_its_driver_alone() {
-        let new = runs(&signed(true, Outcome::Passed, "grbl")).unwrap();
+        let new = of(account("turntable", "grbl", None)).unwrap();
         let record = recorded("# head\n", &[], &new);
         assert_eq!(recorded(&record, &new, &new), record, "not twice");
         let table: toml::Table = record.parse().unwrap();

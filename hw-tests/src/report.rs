@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The promise that is kept by a device that a suite is handed open.
+pub const OPENS: &str = "opens";
+/// The promise that a device which was closed opens and works.
+pub const OPENS_AGAIN: &str = "opens again after it was closed";
+
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,8 +52,18 @@ impl Report {
             driver: driver.to_owned(),
             model: model.to_owned(),
             firmware,
-            checks: Vec::new(),
+            checks: vec![Check { name: OPENS.to_owned(), outcome: Outcome::Passed }],
         }
+    }
+
+    /// What the device is: `turntable` or `camera`.
+    pub fn kind(&self) -> &str {
+        self.device.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether this promise was tried and kept.
+    pub fn passed(&self, name: &str) -> bool {
+        self.checks.iter().any(|check| check.name == name && check.outcome == Outcome::Passed)
     }
 
     /// Notes a check: `Ok` if the promise was kept, otherwise what was seen.

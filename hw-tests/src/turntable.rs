@@ -25,6 +25,13 @@ const STILL_DEG: f64 = 0.25;
 /// A platter has come to rest after this.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// The promises that a zero is found, that targets are reached, and that a stop on the way stops.
+pub const REFERENCE: &str = "finds its reference";
+/// See [`REFERENCE`].
+pub const TARGETS: &str = "reaches its targets by both ways round";
+/// See [`REFERENCE`].
+pub const STOPS: &str = "stops on the way and says so";
+
 /// Puts a table through every promise. It stands still afterwards, if it can be stopped at all.
 pub async fn conform(table: Box<dyn Turntable>) -> Report {
     Suite::of(table, None).run().await
@@ -33,6 +40,22 @@ pub async fn conform(table: Box<dyn Turntable>) -> Report {
 /// The same before somebody who sees where the platter truly is.
 pub async fn conform_seen(table: Box<dyn Turntable>, eye: Eye) -> Report {
     Suite::of(table, Some(eye)).run().await
+}
+
+/// Whether a table that was opened can be stopped and referenced, and turns.
+pub async fn works(opened: Result<Box<dyn Turntable>, TurntableError>) -> Result<(), String> {
+    let table = opened.map_err(|e| e.to_string())?;
+    let mut suite = Suite::of(table, None);
+    suite.begins_with_a_stop().await;
+    if suite.finds_its_reference(REFERENCE).await {
+        let moved = suite.table.move_to(forward(15.0)).await;
+        let there = matches!(moved, Ok(Moved::Done(angle)) if angle.distance(Angle::new(15.0)) < NEAR_DEG);
+        suite.report.check(TARGETS, expect(there, || seen(&moved)));
+    }
+    match suite.report.broken().first() {
+        Some(name) => Err(format!("then it does not keep the promise \"{name}\"")),
+        None => Ok(()),
+    }
 }
 
 struct Suite {
@@ -55,7 +78,7 @@ impl Suite {
         if !self.is_seen() {
             self.refuses_targets_before_a_reference().await;
         }
-        if self.finds_its_reference("finds its reference").await {
+        if self.finds_its_reference(REFERENCE).await {
             self.reaches_targets().await;
             self.turns_relatively().await;
             self.tilts_or_refuses().await;
@@ -143,7 +166,7 @@ impl Suite {
             stood = stood.and(self.stands_at(target.angle).await);
             here = target.angle;
         }
-        self.report.check("reaches its targets by both ways round", reached);
+        self.report.check(TARGETS, reached);
         self.report.check("says that it stands when it stands, within its limit", took);
         self.by_eye("is seen to stand where it says that it stands", stood);
     }

@@ -54,7 +54,7 @@ async fn shoot(camera: &mut dyn Camera, limit: Duration) -> Result<FrameSet, Cam
 }
 
 #[tokio::test]
-async fn a_camera_of_the_network_is_found_set_triggered_and_missed_when_it_is_gone() {
+async fn a_camera_of_the_network_is_found_set_triggered_missed_when_it_is_gone_and_shoots_when_it_is_back() {
     let (helper, network) = match (helper(), NetworkCamera::start()) {
         (Ok(helper), Ok(network)) => (helper, network),
         (Err(reason), _) | (_, Err(reason)) => {
@@ -90,8 +90,24 @@ async fn a_camera_of_the_network_is_found_set_triggered_and_missed_when_it_is_go
     let report = turnstage_hw_tests::camera::conform(camera).await;
     assert_eq!(report.broken(), [""; 0], "{report}");
     let mut camera = open(&helper, &keys).await.unwrap();
+    camera.apply(&settings).await.unwrap();
     drop(network);
     let begun = Instant::now();
     let error = shoot(camera.as_mut(), Duration::from_secs(3)).await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_millis(3500), "{error}");
+    let gone = matches!(error, CameraError::Timeout { .. } | CameraError::Disconnected { .. });
+    assert!(gone, "a camera that went away: {error:?}");
+    let error = shoot(camera.as_mut(), Duration::from_secs(10)).await.unwrap_err();
+    assert!(matches!(error, CameraError::NotPresent { .. }), "while it is away: {error:?}");
+    let _network = NetworkCamera::start().unwrap();
+    let begun = Instant::now();
+    // It answers some moments after it was started.
+    let set = loop {
+        match shoot(camera.as_mut(), Duration::from_secs(10)).await {
+            Err(CameraError::NotPresent { .. }) if begun.elapsed() < Duration::from_secs(20) => {}
+            other => break other.unwrap(),
+        }
+    };
+    let FrameData::Pixels { width: 128, height: 96, .. } = &set.frames[0].data else { panic!("{set:?}") };
+    assert_eq!(set.frames[0].exposure.exposure_us, Some(5000.0), "set as before");
 }

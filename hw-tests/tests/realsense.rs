@@ -14,7 +14,7 @@ use turnstage_drivers::camera::{self, ExposeRequest, Settings, Variant};
 use turnstage_drivers::frame::{FrameData, FrameSet, PixelFormat, StreamKind, TimeSource};
 use turnstage_drivers::optics::{Distortion, Intrinsics};
 use turnstage_drivers::{Camera, CameraError, Surroundings};
-use turnstage_hw_tests::realsense_lab::{self, Lab, VERSIONS, in_lab, options, skip};
+use turnstage_hw_tests::realsense_lab::{self, Lab, Plug, VERSIONS, in_lab, options, skip};
 use turnstage_pipeline::InputLimits;
 use turnstage_pipeline::depth::{self, Distances};
 
@@ -242,6 +242,39 @@ fn a_recording_keeps_its_own_settings_and_says_so() {
         assert_eq!(set.frames[0].meta["not-applied"], "exposure_us, wb_kelvin");
         let error = camera.apply(&Settings { focus: Some(0.5), ..wanted }).await.unwrap_err();
         assert!(error.to_string().contains("focus: the lens of a RealSense cannot be moved"), "{error}");
+    });
+}
+
+#[test]
+fn a_camera_that_is_pulled_out_is_disconnected_not_present_while_it_is_away_and_opens_again() {
+    const NAME: &str =
+        "a_camera_that_is_pulled_out_is_disconnected_not_present_while_it_is_away_and_opens_again";
+    in_lab(NAME, async |lab| {
+        let bag = lab.recording(30);
+        let plug = lab.plug(&bag);
+        let mut camera = open(&plug.keys()).await.unwrap();
+        assert_eq!(camera.info().id, Plug::SERIAL);
+        camera.apply(&Settings::default()).await.unwrap();
+        camera.warm_up(Duration::from_secs(10)).await.unwrap();
+        number(&shoot(camera.as_mut()).await.unwrap());
+        plug.pull();
+        let begun = Instant::now();
+        let error = loop {
+            // A set that was taken before may lie in the queue.
+            match shoot(camera.as_mut()).await {
+                Ok(_) => assert!(begun.elapsed() < Duration::from_secs(5), "it goes on without a cable"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, CameraError::Disconnected { .. }) && error.needs_reopen(), "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "sooner than its deadline: {:?}", begun.elapsed());
+        drop(camera);
+        let error = open(&plug.keys()).await.err().unwrap();
+        assert!(matches!(error, CameraError::NotPresent { .. }), "{error:?}");
+        assert!(error.to_string().contains("no RealSense is plugged in"), "{error}");
+        plug.put();
+        let mut camera = open(&plug.keys()).await.unwrap();
+        number(&shoot(camera.as_mut()).await.unwrap());
     });
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
-use turnstage_drivers::camera::{self, ExposeRequest, Variant};
+use turnstage_drivers::camera::{self, ExposeRequest, Settings, Variant};
 use turnstage_drivers::frame::FrameData;
 use turnstage_drivers::sim::{Booth, BoothOptions, Object};
 use turnstage_drivers::turntable;
@@ -50,6 +50,11 @@ impl View {
             FrameData::Encoded { bytes, .. } => bytes,
             FrameData::Pixels { .. } => panic!("the simulated camera was asked for JPEG"),
         }
+    }
+
+    /// Draws what it sees with these settings from now on: other light, while the camera before it has its lock.
+    pub async fn light(&mut self, settings: &Settings) {
+        self.camera.apply(settings).await.expect("settings");
     }
 
     /// Small version of the picture at `deg`.

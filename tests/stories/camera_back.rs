@@ -1,5 +1,7 @@
 //! Scenario 9 of the requirements: a camera is unplugged at frame 30 and comes back after a while.
 
+mod real;
+
 use std::time::Duration;
 
 use tokio::time::Instant;

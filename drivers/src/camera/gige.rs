@@ -71,20 +71,7 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let keys: Keys = options.read().map_err(wrong)?;
     keys.check().map_err(wrong)?;
     let starter = starter_for(name, HELPER, keys.helper.as_deref())?;
-    let mut camera = Gige {
-        name: name.to_owned(),
-        keys,
-        starter,
-        session: None,
-        place: Place { model: String::new(), port: String::new() },
-        asked: None,
-        locked: Locked::default(),
-        waiting: BTreeMap::new(),
-        tickets: 0,
-    };
-    camera.ready(Instant::now() + OPEN).await?;
-    camera.locked = camera.lock(&Settings::default(), Instant::now() + APPLY).await?;
-    Ok(Box::new(camera))
+    Ok(Box::new(Gige::open(name, keys, starter).await?))
 }
 
 /// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens none.
@@ -128,6 +115,23 @@ struct Locked {
 }
 
 impl Gige {
+    async fn open(name: &str, keys: Keys, starter: Starter) -> Result<Gige, CameraError> {
+        let mut camera = Gige {
+            name: name.to_owned(),
+            keys,
+            starter,
+            session: None,
+            place: Place { model: String::new(), port: String::new() },
+            asked: None,
+            locked: Locked::default(),
+            waiting: BTreeMap::new(),
+            tickets: 0,
+        };
+        camera.ready(Instant::now() + OPEN).await?;
+        camera.locked = camera.lock(&Settings::default(), Instant::now() + APPLY).await?;
+        Ok(camera)
+    }
+
     fn unsupported(&self, what: String) -> CameraError {
         CameraError::Unsupported { id: self.name.clone(), what }
     }
@@ -349,9 +353,11 @@ fn picture(pixels: Option<Pixels>, bytes: Bytes) -> Result<FrameData, String> {
         other => return Err(format!("pixels of the form {other} are not understood")),
     };
     let (row, whole) = (u64::from(width) * bytes_a_pixel, u64::from(stride) * u64::from(height));
-    if whole == 0 || u64::from(stride) < row || bytes.len() as u64 != whole {
+    if row == 0 || whole == 0 || u64::from(stride) < row || bytes.len() as u64 != whole {
         let came = bytes.len();
-        return Err(format!("{came} bytes of pixels, and {height} rows of {stride} bytes were announced"));
+        return Err(format!(
+            "{came} bytes of pixels, and {height} rows of {width} pixels in {stride} bytes were announced"
+        ));
     }
     Ok(FrameData::Pixels { format, width, height, stride, bytes })
 }
@@ -438,3 +444,6 @@ impl Camera for Gige {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

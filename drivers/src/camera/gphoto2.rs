@@ -2,7 +2,8 @@
 //!
 //! libgphoto2 hangs with some cameras, and a call that hangs cannot be cancelled: only the end of its process is a sure
 //! time-out. It is also under the LGPL. So `turnstage-tether` holds the camera (`drivers/tether`), and is killed when it
-//! misses its deadline; the next call opens the camera anew and sets it as before.
+//! misses its deadline. The camera may still wait for the rest of that call, so the next one resets its USB device, opens
+//! it anew and sets it as before.
 //!
 //! The end of an exposure is the moment when the camera tells of its first file: later than the shutter closes, by the
 //! time that the camera takes to write it, but never earlier.
@@ -13,6 +14,7 @@ mod focus;
 mod keys;
 mod lock;
 mod shots;
+mod stuck;
 mod usb;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use find::Identity;
 use keys::{Keys, Target};
 use lock::{Lock, Locked, NO_FOCUS};
 use shots::{Shot, Shots, codec, order};
+use stuck::Resetter;
 
 use super::helper::session::{Session, Starter, found, full, starter_for};
 use super::helper::wire::{Event, Fault, Place};
@@ -65,7 +68,7 @@ async fn open(name: &str, options: &DeviceOptions) -> Opened {
     let keys: Keys = options.read().map_err(wrong)?;
     keys.check().map_err(wrong)?;
     let starter = starter_for(name, HELPER, keys.helper.as_deref())?;
-    Ok(Box::new(Tethered::open(name, keys, starter).await?))
+    Ok(Box::new(Tethered::open(name, keys, starter, stuck::resetter()).await?))
 }
 
 /// Cameras that are there, by the helper at this path or the one that [`DRIVER`] would take. Opens each for a moment.
@@ -121,6 +124,7 @@ struct Tethered {
     name: String,
     keys: Keys,
     starter: Starter,
+    resetter: Resetter,
     /// None after it was killed, until the next call opens it again.
     session: Option<Session>,
     identity: Identity,
@@ -133,11 +137,17 @@ struct Tethered {
 }
 
 impl Tethered {
-    async fn open(name: &str, keys: Keys, starter: Starter) -> Result<Tethered, CameraError> {
+    async fn open(
+        name: &str,
+        keys: Keys,
+        starter: Starter,
+        resetter: Resetter,
+    ) -> Result<Tethered, CameraError> {
         let mut camera = Tethered {
             name: name.to_owned(),
             keys,
             starter,
+            resetter,
             session: None,
             identity: Identity::default(),
             asked: None,
@@ -157,8 +167,10 @@ impl Tethered {
         }
         if self.session.is_none() {
             self.shots.forget();
+            let left = stuck::reset(&self.resetter, &self.identity.place, deadline).await;
             let mut session = Session::start(&self.name, &self.starter).await?;
-            self.identity = find::open(&mut session, &self.name, &self.keys, deadline).await?;
+            let found = find::open(&mut session, &self.name, &self.keys, deadline).await;
+            self.identity = found.map_err(|error| left.told(error))?;
             self.session = Some(session);
             if let Some(settings) = self.asked {
                 match self.lock(&settings, deadline).await {

@@ -1,7 +1,7 @@
 //! A camera: its plan, its controls, and the picture that stands before it. It outlives every open node.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::controls::{Controls, InForce};
@@ -13,6 +13,8 @@ pub struct Camera {
     plan: Mutex<Plan>,
     controls: Mutex<Controls>,
     frames: AtomicU64,
+    /// It was unplugged: when it is opened next, it knows nothing of what it was set to.
+    unpowered: AtomicBool,
 }
 
 impl Camera {
@@ -21,13 +23,26 @@ impl Camera {
         static ALL: Mutex<BTreeMap<String, Arc<Camera>>> = Mutex::new(BTreeMap::new());
         let mut all = hold(&ALL);
         let new = || {
-            let plan = place::folder().map(|folder| folder.join("cameras").join(name));
-            let text = plan.and_then(|plan| std::fs::read_to_string(plan).ok()).unwrap_or_default();
-            let plan = Plan::read(&text);
+            let plan = planned(name);
             let (controls, plan) = (Mutex::new(Controls::of(&plan)), Mutex::new(plan));
-            Arc::new(Camera { name: name.to_owned(), plan, controls, frames: AtomicU64::new(0) })
+            let (frames, unpowered) = (AtomicU64::new(0), AtomicBool::new(false));
+            Arc::new(Camera { name: name.to_owned(), plan, controls, frames, unpowered })
         };
         all.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Its plug was pulled.
+    pub fn lose_power(&self) {
+        self.unpowered.store(true, Ordering::Release);
+    }
+
+    /// It is opened; after it was without power, as it is made and as its plan says now.
+    pub fn power_on(&self) {
+        if self.unpowered.swap(false, Ordering::AcqRel) {
+            let plan = planned(&self.name);
+            *self.controls() = Controls::of(&plan);
+            *self.plan() = plan;
+        }
     }
 
     pub fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -56,6 +71,12 @@ impl Camera {
         let index = usize::try_from(number).unwrap_or_default() % pictures.len().max(1);
         pictures.get(index).and_then(|picture| std::fs::read(picture).ok()).unwrap_or_default()
     }
+}
+
+/// The plan of a name, as it stands in the folder.
+fn planned(name: &str) -> Plan {
+    let plan = place::folder().map(|folder| folder.join("cameras").join(name));
+    Plan::read(&plan.and_then(|plan| std::fs::read_to_string(plan).ok()).unwrap_or_default())
 }
 
 /// Locks, also after a panic of another thread: a test that fails says so itself.

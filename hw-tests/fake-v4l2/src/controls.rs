@@ -161,6 +161,9 @@ impl Controls {
             let way = plan.metered - self.knobs[at].value;
             self.knobs[at].value += if way.abs() > 1 { way / 2 } else { way };
         }
+        if let Some(at) = self.at(WHITE).filter(|_| self.value(WHITE_AUTO) == 1) {
+            self.knobs[at].value = plan.white;
+        }
         let (exposure, white, focus) = (self.value(EXPOSURE), self.value(WHITE), self.value(FOCUS));
         self.coming.push_back(InForce { exposure, white, focus });
         let first = self.coming[0];

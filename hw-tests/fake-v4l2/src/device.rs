@@ -69,6 +69,7 @@ fn slot(fd: c_int) -> Option<&'static AtomicBool> {
 pub fn open(fd: c_int, node: Node) {
     let Some(slot) = slot(fd) else { return };
     place::note(&node.camera.name, &format!("open {}", node.name));
+    node.camera.power_on();
     let (size, fps) = {
         let plan = node.camera.plan();
         (plan.sizes[0], plan.fps)
@@ -114,6 +115,7 @@ impl Device {
         state.gone = true;
         state.stream = None;
         drop(state);
+        self.node.camera.lose_power();
         self.woken.notify_all();
     }
 

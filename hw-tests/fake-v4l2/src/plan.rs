@@ -30,6 +30,8 @@ pub struct Plan {
     pub latency: usize,
     /// What automatic exposure comes to, in steps of 100 microseconds.
     pub metered: i32,
+    /// What automatic white balance comes to, in kelvin.
+    pub white: i32,
     /// Has controls at all.
     pub controls: bool,
     /// Has one more control, of a type that nobody knows.
@@ -56,6 +58,7 @@ impl Plan {
             stamp: Stamp::Start,
             latency: 2,
             metered: 157,
+            white: 4650,
             controls: true,
             unknown_type: false,
             ignores: None,
@@ -94,6 +97,7 @@ impl Plan {
             }
             "latency" => self.latency = value.parse().ok()?,
             "metered" => self.metered = value.parse().ok()?,
+            "white" => self.white = value.parse().ok()?,
             "no-controls" => self.controls = false,
             "unknown-type" => self.unknown_type = true,
             "ignores" => self.ignores = Some(value.to_owned()),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use turnstage_drivers::turntable::Sighting;
 use turnstage_drivers::{Angle, Moved, Position, TurntableError};
 
-use super::{STILL_DEG, Suite, TRULY_NEAR_DEG, forward, seen};
+use super::{STILL_DEG, STOPS, Suite, TRULY_NEAR_DEG, forward, seen};
 use crate::eye::Eye;
 use crate::report::expect;
 
@@ -83,7 +83,7 @@ impl Suite {
         let kept = expect(matches!(moved, Ok(Moved::StoppedAt(_))) && took <= limit, || {
             format!("{} after {took:?}; the limit is {limit:?}", seen(&moved))
         });
-        self.report.check("stops on the way and says so", kept);
+        self.report.check(STOPS, kept);
         let still = self.has_stopped().await;
         self.by_eye("is seen to stand after a stop", still);
 

@@ -17,6 +17,8 @@ pub(super) struct Identity {
     pub serial: Option<String>,
     /// Where it is plugged in: the lasting path of USB, else the port as the library writes it.
     pub port: String,
+    /// Port as the library writes it, another one each time that it is plugged in.
+    pub place: String,
     /// Version of its own software.
     pub firmware: Option<String>,
     /// It can give a picture for the eye.
@@ -106,6 +108,7 @@ pub(super) async fn identify(
         model: place.model.clone(),
         serial: serial.or_else(|| told(&device.as_ref()?.serial.clone()?)),
         port: lasting(place),
+        place: place.port.clone(),
         firmware,
         preview,
     })

@@ -13,7 +13,7 @@ fn keys(toml: &str) -> Keys {
 }
 
 async fn opened(desk: &Desk, toml: &str) -> Result<Tethered, CameraError> {
-    Tethered::open("main", keys(toml), desk.starter()).await
+    Tethered::open("main", keys(toml), desk.starter(), desk.resetter()).await
 }
 
 async fn one(toml: &str) -> (Desk, Tethered) {
@@ -223,7 +223,44 @@ async fn a_camera_that_hangs_is_given_up_at_the_deadline_and_opened_anew_as_it_w
         let set = shoot(&mut camera).await.unwrap();
         assert_eq!(set.frames[0].exposure.exposure_us, Some(4000.0), "{stage}");
         assert_eq!(desk.first(|camera| (camera.opened, camera.shots)), (2, shots + 1), "{stage}");
+        assert_eq!(
+            desk.first(|camera| camera.resets),
+            1,
+            "{stage}: what was killed leaves a camera to reset"
+        );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_camera_that_no_reset_helps_asks_for_its_switch() {
+    let (desk, mut camera) = one("").await;
+    let mut error = async |reset, trouble: Trouble| {
+        desk.first(|camera| {
+            camera.reset = reset;
+            camera.troubles = [("expose", Trouble::Hang), ("open", trouble)].into();
+        });
+        assert!(matches!(shoot(&mut camera).await, Err(CameraError::Timeout { .. })));
+        let error = camera.warm_up(Duration::from_secs(10)).await.unwrap_err();
+        camera.warm_up(Duration::from_secs(10)).await.unwrap();
+        error
+    };
+    let stuck = error(Ok(()), Trouble::Hang).await;
+    assert!(matches!(&stuck, CameraError::Attention { .. }), "{stuck}");
+    assert!(stuck.to_string().contains("opened anew; switch the camera off and on"), "{stuck}");
+    let forbidden = Err("/dev/bus/usb/900/001 may not be opened");
+    let stuck = error(forbidden, Trouble::Hang).await;
+    assert!(matches!(&stuck, CameraError::Attention { .. }), "{stuck}");
+    let told = "could not be reset (/dev/bus/usb/900/001 may not be opened); switch the camera off and on";
+    assert!(stuck.to_string().contains(told), "{stuck}");
+    let shut = error(forbidden, Trouble::Fail(Fault::Other, "No luck")).await;
+    assert!(matches!(&shut, CameraError::NotPresent { .. }), "{shut}");
+    assert!(shut.to_string().contains("may not be opened): switch the camera off and on"), "{shut}");
+    let shut = error(Ok(()), Trouble::Fail(Fault::Other, "No luck")).await;
+    assert!(!shut.to_string().contains("reset"), "{shut}");
+    // One that is opened for the first time was left by nobody.
+    let before = desk.first(|camera| camera.resets);
+    drop(opened(&desk, "").await.unwrap());
+    assert_eq!(desk.first(|camera| camera.resets), before);
 }
 
 #[tokio::test(start_paused = true)]

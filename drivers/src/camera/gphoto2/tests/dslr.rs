@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::camera::helper::Helper;
 use crate::camera::helper::wire::{self, Answer, Event, Fault, File, Place, Request, Setting};
 
+use crate::camera::gphoto2::stuck::Resetter;
 use crate::camera::helper::session::Starter;
 
 /// Time from the order to the open shutter.
@@ -50,6 +51,9 @@ pub struct Dslr {
     pub shots: u32,
     /// Times that it was opened.
     pub opened: u32,
+    /// Times that its USB device was reset, and what the kernel says of it.
+    pub resets: u32,
+    pub reset: Result<(), &'static str>,
     /// Everything written to it.
     pub written: Vec<(String, String)>,
     /// Steps of the lens from its far end.
@@ -103,6 +107,8 @@ impl Dslr {
             stubborn: Vec::new(),
             shots: 0,
             opened: 0,
+            resets: 0,
+            reset: Ok(()),
             written: Vec::new(),
             lens: 321,
             files: Vec::new(),
@@ -185,6 +191,18 @@ impl Desk {
             let (from, into) = tokio::io::split(ours);
             let helper = Helper::over(Box::new(into), Box::new(from));
             Box::pin(async { Ok(helper) })
+        })
+    }
+
+    pub fn resetter(&self) -> Resetter {
+        let desk = self.clone();
+        Box::new(move |port, _| {
+            let reset = desk.all(|all| {
+                let camera = all.iter_mut().find(|camera| camera.port == port)?;
+                camera.resets += 1;
+                Some(camera.reset.map_err(str::to_owned))
+            });
+            Box::pin(async { reset })
         })
     }
 
