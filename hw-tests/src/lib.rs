@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod camera;
 pub mod eye;
+pub mod fake_contacts;
 pub mod fake_v4l2;
 pub mod people;
 pub mod realsense_lab;
