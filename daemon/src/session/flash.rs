@@ -15,7 +15,7 @@ use crate::status::Fault;
 const PATIENCE: Duration = Duration::from_millis(20);
 
 const RULE: &str = "flash-missing";
-const TODO: &str = "Check the flash, its cable and its sensor, then continue: this frame is taken again.";
+const TODO: &str = "Check the flash, its cable and its sensor, then continue. A frame that stays flagged must be taken again.";
 
 impl Shot {
     /// What is wrong with its pictures if the input saw fewer flashes than there were exposures of one camera; nothing

@@ -45,6 +45,7 @@ async fn findings(rig: &Rig, session: &str) -> Vec<(u32, u32, bool, String)> {
 #[tokio::test(start_paused = true)]
 async fn a_frame_without_its_flash_pauses_the_turn_and_is_taken_again_when_somebody_goes_on() {
     let rig = Rig::new(EYE);
+    write_recipe(&rig.bench.data.path().join("recipes"), "spin36", 12, "retakes = 1");
     rig.ready().await;
     let booth = rig.booth.clone();
     let story = async {
