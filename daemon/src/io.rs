@@ -5,7 +5,6 @@
 //! person goes on. Everything else asks like everybody else, by a command with an actor: `pedal:NAME`, `scanner:NAME`
 //! or `input:NAME`.
 
-mod flash;
 mod input;
 mod lamps;
 mod told;
@@ -22,7 +21,6 @@ use crate::config::RigConfig;
 use crate::emergency::EmergencyStop;
 use crate::motion::Mover;
 use crate::status::Status;
-use flash::Flash;
 use input::Contact;
 use lamps::Lamp;
 pub use told::{Controls, InputStatus, Level, OutputStatus};
@@ -48,13 +46,12 @@ pub struct Parts {
 /// The task.
 pub struct IoTask {
     parts: Parts,
-    flash: Flash,
 }
 
 impl IoTask {
     /// The task, to be run. From here on the table is held until every guard is known to be at rest.
     pub fn new(parts: Parts) -> Self {
-        let task = Self { parts, flash: Flash::default() };
+        let task = Self { parts };
         task.hold();
         task
     }
@@ -68,7 +65,7 @@ impl IoTask {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
-                _ = async { tokio::join!(all, self.use_items_once(), self.flash.watch(&self.parts)) } => {}
+                _ = async { tokio::join!(all, self.use_items_once()) } => {}
             }
         };
         let outputs = self.parts.rig.outputs.iter();

@@ -8,6 +8,7 @@ mod absent;
 mod calibrated;
 mod closing;
 mod finish;
+mod flash;
 pub mod journal;
 mod kept;
 mod matching;
@@ -38,6 +39,7 @@ use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Refusal, Which};
 use crate::config::Destination;
+use crate::io::Controls;
 use crate::motion::Mover;
 use crate::recipe::{Place, Settle, VerdictTiming};
 use crate::rig::Rig;
@@ -72,6 +74,8 @@ pub struct Stage<'a> {
     pub clock: &'a SystemClock,
     /// `true` = finish the shot at hand, then wait.
     pub pause: watch::Receiver<bool>,
+    /// Inputs and outputs now; one of them may see flashes.
+    pub controls: watch::Receiver<Controls>,
     /// The state now.
     pub status: &'a watch::Sender<Status>,
 }
@@ -281,8 +285,9 @@ impl Session {
                 self.doc.timing.motion_s += turned.motion.as_secs_f64();
                 self.doc.timing.settle_s += turned.settle.as_secs_f64();
                 let burst = self.doc.recipe.burst;
-                let mut shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
-                shot.settle = Some(turned.settle);
+                let flashes = stage.controls.borrow().flashes;
+                let shot = expose(stage.rig, place, turned.reached, &cameras, burst).await;
+                let shot = Shot { settle: Some(turned.settle), flashes, ..shot };
                 let end = shot.end();
                 self.doc.timing.exposure_s += end.duration_since(turned.stood).as_secs_f64();
                 self.doc.timing.spin_s = self.spun_before_s + end.duration_since(began).as_secs_f64();

@@ -249,6 +249,7 @@ impl Station {
                 camera_wait: Duration::from_secs_f64(self.parts.config.capture.camera_wait_s),
                 clock: &self.parts.clock,
                 pause: paused,
+                controls: controls.clone(),
                 status,
             };
             let mut run = pin!(session.run(&mut stage));

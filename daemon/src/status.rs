@@ -384,7 +384,7 @@ impl Status {
 
     /// Sets what is told of inputs and outputs.
     pub fn take_controls(&mut self, controls: &Controls) {
-        let Controls { inputs, outputs, next_item, dark_frame: _ } = controls.clone();
+        let Controls { inputs, outputs, next_item, flashes: _ } = controls.clone();
         (self.inputs, self.outputs, self.next_item) = (inputs, outputs, next_item);
     }
 

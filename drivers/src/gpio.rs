@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use gpiocdev::Chip;
+use gpiocdev::line::EdgeEvent;
+use gpiocdev::{Chip, Request};
 
 const PERMISSION: &str = "the service's user may not use it: put the user into the group gpio, give that group the chips \
                           (udev: SUBSYSTEM==\"gpio\", GROUP=\"gpio\", MODE=\"0660\"), and restart the service";
@@ -81,6 +82,17 @@ pub(crate) fn only(label: &str) -> Result<Found, Absent> {
             hint: "lines of such chips cannot be told apart; use a chip with a label of its own",
         }),
     }
+}
+
+/// The oldest edge that waits. Of several the library's own `read_edge_event` takes up to eight out of the queue and
+/// gives the first: a press that is over before anybody looked would be half lost.
+pub(crate) fn oldest_edge(lines: &Request) -> gpiocdev::Result<Option<EdgeEvent>> {
+    if !lines.has_edge_event()? {
+        return Ok(None);
+    }
+    let mut one = vec![0; lines.edge_event_u64_size()];
+    let read = lines.read_edge_events_into_slice(&mut one)?;
+    lines.edge_event_from_slice(&one[..read]).map(Some)
 }
 
 /// Their labels, for a person.

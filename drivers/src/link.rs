@@ -12,6 +12,15 @@ use async_trait::async_trait;
 
 use crate::{DeviceOptions, TurntableError};
 
+/// Why no link of some kind can be opened by this process any more, though a new one could, if so: whoever runs it
+/// restarts it once nothing is under way.
+pub fn stuck() -> Option<String> {
+    #[cfg(feature = "ble")]
+    return ble::stuck();
+    #[cfg(not(feature = "ble"))]
+    None
+}
+
 /// Bytes there and back with a limit. Framing is the protocol's business.
 #[async_trait]
 pub trait Link: Send {

@@ -37,9 +37,10 @@ pub struct Cameras {
 impl Cameras {
     /// None yet, in an empty folder.
     pub fn in_folder(folder: &Path) -> Cameras {
-        let below =
+        let of_cameras =
             ["dev/v4l/by-id", "sys/class/video4linux", "nodes", "cameras", "bus", "now", "pictures", "log"];
-        for name in below {
+        let of_contacts = ["dev/input/by-id", "keyboards", "chips"];
+        for name in of_cameras.iter().chain(&of_contacts) {
             std::fs::create_dir_all(folder.join(name)).expect("a folder for cameras");
         }
         Cameras { folder: folder.to_owned() }
@@ -113,6 +114,11 @@ impl Cameras {
     /// What a program must be started with to find these cameras.
     pub fn environment(&self) -> [(&'static str, OsString); 2] {
         [("LD_PRELOAD", library().into_os_string()), (FOLDER, self.folder.clone().into_os_string())]
+    }
+
+    /// Where keyboards and lines are found, too.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn write(&self, below: &str, bytes: &[u8]) {

@@ -10,6 +10,7 @@ pub mod attendant;
 pub mod bench;
 pub mod camera;
 pub mod eye;
+pub mod fake_contacts;
 pub mod fake_v4l2;
 pub mod people;
 pub mod realsense_lab;

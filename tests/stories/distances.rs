@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use turnstage::command::{Act, Which};
 use turnstage::session::SessionState;
 use turnstage_cloud_sync::Sha256;
-use turnstage_cloud_sync::spool::NewFile;
 use turnstage_hw_tests::realsense_lab::{Lab, VERSIONS};
 use turnstage_tests::service::Service;
 use turnstage_tests::{Bench, Ran, lenient_policy, quick_rig, skip, turnstage, write_recipe};
@@ -172,30 +172,19 @@ async fn a_depth_cameras_distances_lenses_and_points_leave_with_its_pictures() {
 async fn a_raw_file_and_a_lens_leave_with_their_picture_and_points_of_nothing_are_refused() {
     let data = TempDir::new().expect("a folder");
     write_recipe(&data.path().join("recipes"), "turn3", 3, "");
-    let text = quick_rig("tells_lens = true");
+    let text = quick_rig("tells_lens = true\nraw = true");
     let bench = Bench::on_disk(&text, data).await;
     let id = bench.start("turn3").await;
     assert_eq!(bench.settled(&id).await.state, SessionState::Review);
-    // As a camera that shoots RAW and JPEG would have left them, but for the last frame.
-    let raw = |record: &turnstage_cloud_sync::Record| {
-        let bytes = bytes::Bytes::from(format!("raw of frame {}", record.facts.shot));
-        let mut facts = record.facts.clone();
-        facts.file_name = facts.file_name.replace(".jpg", "_raw.nef");
-        facts.content_type = "application/octet-stream".to_owned();
-        NewFile {
-            product: "raw".to_owned(),
-            destinations: Vec::new(),
-            extension: "nef".to_owned(),
-            sha256: Sha256::of(&bytes),
-            bytes,
-            facts,
-            meta: Value::Null,
-            supersedes: None,
-        }
-    };
-    let records = bench.records(&id).await;
-    let files: Vec<NewFile> = records.iter().filter(|record| record.facts.shot < 2).map(raw).collect();
-    bench.running.spool.put(files, Vec::new()).await.expect("durable");
+    // A raw file goes with its own picture: the former pair of the second frame is history together.
+    let again = Act::Retake { which: Which::Frames(vec![2]) };
+    bench.ask(again).await.expect("a retake");
+    assert_eq!(bench.settled(&id).await.state, SessionState::Review);
+    let former: Vec<(u32, String)> = (bench.records(&id).await.into_iter())
+        .filter(|record| record.superseded_by.is_some())
+        .map(|record| (record.facts.shot, record.key.product))
+        .collect();
+    assert_eq!(former, [(1, "original".to_owned()), (1, "raw".to_owned())]);
     let shelf = TempDir::new().expect("a folder");
     let data = bench.end().await;
     let (data_dir, config) = (data.path().display().to_string(), shelf.path().join("station.toml"));
@@ -214,10 +203,20 @@ async fn a_raw_file_and_a_lens_leave_with_their_picture_and_points_of_nothing_ar
     assert!(ran.code == 2 && ran.err.contains("--points goes with --format folder"), "{ran:?}");
 
     let ran = export(&["--format", "folder", "--to", &folder]);
-    assert!(ran.code == 0 && ran.out.contains("5 files lie with them"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("6 files lie with them"), "{ran:?}");
     let files = listed(&to);
-    assert_eq!(files["raw"], ["001_main_000.0_raw.nef", "002_main_120.0_raw.nef"]);
-    assert_eq!(read(&to, "002_main_120.0_raw.nef"), b"raw of frame 1");
+    let stems = ["001_main_000.0", "002_main_120.0", "003_main_240.0"];
+    assert_eq!(files["raw"], stems.map(|stem| format!("{stem}_raw.simraw")));
+    // The frame's number stands in both files of a pair; that of the second is the retake's.
+    let number = |stem: &&str| {
+        let raw = read(&to, &format!("{stem}_raw.simraw"));
+        let jpeg = read(&to, &format!("{stem}.jpg"));
+        assert!(jpeg.windows(raw.len()).any(|bytes| bytes == raw), "{stem}");
+        let told = String::from_utf8(raw).expect("text");
+        told.trim_start_matches("simulated camera, frame ").parse::<u64>().expect("a number")
+    };
+    let numbers: Vec<u64> = stems.iter().map(number).collect();
+    assert!(numbers[0] == 1 && numbers[1] > 3 && numbers[2] == 3, "{numbers:?}");
     let lens: Value = serde_json::from_slice(&read(&to, "003_main_240.0_lens.json")).expect("JSON");
     assert_eq!((&lens["turnstage_lens"], &lens["width"]), (&json!(1), &json!(320)));
 }

@@ -1,5 +1,7 @@
 //! At the rig: a scanner, a pedal, a stop button, a door, and lamps that say what goes on.
 
+mod flash;
+
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -340,49 +342,6 @@ async fn a_lamp_that_was_unplugged_shows_the_state_again_when_it_is_back() {
     rig.booth.replug_output("green");
     rig.booth.until_lamp("green", 1.0).await;
     rig.until(|status| status.faults.is_empty()).await;
-    rig.bench.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flash_that_does_not_fire_pauses_the_turn_and_names_the_frame() {
-    let rig = Rig::new("[rig.inputs.eye]\ndriver = \"sim\"\ndoes = \"flash\"");
-    rig.ready().await;
-    let booth = rig.booth.clone();
-    // The flash fires at each exposure but the fifth.
-    let mut status = rig.bench.running.status.clone();
-    let flash = async {
-        let mut exposed = 0;
-        loop {
-            let now = booth.exposures("main");
-            if now > exposed && now != 5 {
-                booth.tap("eye");
-            }
-            exposed = now;
-            tokio::select! {
-                _ = status.changed() => {}
-                () = tokio::time::sleep(Duration::from_millis(1)) => {}
-            }
-        }
-    };
-    let story = async {
-        booth.scan("hand", "4711");
-        rig.until(|status| status.next_item.is_some()).await;
-        booth.tap("left");
-        rig.session(SessionState::Paused).await;
-        let told = rig.until(|status| status.faults.iter().any(|fault| fault.rule == "flash-missing")).await;
-        assert_eq!(told.sentence, "The flash did not fire at frame 5");
-        booth.tap("left");
-        let session = rig.session(SessionState::Review).await;
-        assert_eq!((session.taken, rig.status().faults.len()), (12, 0));
-        assert_eq!(
-            rig.log("command.accepted").await,
-            [asked("pedal:left", "start"), asked("input:eye", "pause"), asked("pedal:left", "resume")]
-        );
-    };
-    tokio::select! {
-        () = story => {}
-        () = flash => {}
-    }
     rig.bench.end().await;
 }
 

@@ -158,17 +158,60 @@ fn configuration(options: &Setup, found: &[Found]) -> String {
     guesses(&mut text, found);
     let mut names = BTreeSet::new();
     for camera in &cameras {
-        let name = fresh(&camera.label, &mut names);
+        let name = fresh(&camera.label, &mut names, "camera");
         section(&mut text, &format!("rig.cameras.{name}"), camera, camera.problem.is_some());
     }
     if cameras.is_empty() {
         text.push_str("\n# No camera was found: add one here before anything can be shot.\n");
     }
+    contacts(&mut text, found, "input", "does = \"start\"", INPUTS);
+    contacts(&mut text, found, "output", "shows = \"tower-green\"", OUTPUTS);
     text.push_str(
         "\n# Pictures are delivered to a folder below the data folder until a cloud is configured.\n\
          [destinations.local]\nbackend = \"directory\"\nroot = \"delivered\"\ncreate = true\n",
     );
     text
+}
+
+/// What a person must say of an input.
+const INPUTS: &str = "pedals, scanners, buttons and doors. What each is for only you know: start, answer, pause, arm, \
+                      stop, door,\n# emergency-stop, flash, or scan with lines = true. Stop, door and emergency-stop \
+                      must be wired so that a broken wire reads\n# as pressed";
+/// What a person must say of an output.
+const OUTPUTS: &str = "lamps, horn and lights. What each shows only you know: tower-green, tower-amber, tower-red, horn, \
+                       lights or ready";
+
+/// Inputs and outputs that are there, as comments: what one is for cannot be found out, and a wrong guess would start or
+/// stop a table.
+fn contacts(text: &mut String, found: &[Found], kind: &str, purpose: &str, about: &str) {
+    let all = found.iter().filter(|found| found.kind == kind).flat_map(|found| &found.devices);
+    let real: Vec<&Listing> = all.filter(|device| device.driver != "sim").collect();
+    if real.is_empty() {
+        return;
+    }
+    text.push_str(&format!(
+        "\n# These may be {about}.\n# Take the marks away before those that are, then: turnstage check\n"
+    ));
+    let mut names = BTreeSet::new();
+    for device in real {
+        match device.options {
+            Some(_) => {
+                let name = fresh(&device.label, &mut names, kind);
+                section(text, &format!("rig.{kind}s.{name}"), device, true);
+                text.push_str(&format!("# {purpose}\n"));
+            }
+            None => unknown(text, device),
+        }
+    }
+}
+
+/// A device of which only its place is known.
+fn unknown(text: &mut String, device: &Listing) {
+    let driver = device.driver;
+    text.push_str(&format!(
+        "\n# {}\n# driver = \"{driver}\" needs keys that only you know: docs/hardware.md, \"{driver}\"\n",
+        told(device)
+    ));
 }
 
 /// Plugs at whose ends there may be a turntable: nobody asked them, so that a person must say which it is.
@@ -184,13 +227,7 @@ fn guesses(text: &mut String, found: &[Found]) {
     for guess in guesses {
         match guess.options {
             Some(_) => section(text, "rig.turntable", guess, true),
-            None => {
-                let driver = guess.driver;
-                text.push_str(&format!(
-                    "\n# {}\n# driver = \"{driver}\" needs keys that only you know: docs/hardware.md, \"{driver}\"\n",
-                    told(guess)
-                ));
-            }
+            None => unknown(text, guess),
         }
     }
 }
@@ -207,12 +244,12 @@ fn section(text: &mut String, name: &str, device: &Listing, aside: bool) {
     lines.lines().for_each(|line| text.push_str(&format!("{mark}{line}\n")));
 }
 
-/// A name for a camera that a person recognises: from its model, each once.
-fn fresh(label: &str, names: &mut BTreeSet<String>) -> String {
+/// A name that a person recognises: from the device's model, else from its kind, each once.
+fn fresh(label: &str, names: &mut BTreeSet<String>, kind: &str) -> String {
     let kept: String =
         label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let words: Vec<&str> = kept.split('-').filter(|word| !word.is_empty()).take(3).collect();
-    let base = if words.is_empty() { "camera".to_owned() } else { words.join("-") };
+    let base = if words.is_empty() { kind.to_owned() } else { words.join("-") };
     let mut name = base.clone();
     let mut number = 1;
     while !names.insert(name.clone()) {

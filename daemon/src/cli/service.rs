@@ -8,6 +8,7 @@ use anyhow::Result;
 use axum::http::Method;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use turnstage_drivers::link;
 
 use super::desk::{Desk, Now, TableNow, storage_code};
 use super::line::Line;
@@ -193,12 +194,23 @@ async fn serve(running: &mut Running) -> Result<u8> {
                 return Ok(exit::TASK_DIED);
             }
             _ = feed.tick(), if fed.is_some() => {
+                // Only where somebody starts it again.
+                if let Some(why) = ends_for(link::stuck(), now.session.as_ref().map(|session| session.state)) {
+                    tracing::error!(why, "restart");
+                    return Ok(exit::TASK_DIED);
+                }
                 if running.is_alive() {
                     systemd::notify(&[NotifyState::Watchdog]);
                 }
             }
         }
     }
+}
+
+/// Why the service ends so that a new process does better, unless frames are being taken: a person goes on with a session
+/// that waits.
+fn ends_for(stuck: Option<String>, session: Option<SessionState>) -> Option<String> {
+    stuck.filter(|_| session != Some(SessionState::Shooting))
 }
 
 /// What the service runs on when its configuration cannot be used: configuration, what closes capture, what is told.
@@ -229,5 +241,20 @@ fn safe_mode(place: &Place, error: &ConfigError) -> Result<Fallback> {
     match good {
         Some(config) => Ok((config, Vec::new(), vec![fault])),
         None => Ok((Config::from_text(None, Vec::new())?, vec![fault], Vec::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_link_ends_the_service_once_no_frame_is_being_taken() {
+        let stuck = || Some("Bluetooth is stuck".to_owned());
+        assert_eq!(ends_for(stuck(), Some(SessionState::Shooting)), None);
+        for session in [None, Some(SessionState::Paused), Some(SessionState::Interrupted)] {
+            assert_eq!(ends_for(stuck(), session), stuck());
+            assert_eq!(ends_for(None, session), None);
+        }
     }
 }

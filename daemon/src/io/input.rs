@@ -175,7 +175,7 @@ impl<'a> Contact<'a> {
             Does::Arm => Some(Act::Arm { code: None }),
             Does::Pause => self.is(SessionState::Shooting).then_some(Act::Pause),
             Does::Flash => {
-                self.task.flash.fired();
+                self.task.parts.told.send_modify(|told| told.flashes = told.flashes.map(|seen| seen + 1));
                 None
             }
             Does::Stop | Does::EmergencyStop | Does::Door | Does::Scan => None,

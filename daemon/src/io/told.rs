@@ -59,8 +59,8 @@ pub struct Controls {
     pub outputs: Vec<OutputStatus>,
     /// The item that was scanned for the next session.
     pub next_item: Option<String>,
-    /// A frame, from 1, at which no flash was seen; until the session goes on.
-    pub dark_frame: Option<u32>,
+    /// Flashes that were seen so far, also while that input is lost; `None` where none looks for them.
+    pub flashes: Option<u64>,
 }
 
 impl Controls {
@@ -80,7 +80,8 @@ impl Controls {
             device: String::new(),
             fault: None,
         });
-        Self { inputs: inputs.collect(), outputs: outputs.collect(), ..Self::default() }
+        let flashes = rig.inputs.values().any(|input| input.does == Does::Flash).then_some(0);
+        Self { inputs: inputs.collect(), outputs: outputs.collect(), flashes, ..Self::default() }
     }
 
     /// The guard that holds the table: the emergency stop before a stop button before a door.
@@ -121,13 +122,12 @@ impl Controls {
         let others = self.inputs.iter().filter(|input| !input.does.guards());
         let inputs = others.filter_map(|input| Some(lost("input", &input.name, input.fault.as_ref()?)));
         let outputs = self.outputs.iter().filter_map(|o| Some(lost("output", &o.name, o.fault.as_ref()?)));
-        inputs.chain(outputs).chain(self.dark_frame.map(no_flash)).collect()
+        inputs.chain(outputs).collect()
     }
 
     /// What a person should look at before going on, where nothing is being shot.
     pub fn look(&self) -> Option<Situation> {
-        let door = self.held_by().and_then(guard_fault);
-        let Fault { what, todo, .. } = door.or_else(|| self.dark_frame.map(no_flash))?;
+        let Fault { what, todo, .. } = self.held_by().and_then(guard_fault)?;
         Some(Situation::Look { what, todo })
     }
 }
@@ -183,15 +183,6 @@ fn lost(kind: &str, name: &str, fault: &str) -> Fault {
         format!("The {kind} {name} is not there: {fault}"),
         "Everything else works without it.",
         "Check its cable; it is tried again by itself.",
-    )
-}
-
-fn no_flash(frame: u32) -> Fault {
-    Fault::new(
-        "flash-missing",
-        format!("The flash did not fire at frame {frame}"),
-        "The picture may be too dark.",
-        "Check the flash and its cable, then continue; look at this frame before you release.",
     )
 }
 

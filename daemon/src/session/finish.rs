@@ -18,6 +18,7 @@ use turnstage_pipeline::{
 };
 
 use super::absent::UNPLUGGED;
+use super::flash;
 use super::kept::{Circumstances, keep_thumbnails};
 use super::shot::eased;
 use super::{
@@ -62,6 +63,7 @@ impl Session {
     pub(super) async fn finish(&mut self, stage: &mut Stage<'_>, shot: Shot) -> Result<(), Outcome> {
         let Some(shot) = self.placed(stage, shot).await? else { return Ok(()) };
         let place = shot.place;
+        let dark = shot.without_flash(stage.controls.clone()).await;
         let skews: BTreeMap<String, Duration> =
             shot.exposures.iter().filter_map(|(name, _)| Some((name.clone(), shot.skew(name)?))).collect();
         let mut judged = Vec::new();
@@ -71,7 +73,11 @@ impl Session {
                 continue;
             };
             match self.best_of(camera, place, burst).await {
-                Ok(picture) => judged.push(picture),
+                Ok(mut picture) => {
+                    // Before what it may be the cause of.
+                    picture.findings.splice(0..0, dark.clone());
+                    judged.push(picture);
+                }
                 Err(e) => {
                     camera.failed(&e);
                     // What the other cameras took is kept all the same.
@@ -103,7 +109,8 @@ impl Session {
                 return Err(not_stored(&e));
             }
         };
-        ended.and(self.accept(stage.spool, stage.thumbnails, place, judged, &records).await)
+        let kept = self.accept(stage.spool, stage.thumbnails, place, judged, &records).await;
+        ended.and(kept).and(dark.map_or(Ok(()), |_| Err(flash::wait(place.shot))))
     }
 
     /// The best picture of a burst: the one with the fewest faults, and of these the one with the sharpest subject.

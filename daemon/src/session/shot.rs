@@ -25,6 +25,8 @@ pub(super) struct Shot {
     pub reached: Option<Reached>,
     /// What the platter took to settle, where it was waited for.
     pub settle: Option<Duration>,
+    /// Flashes that were seen before it; `None` where they are not looked for.
+    pub flashes: Option<u64>,
     /// A burst each, in order.
     pub exposures: Vec<(String, Vec<Result<Exposed, CameraError>>)>,
 }
@@ -125,7 +127,7 @@ pub(super) async fn expose(
             }
             (camera.name.clone(), results)
         });
-    Shot { place, reached, settle: None, exposures: join_all(each).await }
+    Shot { place, reached, settle: None, flashes: None, exposures: join_all(each).await }
 }
 
 impl Shot {

@@ -317,7 +317,9 @@ impl Session {
             self.show(stage, Some(place.shot), None);
             let asked = Instant::now();
             let names = self.doc.cameras.clone();
+            let flashes = stage.controls.borrow().flashes;
             let mut shot = expose(stage.rig, *place, None, &names, 1).await;
+            shot.flashes = flashes;
             shot.reached = sweep.reached(&shot, asked).await;
             self.doc.timing.spin_s = self.spun_before_s + shot.end().duration_since(began).as_secs_f64();
             let fits = |reached: Reached| {

@@ -20,7 +20,7 @@ use super::{
     Abilities, Applied, Camera, CameraError, CameraInfo, Driver, ExposeRequest, Exposed, Opened, Settings,
     Variant,
 };
-use crate::frame::{Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
+use crate::frame::{Codec, Exposure, Frame, FrameData, FrameSet, FrameTime, StreamKind, TimeSource};
 use crate::sim::coding::{self, Coding};
 use crate::sim::develop::{Develop, LAMPS_KELVIN};
 use crate::sim::flaw::{Flaws, share};
@@ -327,7 +327,10 @@ impl Camera for SimCamera {
         match tokio::time::timeout_at(exposed.deadline, self.bring(waiting, number)).await {
             Err(_) => Err(self.timeout(begun)),
             Ok(picture) => Ok(FrameSet {
-                frames: vec![self.frame(picture?, &exposed, number, exposure)],
+                frames: std::iter::once(picture?)
+                    .chain(self.keys.raw.then(|| raw(number)))
+                    .map(|data| self.frame(data, &exposed, number, exposure))
+                    .collect(),
                 max_skew: Duration::ZERO,
                 discarded_stale: 0,
             }),
@@ -375,6 +378,12 @@ fn lit(faults: &[CameraFault]) -> f64 {
         _ => 1.0,
     };
     faults.iter().map(factor).product()
+}
+
+/// A raw file in nobody's format: it tells the frame that it belongs to, as its JPEG does.
+fn raw(number: u64) -> FrameData {
+    let bytes = Bytes::from(format!("{MODEL}, frame {number}"));
+    FrameData::Encoded { codec: Codec::Raw("simraw".to_owned()), bytes }
 }
 
 /// Writes the frame's number into a JPEG comment, so that no two exposures give the same file, as with real cameras.

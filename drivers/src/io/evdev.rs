@@ -180,9 +180,13 @@ impl Keyboard {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keys that are down now.
+    /// Keys that are down now. Everybody is told: asking takes the strokes that wait out of the kernel's queue.
     fn held(&self) -> Result<Heard, IoError> {
-        held(&self.device()).map_err(|e| self.gone(&e))
+        let device = self.device();
+        let held = held(&device).map_err(|e| self.gone(&e))?;
+        // Before anybody can read and tell what came after.
+        drop(self.heard.send(held.clone()));
+        Ok(held)
     }
 
     /// Reads for all who listen, as long as this is waited for; ends with the device. Nothing is lost when it is dropped:

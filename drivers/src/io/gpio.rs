@@ -273,11 +273,8 @@ impl Contact {
 
     /// The level after the oldest edge that waits; a short press has two.
     fn edge(&self) -> Result<Option<bool>, IoError> {
-        if !self.line.has_edge_event().map_err(|e| lost(&self.info, &e))? {
-            return Ok(None);
-        }
-        let edge = self.line.read_edge_event().map_err(|e| lost(&self.info, &e))?;
-        Ok(Some(edge.kind == EdgeKind::Rising))
+        let edge = gpio::oldest_edge(&self.line).map_err(|e| lost(&self.info, &e))?;
+        Ok(edge.map(|edge| edge.kind == EdgeKind::Rising))
     }
 }
 

@@ -15,8 +15,9 @@ mod plug;
 mod session;
 mod stack;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::session::{Down, End, Order};
+use self::stack::Trouble;
 use super::{Link, LinkError};
 
 /// Opening: three scans, three connections and the waits between take no longer. It is the last resort if the thread
@@ -38,6 +40,8 @@ const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(5);
 /// Finding the adapter: a few calls.
 const ADAPTER_LIMIT: Duration = Duration::from_secs(10);
+/// So many openings in a row at which nothing of the Bluetooth stack answered are no busy computer.
+const UNANSWERED_MAX: u32 = 3;
 /// Notifications that wait to be read; a table that talks each second is heard for a quarter of an hour.
 const ARRIVED_MAX: usize = 1024;
 /// One command is under way and one may wait: a protocol asks and waits for the answer.
@@ -106,11 +110,12 @@ pub async fn open(keys: &BleKeys) -> Result<Box<dyn Link>, LinkError> {
     let ends = Ends { ordered, arriving, fate: fate.clone() };
     let thread_keys = keys.clone();
     on_own_thread(claim, move || hold(thread_keys, ready, ends)).map_err(unavailable)?;
-    let stuck =
-        || unavailable(("the Bluetooth thread is stuck".to_owned(), "restart this service".to_owned()));
-    let connected = timeout(OPEN_LIMIT, is_ready).await.map_err(|_| stuck())?;
-    connected.map_err(|_| stuck())?.map_err(unavailable)?;
-    Ok(Box::new(BleLink { name: keys.name.clone(), orders, arrived, fate }))
+    let connected = timeout(OPEN_LIMIT, is_ready).await.ok().and_then(Result::ok).ok_or_else(|| {
+        UNANSWERED.fetch_add(1, Ordering::Relaxed);
+        unavailable(("the Bluetooth thread is stuck".to_owned(), "restart this service".to_owned()))
+    })?;
+    connected.map_err(unavailable)?;
+    Ok(Box::new(BleLink { _used: Used::of(&keys.name), name: keys.name.clone(), orders, arrived, fate }))
 }
 
 /// Tables near by that advertise one of `names`, as name, address and signal strength in dBm. One that this computer is
@@ -138,21 +143,75 @@ pub async fn list(names: &[&str], scan: Duration) -> Vec<(String, String, Option
     }
 }
 
+/// Openings in a row at which the thread or the system bus did not answer.
+static UNANSWERED: AtomicU32 = AtomicU32::new(0);
+
+/// Why only a new process can use Bluetooth again, if so: its threads are stuck, and everything was built anew in vain.
+/// What is switched off, missing or forbidden is no such reason, because it would be the same for a new process.
+pub fn stuck() -> Option<String> {
+    let times = UNANSWERED.load(Ordering::Relaxed);
+    (times >= UNANSWERED_MAX).then(|| {
+        format!("Bluetooth is stuck: it did not answer {times} times in a row, built anew each time")
+    })
+}
+
+/// The adapter was asked for anew: whether anything answered.
+fn heard<T>(told: &Result<T, Trouble>) {
+    match told {
+        Err(Trouble::Late(_)) => UNANSWERED.fetch_add(1, Ordering::Relaxed),
+        _ => UNANSWERED.swap(0, Ordering::Relaxed),
+    };
+}
+
 /// A table that a thread of this program is at, by its configured name.
 struct Claim(String);
 
-static CLAIMED: LazyLock<watch::Sender<BTreeSet<String>>> = LazyLock::new(watch::Sender::default);
+/// Tables that threads are at, and whether somebody uses the link: then a claim that does not end is nobody's fault.
+static CLAIMED: LazyLock<watch::Sender<BTreeMap<String, bool>>> = LazyLock::new(watch::Sender::default);
+
+/// A claim whose link is in use.
+struct Used(String);
+
+impl Used {
+    fn of(name: &str) -> Self {
+        let used = Self(name.to_owned());
+        used.tell(true);
+        used
+    }
+
+    fn tell(&self, used: bool) {
+        CLAIMED.send_if_modified(|claimed| {
+            // The thread may have ended already.
+            claimed.get_mut(&self.0).is_some_and(|was| std::mem::replace(was, used) != used)
+        });
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.tell(false);
+    }
+}
 
 impl Claim {
     async fn of(name: &str) -> Result<Self, Down> {
         let mut changes = CLAIMED.subscribe();
         let claimed = async {
-            while !CLAIMED.send_if_modified(|claimed| claimed.insert(name.to_owned())) {
+            while !CLAIMED.send_if_modified(|claimed| {
+                let free = !claimed.contains_key(name);
+                if free {
+                    claimed.insert(name.to_owned(), false);
+                }
+                free
+            }) {
                 // The sender is never dropped.
-                drop(changes.wait_for(|claimed| !claimed.contains(name)).await);
+                drop(changes.wait_for(|claimed| !claimed.contains_key(name)).await);
             }
         };
         timeout(CLAIM_LIMIT, claimed).await.map_err(|_| {
+            if CLAIMED.borrow().get(name) != Some(&true) {
+                UNANSWERED.fetch_add(1, Ordering::Relaxed);
+            }
             let why = "this program is connected to it already, or its Bluetooth thread is stuck".to_owned();
             (why, "end the other connection, or restart this service".to_owned())
         })?;
@@ -162,7 +221,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        CLAIMED.send_if_modified(|claimed| claimed.remove(&self.0));
+        CLAIMED.send_if_modified(|claimed| claimed.remove(&self.0).is_some());
     }
 }
 
@@ -194,7 +253,9 @@ struct Ends {
 
 /// The life of a link on its thread.
 async fn hold(keys: BleKeys, mut ready: oneshot::Sender<Result<(), Down>>, mut ends: Ends) {
-    let radio = match session::within(ADAPTER_LIMIT, plug::Radio::open(keys.adapter.as_deref())).await {
+    let radio = session::within(ADAPTER_LIMIT, plug::Radio::open(keys.adapter.as_deref())).await;
+    heard(&radio);
+    let radio = match radio {
         Ok(radio) => radio,
         // If nobody waits for the answer any more, there is nothing left to do.
         Err(trouble) => return drop(ready.send(Err((trouble.why(), trouble.hint().to_owned())))),
@@ -221,6 +282,7 @@ struct BleLink {
     orders: mpsc::Sender<Order>,
     arrived: mpsc::Receiver<Vec<u8>>,
     fate: Arc<OnceLock<String>>,
+    _used: Used,
 }
 
 impl BleLink {

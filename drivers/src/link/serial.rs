@@ -150,9 +150,24 @@ impl Link for Serial {
 /// Why we may not open `node`, with what to do about it.
 fn forbidden(node: &Path) -> Option<(String, String)> {
     access(node, Access::READ_OK | Access::WRITE_OK).err()?;
-    let group = group_of(node).unwrap_or_else(|| "dialout".to_owned());
-    let hint = format!("add the station's user to the group {group}: usermod -aG {group} turnstage");
-    Some((format!("no permission for {}", node.display()), hint))
+    Some((format!("no permission for {}", node.display()), permission(node, group_of(node).as_deref())))
+}
+
+/// What lets the station use a node that belongs to this group: adapters come into `dialout` by the system's own rules.
+fn permission(node: &Path, group: Option<&str>) -> String {
+    match group {
+        None | Some("root") => {
+            let name = node.file_name().unwrap_or_default().to_string_lossy();
+            let kernel = name.trim_end_matches(|c: char| c.is_ascii_digit());
+            format!(
+                "no group may use it: give it one by a rule of your own beside 70-turnstage.rules, \
+                 SUBSYSTEM==\"tty\", KERNEL==\"{kernel}*\", GROUP=\"dialout\", MODE=\"0660\", and plug it in again"
+            )
+        }
+        Some(group) => format!(
+            "add the station's user to the group {group}: usermod -aG {group} turnstage, and restart the service"
+        ),
+    }
 }
 
 /// Who holds `node`, with what to do about it.

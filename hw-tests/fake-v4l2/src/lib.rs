@@ -1,18 +1,22 @@
-//! Video4Linux cameras that are not there. Loaded with `LD_PRELOAD`, this stands between a program and the C library:
-//! what would go to `/dev/video*`, `/dev/v4l` and `/sys/class/video4linux` goes to the same paths below the folder that
-//! `TURNSTAGE_FAKE_V4L2` names, and requests to a node are answered by a camera with a queue, controls and a clock.
+//! Video4Linux cameras that are not there, and keyboards and GPIO lines likewise. Loaded with `LD_PRELOAD`, this stands
+//! between a program and the C library: what would go to `/dev/video*`, `/dev/v4l`, `/sys/class/video4linux`, `/dev/input`
+//! and `/dev/gpiochip*` goes to the same paths below the folder that `TURNSTAGE_FAKE_V4L2` names, and requests to a node
+//! are answered by a camera with a queue, controls and a clock, or by a keyboard, a chip, a line.
 //!
 //! It is a model of the kernel's rules, strict where programs go wrong: a buffer is queued once, frames come in real
 //! time whether somebody takes them or not, full queues lose frames, automatic values refuse to be written, and changes
-//! show some frames later. `turnstage_hw_tests::fake_v4l2` makes the folder and describes what can be said in it.
+//! show some frames later. `turnstage_hw_tests::fake_v4l2` and `::fake_contacts` make the folder and describe what can be said in it.
 
 #![allow(unsafe_code, reason = "it replaces functions of the C library, which know pointers only")]
 
 mod abi;
 mod camera;
+mod contacts;
 mod controls;
 mod device;
 mod exposing;
+mod keyboard;
+mod lines;
 mod place;
 mod plan;
 
@@ -69,8 +73,13 @@ fn open_any(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     }
     // SAFETY: the text ends with a zero byte.
     let fd = unsafe { real(there.as_ptr(), flags, mode) };
-    if let (Some(node), true) = (node, fd >= 0) {
+    if fd < 0 {
+        return fd;
+    }
+    if let Some(node) = node {
         device::open(fd, node);
+    } else if let Some(contact) = contacts::at(Path::new(std::ffi::OsStr::from_bytes(there.to_bytes()))) {
+        contacts::open(fd, contact);
     }
     fd
 }
@@ -100,8 +109,13 @@ pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn opendir(path: *const c_char) -> *mut c_void {
     let real = real!("opendir" as fn(*const c_char) -> *mut c_void);
+    // Chips are looked for in all of /dev.
+    // SAFETY: text that ends with a zero byte, as the caller says.
+    let dev = !path.is_null() && unsafe { CStr::from_ptr(path) } == c"/dev";
+    let below = place::folder().filter(|_| dev).map(|folder| folder.join("dev").into_os_string().into_vec());
+    let below = below.and_then(|below| CString::new(below).ok());
     // SAFETY: passed on, or the text that is meant instead.
-    unsafe { instead(path).map_or_else(|| real(path), |there| real(there.as_ptr())) }
+    unsafe { below.or_else(|| instead(path)).map_or_else(|| real(path), |there| real(there.as_ptr())) }
 }
 
 /// `realpath` of the C library.
@@ -111,6 +125,14 @@ pub unsafe extern "C" fn opendir(path: *const c_char) -> *mut c_void {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn realpath(path: *const c_char, into: *mut c_char) -> *mut c_char {
     let real = real!("realpath" as fn(*const c_char, *mut c_char) -> *mut c_char);
+    // SAFETY: text that ends with a zero byte, as the caller says; whoever gives no place for the answer frees it.
+    unsafe {
+        let asked = (!path.is_null()).then(|| CStr::from_ptr(path).to_bytes());
+        let chip = asked.and_then(|asked| contacts::chip_path(Path::new(std::ffi::OsStr::from_bytes(asked))));
+        if chip.is_some() && into.is_null() {
+            return libc::strdup(path);
+        }
+    }
     // SAFETY: passed on, or the text that is meant instead.
     unsafe { instead(path).map_or_else(|| real(path, into), |there| real(there.as_ptr(), into)) }
 }
@@ -122,10 +144,40 @@ pub unsafe extern "C" fn realpath(path: *const c_char, into: *mut c_char) -> *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     let refused = device::close(fd);
+    contacts::close(fd);
     let real = real!("close" as fn(c_int) -> c_int);
     // SAFETY: passed on.
     let closed = unsafe { real(fd) };
     refused.map_or(closed, fail)
+}
+
+/// `read` of the C library: of what is unplugged there is nothing to read.
+///
+/// # Safety
+/// As there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(fd: c_int, into: *mut c_void, count: usize) -> isize {
+    if contacts::is_gone(fd) {
+        return fail(libc::ENODEV) as isize;
+    }
+    let real = real!("read" as fn(c_int, *mut c_void, usize) -> isize);
+    // SAFETY: passed on.
+    unsafe { real(fd, into, count) }
+}
+
+/// `ioctl` of the C library, by which requests to keyboards and lines are made.
+///
+/// # Safety
+/// As there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ioctl(fd: c_int, request: u64, argument: *mut c_void) -> c_int {
+    // SAFETY: the request says how many bytes its argument has, as for the kernel.
+    if let Some(answer) = unsafe { contacts::request(fd, request, argument) } {
+        return answer.unwrap_or_else(fail);
+    }
+    let real = real!("ioctl" as fn(c_int, u64, *mut c_void) -> c_int);
+    // SAFETY: passed on.
+    unsafe { real(fd, request, argument) }
 }
 
 /// `poll` of the C library; of a camera alone only.

@@ -9,7 +9,7 @@ use libc::c_int;
 use crate::camera::Camera;
 
 /// What begins so is meant to be below the folder.
-const OURS: [&str; 3] = ["/dev/video", "/dev/v4l", "/sys/class/video4linux"];
+const OURS: [&str; 5] = ["/dev/video", "/dev/v4l", "/sys/class/video4linux", "/dev/input", "/dev/gpiochip"];
 
 /// The folder, if there is one; found once, because programs change their environment.
 pub fn folder() -> Option<&'static Path> {

@@ -35,6 +35,8 @@ pub(super) struct Keys {
     pub(super) cache_frames: bool,
     /// Frames tell the lens that they were taken through, as a depth camera's do.
     pub(super) tells_lens: bool,
+    /// A raw file comes with each picture, as from a camera that is set to RAW + JPEG.
+    pub(super) raw: bool,
     /// Width of a preview in pixels, no more than the picture's.
     pub(super) preview_px: u32,
 }
@@ -72,6 +74,7 @@ impl Default for Keys {
             progressive: None,
             cache_frames: false,
             tells_lens: false,
+            raw: false,
             preview_px: PREVIEW_PX,
         }
     }

@@ -165,5 +165,3 @@ async fn a_device_that_is_not_there_says_where_to_look() {
     let error = open("serial = \"no such number\"").await;
     assert!(error.contains("no keyboard with this serial number"), "{error}");
 }
-
-mod uinput;

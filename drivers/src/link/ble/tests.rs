@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::session::{Down, End, Order, Up, backoff, carry, establish, listing};
 use super::stack::{Event, Peripheral, Place, Seen, Stack, Trouble, Write};
-use super::{BleKeys, Claim, parse_uuid};
+use super::{BleKeys, CLAIMED, Claim, Used, heard, on_own_thread, open, parse_uuid, stuck};
 
 const NAME: &str = "REVO_DUAL_AXIS_TABLE";
 const HERE: &str = "E4:8F:80:46:12:43";
@@ -452,4 +452,39 @@ fn keys_that_cannot_be_used_are_named() {
     assert_eq!(wrong, "chunk_gap_ms = 1001 is not in 0 to 1000");
     assert!(BleKeys { name: String::new(), ..keys() }.check().unwrap_err().starts_with("name is empty"));
     assert_eq!(parse_uuid("ffe1"), Ok(Uuid::from_u128(0x0000_ffe1_0000_1000_8000_0080_5f9b_34fb)));
+}
+
+async fn opening(name: &str) -> String {
+    open(&BleKeys { name: name.to_owned(), ..keys() }).await.err().unwrap().to_string()
+}
+
+/// One test, because what it looks at is the whole process's.
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_hangs_is_told_after_three_openings_and_one_that_is_in_use_is_not() {
+    // In use: another opening of the same table is a mistake, and no reason to end anything.
+    let claim = Claim::of("USED").await.unwrap();
+    let used = Used::of("USED");
+    for _ in 0..4 {
+        assert!(opening("USED").await.contains("this program is connected to it already"));
+    }
+    assert_eq!(stuck(), None);
+    drop((used, claim));
+    assert!(!CLAIMED.borrow().contains_key("USED"));
+
+    // Its thread does not even end: it waits for a library that waits for nothing.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let claim = Claim::of("HUNG").await.unwrap();
+    on_own_thread(claim, move || async move { ended.recv().unwrap_or_default() }).unwrap();
+    for _ in 0..2 {
+        assert!(opening("HUNG").await.contains("restart this service"));
+        assert_eq!(stuck(), None, "it may be a busy computer");
+    }
+    opening("HUNG").await;
+    assert!(stuck().unwrap().contains("did not answer 3 times in a row"));
+    // Whatever answers, if only that it is not there, takes it back; a bus that answers nothing is counted, too.
+    heard::<()>(&Err(Trouble::Daemon));
+    assert_eq!(stuck(), None);
+    (0..3).for_each(|_| heard::<()>(&Err(Trouble::Late(10))));
+    assert!(stuck().is_some());
+    drop(end);
 }

@@ -135,6 +135,36 @@ async fn a_port_that_is_open_already_is_not_opened_a_second_time() {
     drop(held);
 }
 
+#[tokio::test]
+async fn a_port_that_another_program_holds_says_which_by_name_and_number() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let cable = Cable::new();
+    let script = "exec 9<>\"$0\"; flock -n 9 || exit 1; echo held; read -r end";
+    let mut other = Command::new("bash");
+    other.args(["-c", script]).arg(cable.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut other = other.spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told.trim(), "held", "this test needs flock");
+    let error = cable.open().await.unwrap_err().to_string();
+    let holder = format!("held by bash (pid {}) (end that program;", other.id());
+    assert!(error.contains(&holder), "{error}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    cable.open().await.unwrap();
+}
+
+#[test]
+fn a_port_that_is_not_for_us_names_its_group_or_the_rule_that_gives_it_one() {
+    let told = |group| permission(Path::new("/dev/ttyUSB12"), group);
+    assert!(told(Some("dialout")).contains("usermod -aG dialout turnstage"));
+    for nobodys in [told(Some("root")), told(None)] {
+        let rule = "70-turnstage.rules, SUBSYSTEM==\"tty\", KERNEL==\"ttyUSB*\", GROUP=\"dialout\"";
+        assert!(nobodys.contains(rule), "{nobodys}");
+    }
+}
+
 /// A folder like `/sys` and `/dev` with one adapter on USB and one port on the board.
 fn tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
