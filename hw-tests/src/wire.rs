@@ -8,6 +8,7 @@ pub mod bluez;
 pub mod bus;
 pub mod cable;
 pub mod comxim;
+mod due;
 pub mod grbl;
 pub mod marlin;
 pub mod modbus;

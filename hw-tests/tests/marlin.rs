@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use turnstage_drivers::turntable::{self, Direction, Reference, Target};
 use turnstage_drivers::{Angle, DeviceOptions, Moved, Position, Turntable, TurntableError};
-use turnstage_hw_tests::turntable::conform;
+use turnstage_hw_tests::eye::Eye;
+use turnstage_hw_tests::turntable::conform_seen;
 use turnstage_hw_tests::wire::cable::Cable;
 use turnstage_hw_tests::wire::marlin::{Controller, Fault, Knobs};
 
@@ -132,13 +133,12 @@ async fn answers_behind_a_place_are_not_taken_for_those_of_a_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_promises_of_a_turntable_are_kept_but_for_turning_without_end() {
-    // No G-code turns on and on.
-    const NEVER: &str = "rotates until it is stopped";
+async fn every_promise_of_a_turntable_is_kept_and_turning_without_end_is_refused() {
     let cable = cable(Knobs::default());
-    let report = conform(open(&cable).await).await;
-    let mut broken = report.broken();
-    broken.retain(|name| *name != NEVER);
-    assert_eq!(broken, [""; 0], "{report}");
+    let table = open(&cable).await;
+    assert_eq!(table.info().rotates, None, "no G-code turns on and on");
+    let eye = cable.clone();
+    let report = conform_seen(table, Eye::of(move || eye.with(|t| t.truly_deg()))).await;
+    assert_eq!(report.broken(), [""; 0], "{report}");
     assert!(!cable.with(|t| t.is_moving()));
 }

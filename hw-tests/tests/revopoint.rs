@@ -48,7 +48,7 @@ fn motions(table: &Shared<Revopoint>) -> u32 {
 }
 
 fn told(table: &Shared<Revopoint>) -> Vec<String> {
-    table.lock().unwrap().told().to_vec()
+    table.lock().unwrap().told()
 }
 
 fn near(a: f64, b: f64) -> bool {
@@ -101,6 +101,7 @@ async fn no_fault_of_a_motion_makes_it_move_twice_or_lets_a_wrong_place_pass_for
         Fault::LostCompletion,
         Fault::Garbage,
         Fault::Stall { after_deg: 40.0 },
+        Fault::Mute { after_deg: 40.0 },
         Fault::LinkDrop { after_deg: 40.0, for_s: 3.0 },
         Fault::Reboot { after_deg: 40.0 },
     ] {
@@ -122,6 +123,78 @@ async fn no_fault_of_a_motion_makes_it_move_twice_or_lets_a_wrong_place_pass_for
             let done = matches!(moved, Ok(Moved::Done(_)));
             assert_eq!(done, harmless, "{fault:?} {firmware}: {moved:?}");
         }
+    }
+}
+
+const STOPS: [&str; 2] = ["+CT,STOP;", "+CR,STOP;"];
+
+/// One that has fallen silent is stopped before anything else, whatever it is asked for, and never turns.
+async fn is_stopped_first_and_never_moved(driver: &mut dyn Turntable, table: &Shared<Revopoint>) {
+    let turned = motions(table);
+    for asked in 0..3 {
+        let before = told(table).len();
+        let answer = match asked {
+            0 => driver.move_by(20.0).await,
+            1 => driver.reference(Reference::At(Angle::new(0.0))).await,
+            _ => driver.stop().await,
+        };
+        assert!(matches!(answer, Err(TurntableError::NoReply { .. })), "{asked}: {answer:?}");
+        assert_eq!(told(table)[before..before + 2], STOPS, "{asked}");
+        assert_eq!(driver.position(), Position::Unknown, "{asked}");
+    }
+    assert_eq!(motions(table), turned, "{:?}", told(table));
+}
+
+/// Opened, referenced, and it has turned once.
+async fn well(table: &Shared<Revopoint>) -> Box<dyn Turntable> {
+    let mut driver = spoken_to(table, "").await;
+    driver.reference(Reference::At(Angle::new(0.0))).await.unwrap();
+    assert!(matches!(driver.move_by(30.0).await, Ok(Moved::Done(_))));
+    driver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_falls_silent_at_rest_is_noticed_in_time_stopped_first_and_not_moved() {
+    for firmware in ["3.28", "3.20"] {
+        let table = simulated(Knobs { firmware: firmware.to_owned(), ..Knobs::default() });
+        let mut driver = well(&table).await;
+        table.lock().unwrap().fall_mute();
+        let (begun, before) = (Instant::now(), told(&table).len());
+        let error = loop {
+            // As often as the motion task looks.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody notices");
+            if let Err(error) = driver.heartbeat().await {
+                break error;
+            }
+        };
+        assert!(matches!(error, TurntableError::NoReply { .. }), "{error}");
+        // Asked after five seconds of silence, it has three to answer.
+        assert!(begun.elapsed() <= Duration::from_secs(9), "{:?}", begun.elapsed());
+        assert_eq!(driver.position(), Position::Unknown);
+        assert_eq!(told(&table)[before..], ["+QT,CHANGEANGLE;"]);
+        is_stopped_first_and_never_moved(driver.as_mut(), &table).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_falls_silent_in_mid_move_is_noticed_in_time_stopped_first_and_told_nothing_twice() {
+    for firmware in ["3.28", "3.20"] {
+        let faults = BTreeMap::from([(2, Fault::Mute { after_deg: 40.0 })]);
+        let table = simulated(Knobs { firmware: firmware.to_owned(), faults, ..Knobs::default() });
+        let mut driver = well(&table).await;
+        let (begun, before) = (Instant::now(), told(&table).len());
+        let moved = driver.move_by(90.0).await.unwrap();
+        assert_eq!(moved, Moved::OutcomeUnknown, "{firmware}");
+        assert!(begun.elapsed() <= driver.info().move_limit, "{:?}", begun.elapsed());
+        // Half as long again as 90 degrees take, two seconds of grace, and three each for two answers.
+        assert!(begun.elapsed() <= Duration::from_secs(23), "{:?}", begun.elapsed());
+        assert_eq!(driver.position(), Position::Unknown);
+        let told = told(&table)[before..].to_vec();
+        assert_eq!(told[..2], ["+CT,TURNANGLE=-90;", "+QT,CHANGEANGLE;"]);
+        // Twice, because the first may have come before it had dealt with the question.
+        assert_eq!(told[2..], [STOPS, STOPS].concat());
+        is_stopped_first_and_never_moved(driver.as_mut(), &table).await;
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Device;
-use super::motor::Motion;
+use super::due::{Due, advance, turn_of};
+use super::motor::{Motion, Platter};
 
 /// From a whole command to its answer.
 const THINKING: Duration = Duration::from_millis(20);
@@ -102,10 +103,8 @@ pub struct Table {
     booted_at: Option<Instant>,
     hung: bool,
     mute: bool,
-    /// Where the platter truly is, counter-clockwise positive, and what the table counts since its zero.
-    truly: f64,
-    counted: f64,
-    motion: Option<Motion>,
+    /// What the table counts is since its zero.
+    platter: Platter,
     level: u32,
     begun: Vec<u8>,
     begun_at: Instant,
@@ -138,9 +137,7 @@ impl Table {
             hung: false,
             mute: false,
             // Nobody knows where a table stands when it gets its power.
-            truly: 137.25,
-            counted: 12.5,
-            motion: None,
+            platter: Platter::at_rest(137.25, 12.5),
             level: 1,
             begun: Vec::new(),
             begun_at: now,
@@ -163,7 +160,7 @@ impl Table {
 
     /// Where the platter truly is, in degrees, counted on over whole turns.
     pub fn truly_deg(&self) -> f64 {
-        self.truly + self.gone()
+        self.platter.truly_deg(self.now)
     }
 
     /// Commands that came too soon after another one.
@@ -173,19 +170,11 @@ impl Table {
 
     /// It turns.
     pub fn is_moving(&self) -> bool {
-        self.motion.is_some()
+        self.platter.motion.is_some()
     }
 
-    fn gone(&self) -> f64 {
-        self.motion.as_ref().map_or(0.0, |motion| motion.gone(self.now))
-    }
-
-    /// Books the motion that runs as far as it has gone.
     fn book(&mut self) {
-        let gone = self.gone();
-        self.truly += gone;
-        self.counted += gone;
-        self.motion = None;
+        self.platter.book(self.now);
     }
 
     fn speed(&self) -> f64 {
@@ -199,7 +188,7 @@ impl Table {
             self.faults.remove(index);
             self.say_after(3 * THINKING, "CR+EVENT=TB_END;");
         }
-        self.motion = Some(Motion::new(self.now, deg, self.speed(), self.knobs.acceleration));
+        self.platter.motion = Some(Motion::new(self.now, deg, self.speed(), self.knobs.acceleration));
     }
 
     fn say_after(&mut self, wait: Duration, text: &str) {
@@ -217,36 +206,22 @@ impl Table {
         self.outbox.push_back((at, bytes));
     }
 
-    /// Counts down the faults that `nth` picks; true if the message is to be lost.
-    fn loses(&mut self, nth: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
-        let mut lost = false;
-        self.faults.retain_mut(|fault| match nth(fault) {
-            Some(count) => {
-                *count = count.saturating_sub(1);
-                lost |= *count == 0;
-                *count > 0
-            }
-            None => true,
-        });
-        lost
-    }
-
     fn answer(&mut self, text: &str) {
-        let lost = self.loses(|fault| match fault {
+        let lost = turn_of(&mut self.faults, |fault| match fault {
             Fault::LoseAnswer(count) => Some(count),
             _ => None,
         });
-        if !lost && self.acks {
+        if lost.is_none() && self.acks {
             self.say_after(THINKING, text);
         }
     }
 
     fn end(&mut self) {
-        let lost = self.loses(|fault| match fault {
+        let lost = turn_of(&mut self.faults, |fault| match fault {
             Fault::LoseEnd(count) => Some(count),
             _ => None,
         });
-        if !lost && self.events {
+        if lost.is_none() && self.events {
             self.say_after(Duration::ZERO, "CR+EVENT=TB_PAUSE;CR+EVENT=TB_END;");
         }
     }
@@ -254,75 +229,22 @@ impl Table {
     /// The power fails for a moment.
     pub fn reboot(&mut self) {
         self.book();
-        self.counted = 0.0;
+        self.platter.counted = 0.0;
         self.begun.clear();
         self.outbox.clear();
         (self.acks, self.events, self.heartbeat, self.level) = (true, true, true, 1);
         self.booted_at = Some(self.now + self.knobs.boot);
     }
 
-    fn next_event(&self) -> Option<Instant> {
-        if let Some(booted) = self.booted_at {
-            return Some(booted);
-        }
-        let trouble = self.trouble().map(|(at, _)| at);
-        let end = self.motion.as_ref().and_then(Motion::ends_at);
-        let part = (!self.begun.is_empty()).then(|| self.begun_at + PART_LIMIT);
-        let beat = self.heartbeat.then_some(self.beat_at);
-        [trouble, end, part, beat].into_iter().flatten().min()
-    }
-
     /// When a fault of the motion under way happens, and which.
     fn trouble(&self) -> Option<(Instant, usize)> {
-        let motion = self.motion.as_ref()?;
-        let at = |(index, fault): (usize, &Fault)| match fault {
+        self.platter.trouble(&self.faults, |fault| match fault {
             Fault::RebootAfter(deg)
             | Fault::StallAfter(deg)
             | Fault::HangAfter(deg)
-            | Fault::MuteAfter(deg) => Some((motion.reaches(*deg)?, index)),
+            | Fault::MuteAfter(deg) => Some(*deg),
             _ => None,
-        };
-        self.faults.iter().enumerate().filter_map(at).min()
-    }
-
-    fn happen(&mut self) {
-        if self.booted_at.is_some_and(|at| at <= self.now) {
-            self.booted_at = None;
-            (self.beat_at, self.beat_heard) = (self.now + BEAT, self.now);
-            return;
-        }
-        if let Some((_, index)) = self.trouble().filter(|(at, _)| *at <= self.now) {
-            match self.faults.remove(index) {
-                Fault::RebootAfter(_) => self.reboot(),
-                Fault::MuteAfter(_) => self.mute = true,
-                Fault::HangAfter(_) => {
-                    self.book();
-                    self.hung = true;
-                }
-                _ => self.book(),
-            }
-            return;
-        }
-        if self.motion.as_ref().and_then(Motion::ends_at).is_some_and(|at| at <= self.now) {
-            let silent = self.motion.as_ref().is_some_and(Motion::was_stopped);
-            self.book();
-            if !silent {
-                self.end();
-            }
-        }
-        if !self.begun.is_empty() && self.begun_at + PART_LIMIT <= self.now {
-            self.begun.clear();
-            self.answer("CR+ERR=31;");
-        }
-        if self.heartbeat && self.beat_at <= self.now {
-            self.beat_at = self.now + BEAT;
-            let missed = self.now.saturating_duration_since(self.beat_heard) > BEAT_LOST;
-            match (missed, self.knobs.beats_within) {
-                (true, _) => self.outbox.push_back((self.now, b"###".to_vec())),
-                (false, false) => self.outbox.push_back((self.now, b"#".to_vec())),
-                (false, true) => self.beat_waits = true,
-            }
-        }
+        })
     }
 
     fn command(&mut self, text: &str) {
@@ -366,23 +288,23 @@ impl Table {
             }
             // Clockwise makes it grow.
             ("GETOFFSETANGLE", []) if self.knobs.tells_offset => {
-                let offset = format!("OffsetAngle= {:+.2};", -(self.counted + self.gone()));
+                let offset = format!("OffsetAngle= {:+.2};", -self.platter.counted_deg(self.now));
                 self.say_after(THINKING, &offset);
             }
             ("SETSPEED", [level]) if !(1.0..=127.0).contains(level) => return Err(81),
             ("SETSPEED", [level]) => self.level = *level as u32,
             ("SETSTOP", []) => {
                 let now = self.now;
-                if let Some(motion) = &mut self.motion {
+                if let Some(motion) = &mut self.platter.motion {
                     motion.stop(now);
                 }
             }
             ("SETZERO", []) => {
                 self.book();
-                self.counted = 0.0;
+                self.platter.counted = 0.0;
             }
-            ("TOZERO", []) if self.counted.abs() < 0.005 => {}
-            ("TOZERO", []) => self.turn(-self.counted),
+            ("TOZERO", []) if self.platter.counted.abs() < 0.005 => {}
+            ("TOZERO", []) => self.turn(-self.platter.counted),
             (name, [dir, angle]) if name == turn => {
                 if ![0.0, 1.0].contains(dir) {
                     return Err(81);
@@ -401,14 +323,66 @@ impl Table {
     }
 }
 
+impl Due for Table {
+    fn clock(&mut self) -> &mut Instant {
+        &mut self.now
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        if let Some(booted) = self.booted_at {
+            return Some(booted);
+        }
+        let trouble = self.trouble().map(|(at, _)| at);
+        let end = self.platter.ends_at();
+        let part = (!self.begun.is_empty()).then(|| self.begun_at + PART_LIMIT);
+        let beat = self.heartbeat.then_some(self.beat_at);
+        [trouble, end, part, beat].into_iter().flatten().min()
+    }
+
+    fn happen(&mut self) {
+        if self.booted_at.is_some_and(|at| at <= self.now) {
+            self.booted_at = None;
+            (self.beat_at, self.beat_heard) = (self.now + BEAT, self.now);
+            return;
+        }
+        if let Some((_, index)) = self.trouble().filter(|(at, _)| *at <= self.now) {
+            match self.faults.remove(index) {
+                Fault::RebootAfter(_) => self.reboot(),
+                Fault::MuteAfter(_) => self.mute = true,
+                Fault::HangAfter(_) => {
+                    self.book();
+                    self.hung = true;
+                }
+                _ => self.book(),
+            }
+            return;
+        }
+        if self.platter.ends_at().is_some_and(|at| at <= self.now) {
+            let silent = self.platter.motion.as_ref().is_some_and(Motion::was_stopped);
+            self.book();
+            if !silent {
+                self.end();
+            }
+        }
+        if !self.begun.is_empty() && self.begun_at + PART_LIMIT <= self.now {
+            self.begun.clear();
+            self.answer("CR+ERR=31;");
+        }
+        if self.heartbeat && self.beat_at <= self.now {
+            self.beat_at = self.now + BEAT;
+            let missed = self.now.saturating_duration_since(self.beat_heard) > BEAT_LOST;
+            match (missed, self.knobs.beats_within) {
+                (true, _) => self.outbox.push_back((self.now, b"###".to_vec())),
+                (false, false) => self.outbox.push_back((self.now, b"#".to_vec())),
+                (false, true) => self.beat_waits = true,
+            }
+        }
+    }
+}
+
 impl Device for Table {
     fn advance(&mut self, now: Instant) {
-        let now = now.max(self.now);
-        while let Some(at) = self.next_event().filter(|at| *at <= now) {
-            self.now = at.max(self.now);
-            self.happen();
-        }
-        self.now = now;
+        advance(self, now);
     }
 
     fn opened(&mut self, now: Instant) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Device;
-use super::motor::Motion;
+use super::due::{Due, advance, turn_of};
+use super::motor::{Motion, Platter};
 
 /// From a line to its answer.
 const THINKING: Duration = Duration::from_millis(5);
@@ -68,12 +69,9 @@ pub struct Controller {
     booted_at: Option<Instant>,
     relative: bool,
     feed_deg_s: f64,
-    /// Where the platter truly is, and where the controller thinks that it was at the beginning of the motion.
-    truly: f64,
-    counted: f64,
+    platter: Platter,
     /// Where it will be when everything that is planned has been done.
     planned: f64,
-    motion: Option<Motion>,
     planner: VecDeque<(f64, f64)>,
     begun: Vec<u8>,
     queue: VecDeque<String>,
@@ -96,10 +94,8 @@ impl Controller {
             booted_at: None,
             relative: false,
             feed_deg_s: 10.0,
-            truly: 77.5,
-            counted: 0.0,
+            platter: Platter::at_rest(77.5, 0.0),
             planned: 0.0,
-            motion: None,
             planner: VecDeque::new(),
             begun: Vec::new(),
             queue: VecDeque::new(),
@@ -116,18 +112,18 @@ impl Controller {
 
     /// Where the platter truly is, in degrees, counted on over whole turns.
     pub fn truly_deg(&self) -> f64 {
-        self.truly + self.gone()
+        self.platter.truly_deg(self.now)
     }
 
     /// It turns.
     pub fn is_moving(&self) -> bool {
-        self.motion.is_some()
+        self.platter.motion.is_some()
     }
 
     /// The power fails for a moment.
     pub fn reboot(&mut self) {
         self.halt();
-        (self.counted, self.planned, self.relative) = (0.0, 0.0, false);
+        (self.platter.counted, self.planned, self.relative) = (0.0, 0.0, false);
         self.begun.clear();
         self.queue.clear();
         self.outbox.clear();
@@ -135,46 +131,19 @@ impl Controller {
         self.booted_at = Some(self.now + self.knobs.boot);
     }
 
-    fn gone(&self) -> f64 {
-        self.motion.as_ref().map_or(0.0, |motion| motion.gone(self.now))
-    }
-
-    /// Books the motion that runs as far as it has gone.
-    fn book(&mut self) {
-        let gone = self.gone();
-        self.truly += gone;
-        self.counted += gone;
-        self.motion = None;
-    }
-
     /// Steppers stand at once, and nothing is planned any more.
     fn halt(&mut self) {
-        self.book();
+        self.platter.book(self.now);
         self.planner.clear();
-        self.planned = self.counted;
+        self.planned = self.platter.counted;
     }
 
     fn say_after(&mut self, wait: Duration, text: &str) {
         self.outbox.push((self.now + wait, format!("{text}\n")));
     }
 
-    /// Counts down the faults that `nth` picks; the one whose turn it is.
-    fn due(&mut self, nth: impl Fn(&mut Fault) -> Option<&mut u32>) -> Option<Fault> {
-        let mut due = None;
-        self.faults.retain_mut(|fault| {
-            let Some(count) = nth(fault) else { return true };
-            *count = count.saturating_sub(1);
-            if *count > 0 {
-                return true;
-            }
-            due = Some(*fault);
-            false
-        });
-        due
-    }
-
     fn ok(&mut self) {
-        let due = self.due(|fault| match fault {
+        let due = turn_of(&mut self.faults, |fault| match fault {
             Fault::LoseOk(count) | Fault::LateOk(count, _) => Some(count),
             _ => None,
         });
@@ -187,60 +156,26 @@ impl Controller {
 
     /// When the fault of the motion under way happens.
     fn trouble(&self) -> Option<(Instant, usize)> {
-        let motion = self.motion.as_ref()?;
-        let at = |(index, fault): (usize, &Fault)| match fault {
-            Fault::RebootAfter(deg) => Some((motion.reaches(*deg)?, index)),
+        self.platter.trouble(&self.faults, |fault| match fault {
+            Fault::RebootAfter(deg) => Some(*deg),
             _ => None,
-        };
-        self.faults.iter().enumerate().filter_map(at).min()
-    }
-
-    fn next_event(&self) -> Option<Instant> {
-        if let Some(booted) = self.booted_at {
-            return Some(booted);
-        }
-        let end = self.motion.as_ref().and_then(Motion::ends_at);
-        let trouble = self.trouble().map(|(at, _)| at);
-        [end, trouble, self.line_at, self.busy_at].into_iter().flatten().min()
-    }
-
-    fn happen(&mut self) {
-        if self.booted_at.take_if(|at| *at <= self.now).is_some() {
-            self.say_after(Duration::ZERO, "start");
-            return self.say_after(Duration::ZERO, "echo:Marlin 2.1.2.1");
-        }
-        if let Some((_, index)) = self.trouble().filter(|(at, _)| *at <= self.now) {
-            self.faults.remove(index);
-            return self.reboot();
-        }
-        if self.motion.as_ref().and_then(Motion::ends_at).is_some_and(|at| at <= self.now) {
-            self.book();
-            self.next_motion();
-        }
-        if self.busy_at.is_some_and(|at| at <= self.now) {
-            self.busy_at = Some(self.now + BUSY);
-            self.say_after(Duration::ZERO, "echo:busy: processing");
-        }
-        if self.line_at.take_if(|at| *at <= self.now).is_some() {
-            self.deal();
-        }
-        self.go_on();
+        })
     }
 
     /// Takes up the line at the head of the queue, unless it is an `M400` and something moves.
     fn go_on(&mut self) {
-        let free = self.busy_at.is_none() || self.motion.is_none();
+        let free = self.busy_at.is_none() || !self.is_moving();
         if self.line_at.is_none() && free && !self.queue.is_empty() {
             self.line_at = Some(self.now + THINKING);
         }
     }
 
     fn next_motion(&mut self) {
-        if self.motion.is_some() {
+        if self.is_moving() {
             return;
         }
         if let Some((deg, speed)) = self.planner.pop_front() {
-            self.motion = Some(Motion::new(self.now, deg, speed, self.knobs.acceleration));
+            self.platter.motion = Some(Motion::new(self.now, deg, speed, self.knobs.acceleration));
         }
     }
 
@@ -253,14 +188,15 @@ impl Controller {
             "G91" => self.relative = true,
             "G0" | "G1" => self.plan(words),
             // Stays at the head of the queue until nothing moves.
-            "M400" if self.motion.is_some() => {
+            "M400" if self.is_moving() => {
                 self.busy_at = self.busy_at.or(Some(self.now + BUSY));
                 return;
             }
             "M400" => self.busy_at = None,
             "M410" => self.halt(),
             "M114" => {
-                let deg = if words.next() == Some("R") { self.counted + self.gone() } else { self.planned };
+                let real = words.next() == Some("R");
+                let deg = if real { self.platter.counted_deg(self.now) } else { self.planned };
                 let count = deg * 100.0;
                 self.say_after(
                     Duration::ZERO,
@@ -299,7 +235,7 @@ impl Controller {
     }
 
     fn line(&mut self, line: String) {
-        let lost = self.due(|fault| match fault {
+        let lost = turn_of(&mut self.faults, |fault| match fault {
             Fault::LoseLine(count) => Some(count),
             _ => None,
         });
@@ -315,14 +251,47 @@ impl Controller {
     }
 }
 
+impl Due for Controller {
+    fn clock(&mut self) -> &mut Instant {
+        &mut self.now
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        if let Some(booted) = self.booted_at {
+            return Some(booted);
+        }
+        let end = self.platter.ends_at();
+        let trouble = self.trouble().map(|(at, _)| at);
+        [end, trouble, self.line_at, self.busy_at].into_iter().flatten().min()
+    }
+
+    fn happen(&mut self) {
+        if self.booted_at.take_if(|at| *at <= self.now).is_some() {
+            self.say_after(Duration::ZERO, "start");
+            return self.say_after(Duration::ZERO, "echo:Marlin 2.1.2.1");
+        }
+        if let Some((_, index)) = self.trouble().filter(|(at, _)| *at <= self.now) {
+            self.faults.remove(index);
+            return self.reboot();
+        }
+        if self.platter.ends_at().is_some_and(|at| at <= self.now) {
+            self.platter.book(self.now);
+            self.next_motion();
+        }
+        if self.busy_at.is_some_and(|at| at <= self.now) {
+            self.busy_at = Some(self.now + BUSY);
+            self.say_after(Duration::ZERO, "echo:busy: processing");
+        }
+        if self.line_at.take_if(|at| *at <= self.now).is_some() {
+            self.deal();
+        }
+        self.go_on();
+    }
+}
+
 impl Device for Controller {
     fn advance(&mut self, now: Instant) {
-        let now = now.max(self.now);
-        while let Some(at) = self.next_event().filter(|at| *at <= now) {
-            self.now = at.max(self.now);
-            self.happen();
-        }
-        self.now = now;
+        advance(self, now);
     }
 
     fn opened(&mut self, now: Instant) {

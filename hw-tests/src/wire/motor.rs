@@ -1,4 +1,4 @@
-//! A motor with a trapezoid speed profile.
+//! A motor with a trapezoid speed profile, and the platter that it turns.
 
 use std::time::Duration;
 
@@ -87,6 +87,60 @@ impl Motion {
         }
         let left = (2.0 * ramp + cruise - time).max(0.0);
         (self.deg.abs() - 0.5 * self.acceleration * left * left, self.acceleration * left)
+    }
+}
+
+/// A platter: where it truly is, and what its controller has counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Platter {
+    truly: f64,
+    pub(crate) counted: f64,
+    pub(crate) motion: Option<Motion>,
+}
+
+impl Platter {
+    /// At rest, in degrees, counter-clockwise positive.
+    pub(crate) fn at_rest(truly: f64, counted: f64) -> Self {
+        Self { truly, counted, motion: None }
+    }
+
+    /// Degrees of the motion that runs.
+    fn gone(&self, now: Instant) -> f64 {
+        self.motion.as_ref().map_or(0.0, |motion| motion.gone(now))
+    }
+
+    /// Where it truly is, counted on over whole turns.
+    pub(crate) fn truly_deg(&self, now: Instant) -> f64 {
+        self.truly + self.gone(now)
+    }
+
+    /// Where its controller believes that it is.
+    pub(crate) fn counted_deg(&self, now: Instant) -> f64 {
+        self.counted + self.gone(now)
+    }
+
+    /// Books the motion that runs as far as it has gone.
+    pub(crate) fn book(&mut self, now: Instant) {
+        let gone = self.gone(now);
+        self.truly += gone;
+        self.counted += gone;
+        self.motion = None;
+    }
+
+    /// When the motion that runs ends, if it does by itself.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.motion.as_ref().and_then(Motion::ends_at)
+    }
+
+    /// When and which of `faults` happens in the motion that runs; `after` tells after how many degrees.
+    pub(crate) fn trouble<F>(
+        &self,
+        faults: &[F],
+        after: impl Fn(&F) -> Option<f64>,
+    ) -> Option<(Instant, usize)> {
+        let motion = self.motion.as_ref()?;
+        let at = |(index, fault): (usize, &F)| Some((motion.reaches(after(fault)?)?, index));
+        faults.iter().enumerate().filter_map(at).min()
     }
 }
 

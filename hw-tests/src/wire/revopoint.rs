@@ -98,6 +98,11 @@ pub enum Fault {
         /// Degrees of the motion.
         after_deg: f64,
     },
+    /// It says nothing more after this many degrees, to nobody, until its power fails; it hears, turns on and stays linked.
+    Mute {
+        /// Degrees of the motion.
+        after_deg: f64,
+    },
     /// The radio link breaks after this many degrees; the motion goes on.
     LinkDrop {
         /// Degrees of the motion.
@@ -110,9 +115,10 @@ pub enum Fault {
 impl Fault {
     fn after_deg(self) -> Option<f64> {
         match self {
-            Self::Reboot { after_deg } | Self::Stall { after_deg } | Self::LinkDrop { after_deg, .. } => {
-                Some(after_deg)
-            }
+            Self::Reboot { after_deg }
+            | Self::Stall { after_deg }
+            | Self::Mute { after_deg }
+            | Self::LinkDrop { after_deg, .. } => Some(after_deg),
             Self::LostAck | Self::LostCompletion | Self::Garbage => None,
         }
     }
@@ -145,10 +151,13 @@ pub struct Revopoint {
     /// Packets and when they are due, table seconds.
     said: VecDeque<(f64, Vec<u8>)>,
     linked: bool,
+    mute: bool,
     /// Out of reach until then, table seconds.
     away_until: f64,
-    told: Vec<String>,
+    told: Vec<(Instant, String)>,
     motions: u32,
+    /// When its turns began and ended, if they do, table seconds.
+    turned: Vec<(f64, Option<f64>)>,
 }
 
 impl Revopoint {
@@ -167,9 +176,11 @@ impl Revopoint {
             heard: Vec::new(),
             said: VecDeque::new(),
             linked: false,
+            mute: false,
             away_until: 0.0,
             told: Vec::new(),
             motions: 0,
+            turned: Vec::new(),
             knobs,
         }
     }
@@ -208,8 +219,26 @@ impl Revopoint {
     }
 
     /// Every command that reached it.
-    pub fn told(&self) -> &[String] {
-        &self.told
+    pub fn told(&self) -> Vec<String> {
+        self.told.iter().map(|(_, command)| command.clone()).collect()
+    }
+
+    /// When a command reached it first at `since` or later.
+    pub fn told_at(&self, command: &str, since: Instant) -> Option<Instant> {
+        let (at, _) = self.told.iter().find(|(at, told)| *at >= since && told == command)?;
+        Some(*at)
+    }
+
+    /// Whether the platter stood all the time from `begun` to `ended`.
+    pub fn stood(&mut self, begun: Instant, ended: Instant) -> bool {
+        self.advance(ended);
+        let (begun, ended) = (self.seconds(begun), self.seconds(ended));
+        self.turned.iter().all(|(from, to)| ended <= *from || to.is_some_and(|to| to <= begun))
+    }
+
+    /// It says nothing more, to nobody, until its power fails; it hears, obeys and stays linked.
+    pub fn fall_mute(&mut self) {
+        self.mute = true;
     }
 
     /// Cuts the power and gives it back: the position is forgotten, motors stand.
@@ -240,8 +269,10 @@ impl Revopoint {
                 Fault::Reboot { .. } => self.reboot_at(when),
                 Fault::Stall { .. } => {
                     self.turn.freeze(when);
+                    self.ends_its_turn();
                     self.announce = None;
                 }
+                Fault::Mute { .. } => self.mute = true,
                 Fault::LinkDrop { for_s, .. } => self.away_until = when + for_s,
                 Fault::LostAck | Fault::LostCompletion | Fault::Garbage => {}
             }
@@ -264,6 +295,8 @@ impl Revopoint {
 
     fn reboot_at(&mut self, at: f64) {
         self.turn.freeze(at);
+        self.ends_its_turn();
+        self.mute = false;
         // Calibration leaves the tilt level.
         self.tilt = Axis::at_rest(0.0, self.knobs.acceleration);
         self.zero = self.turn.place(at).0;
@@ -272,6 +305,13 @@ impl Revopoint {
         self.heard.clear();
         self.seconds_per_turn = 36.0;
         self.away_until = at + BOOT_S;
+    }
+
+    /// The turn under way ends when the motor stands now, and not when it was to.
+    fn ends_its_turn(&mut self) {
+        if let (Some((_, ends)), Some(end)) = (self.turned.last_mut(), self.turn.end_s()) {
+            *ends = Some(ends.map_or(end, |ends| ends.min(end)));
+        }
     }
 
     fn reply(&mut self, text: &str, at: f64) {
@@ -298,6 +338,7 @@ impl Revopoint {
         let begun = if speed == 0.0 { at + self.knobs.start_s } else { at };
         self.began_at = there;
         begin(&mut self.turn, begun);
+        self.turned.push((begun, self.turn.end_s()));
         self.announce = announced.filter(|_| self.announces() && fault != Some(Fault::LostCompletion));
         self.trouble = fault.and_then(|fault| Some((self.turn.passes_s(fault.after_deg()?)?, fault)));
     }
@@ -310,7 +351,7 @@ impl Revopoint {
     }
 
     fn obey(&mut self, command: &str, at: f64) {
-        self.told.push(format!("{command};"));
+        self.told.push((self.instant(at), format!("{command};")));
         let (verb, value) =
             command.split_once('=').map_or((command, None), |(verb, value)| (verb, Some(value)));
         match (verb, value) {
@@ -339,6 +380,7 @@ impl Revopoint {
             },
             ("+CT,STOP", None) => {
                 self.turn.brake(at);
+                self.ends_its_turn();
                 (self.announce, self.trouble) = (None, None);
                 let rest = self.turn.end_s().unwrap_or(at);
                 let there = self.turn.place(rest).0 - self.zero;
@@ -427,7 +469,7 @@ impl Peer for Revopoint {
         while self.said.front().is_some_and(|(due, _)| *due <= at) {
             let packet = self.said.pop_front();
             // Nobody hears what is said without a connection.
-            if self.linked {
+            if self.linked && !self.mute {
                 return packet.map(|(_, bytes)| bytes);
             }
         }

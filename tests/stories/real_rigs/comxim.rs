@@ -9,7 +9,7 @@ use turnstage_hw_tests::wire::comxim::{Knobs, Table};
 use turnstage_tests::service::Service;
 use turnstage_tests::view::View;
 
-use super::{Plug, SIZE, configuration, finish, folder, lost, shows_its_angles};
+use super::{Plug, SIZE, configuration, finish, folder, lost, shows_its_angles, told};
 
 /// The camera sees the platter where it truly stands, at most so much later.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -54,14 +54,18 @@ async fn a_serial_table_and_a_usb_camera_lose_the_tables_plug_in_mid_turn_and_fi
     service.until("ready", |status| status["table"]["fault"].is_null() && status["kind"] == "ready").await;
     let id = service.start_session("turn").await;
     lost(&service).await;
-    let told = cable.with(|table| table.told.len());
+    // On its way to the fourteenth frame: none of the motions before was told twice.
+    let (motions, commands) = cable.with(|table| (table.told.clone(), table.commands.len()));
+    told(&motions, &[(13, 10.0)], 0.01);
     plug.again();
     let session = finish(&service, || {}).await;
     assert_eq!(session["taken"], 36, "{session}");
-    let after = cable.with(|table| (table.commands.clone(), table.told[told..].to_vec()));
-    let reopened =
-        after.0.iter().rposition(|command| command.starts_with("CT()") || command == "CT+SETSTOP()");
-    assert!(reopened.is_some(), "a stop comes first after the link: {:?}", after.0);
+    let (after, since) = cable.with(|table| (table.told[13..].to_vec(), table.commands[commands..].to_vec()));
+    assert_eq!(since[0], "CT+SETSTOP()", "a stop is the first that it hears: {since:?}");
+    // It looks 15 degrees to each side, from behind the first place on. Then it goes on with the fifteenth frame, and at
+    // the end takes the one on whose way the link was lost.
+    let looking = [(1, -20.0), (1, 5.0), (24, 1.25)];
+    told(&after, &[&looking[..], &[(1, -10.0), (1, 5.0), (21, 10.0), (2, 70.0)]].concat(), 0.6);
     // Whatever the table lost sight of was found by looking: the frames themselves say where they were taken.
     shows_its_angles(&service, &service.records(&id).await, zero_deg, SIZE).await;
     showing.abort();

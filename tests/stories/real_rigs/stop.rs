@@ -23,6 +23,8 @@ use turnstage_tests::{Bench, PATIENCE};
 
 use super::{Plug, configuration, folder};
 
+mod bluetooth;
+
 /// Degrees between two frames: what one command asks for.
 const STEP_DEG: f64 = 90.0;
 /// Somebody stops it when it has gone so far.
@@ -30,6 +32,13 @@ const GONE_DEG: f64 = 25.0;
 /// Degrees a second, and per second squared: a step takes 2.75 s, braking 10 degrees.
 const SPEED: f64 = 40.0;
 const ACCELERATION: f64 = 80.0;
+/// From a request to the wire. 200 ms are required of 99 stops in 100, which the benchmark measures on a machine of its
+/// own; one stop beside other tests may find the processor busy.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
+/// A table whose signs of life cease is asked after 3.5 s, has a second to answer, and is stopped.
+const CEASED_LIMIT: Duration = Duration::from_millis(4500 + 500);
+/// A table that is back is looked for again within 0.4 s here, and takes half a second to be opened.
+const REOPEN_LIMIT: Duration = Duration::from_millis(1000);
 /// How often a device is looked at.
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -185,23 +194,25 @@ impl<T: Table> Wired<T> {
         assert!(off_deg.abs() < 0.1, "the platter is {off_deg:.1} degrees off its last frame");
     }
 
-    /// How long after `asked` the stop was heard, and that the platter then came to rest on its way, not at its end.
-    async fn was_halted(&self, asked: Instant, asked_deg: f64) {
+    /// The stop was heard within `limit` of `asked`, and the platter then came to rest on its way: at `speed` it has gone
+    /// on for no longer, and braked.
+    async fn was_halted(&self, asked: Instant, asked_deg: f64, speed: f64, limit: Duration) {
         self.until("stood", |table| !table.turns()).await;
         let heard = self.cable.heard();
         let says_stop = |bytes: &[u8]| bytes.windows(T::STOP.len()).any(|part| part == T::STOP);
         let stop = heard.iter().find(|(at, bytes)| *at >= asked && says_stop(bytes));
-        let (at, _) = stop.expect("the stop was handed to the wire");
-        let further_deg = (self.stands_deg() - asked_deg).abs();
-        eprintln!(
-            "stop on the wire after {:.1} ms, {further_deg:.1} degrees on",
-            1e3 * (*at - asked).as_secs_f64()
-        );
-        assert!(
-            (0.0..STEP_DEG - GONE_DEG - 1.0).contains(&further_deg),
-            "it went on for {further_deg} degrees"
-        );
+        let late = stop.expect("the stop was handed to the wire").0 - asked;
+        halted(late, (self.stands_deg() - asked_deg).abs(), speed, ACCELERATION, limit);
     }
+}
+
+/// A stop came in time, and took no more than its time and its braking.
+#[track_caller]
+fn halted(late: Duration, further_deg: f64, speed: f64, acceleration: f64, limit: Duration) {
+    eprintln!("stop on the wire after {:.1} ms, {further_deg:.1} degrees on", 1e3 * late.as_secs_f64());
+    assert!(late <= limit, "the stop took {late:?} to the wire");
+    let most_deg = speed * limit.as_secs_f64() + speed * speed / (2.0 * acceleration) + 1.0;
+    assert!(further_deg <= most_deg, "it went on for {further_deg} degrees");
 }
 
 /// It is on its way to a frame, and has gone `GONE_DEG` of it.
@@ -220,6 +231,7 @@ fn go_on() -> Value {
 }
 
 /// Refused with this rule and a sentence that says what to do.
+#[track_caller]
 fn refused(answer: Result<Value, Value>, rule: &str) {
     let problem = answer.expect_err("it is to be refused");
     assert_eq!(problem["rule"], rule, "{problem}");
@@ -258,7 +270,7 @@ async fn a_stop_from_afar_halts_and_holds<T: Table>() {
 
     let (asked, deg) = (Instant::now(), wired.stands_deg());
     service.ask_from_afar("stop", json!({})).await.expect("anybody may stop it");
-    wired.was_halted(asked, deg).await;
+    wired.was_halted(asked, deg, SPEED, STOP_LIMIT).await;
     let session = service.settled().await;
     assert_eq!(session["state"], "paused", "{session}");
     let status = service.until("stopped", |status| status["table"]["moving"] == false).await;
@@ -340,7 +352,7 @@ async fn a_stop_button_halts_and_holds<T: Table>() {
 
     let (asked, deg) = (Instant::now(), wired.stands_deg());
     station.booth.press("halt");
-    wired.was_halted(asked, deg).await;
+    wired.was_halted(asked, deg, SPEED, STOP_LIMIT).await;
     let session = station.bench.settled(&id).await;
     assert_eq!(session.state, SessionState::Paused);
     let told = wired.motions();
@@ -383,7 +395,8 @@ async fn a_stop_button_reaches_a_grbl_table_in_mid_turn_and_holds_it() {
 async fn a_table_whose_heartbeat_ceases_in_mid_turn_is_stopped_and_waits_for_a_person() {
     let wired = Wired::<comxim::Table>::new("");
     // Slow enough that its silence is noticed on the way.
-    wired.cable.with(|table| table.knobs.speed = 8.0);
+    const SLOW: f64 = 8.0;
+    wired.cable.with(|table| table.knobs.speed = SLOW);
     let service = Service::start(&wired.config, &[]).await;
     ready(&service).await;
     service.start_session("turn").await;
@@ -392,7 +405,7 @@ async fn a_table_whose_heartbeat_ceases_in_mid_turn_is_stopped_and_waits_for_a_p
     wired.cable.with(|table| table.fail(comxim::Fault::MuteAfter(GONE_DEG)));
     let deg = wired.stands_deg();
     let asked = Instant::now();
-    wired.was_halted(asked, deg).await;
+    wired.was_halted(asked, deg, SLOW, CEASED_LIMIT).await;
 
     let session = service.settled().await;
     assert_eq!(session["state"], "paused", "{session}");
@@ -417,14 +430,17 @@ async fn may_still_turn_deg(service: &Service) -> f64 {
     deg.abs()
 }
 
-/// Everything that the device has heard since it is back begins with a stop, and nothing of it is a motion.
-async fn hears_a_stop_first<T: Table>(service: &Service, wired: &Wired<T>, told: usize) {
+/// Everything that the device hears from when it is back begins with a stop, and nothing of it is a motion. When the stop
+/// was heard.
+async fn hears_a_stop_first<T: Table>(service: &Service, wired: &Wired<T>, told: usize) -> Instant {
+    wired.plug.again();
     service.until("the table is back", |status| status["table"]["fault"].is_null()).await;
     let heard: Vec<u8> = wired.cable.heard().into_iter().flat_map(|(_, bytes)| bytes).collect();
     assert!(heard.starts_with(T::STOP), "{:?}", String::from_utf8_lossy(&heard));
     assert_eq!(wired.motions(), told, "nothing moves by itself");
     refused(service.ask("resume", go_on()).await, "motion-not-armed");
     assert_eq!(wired.motions(), told);
+    wired.cable.heard()[0].0
 }
 
 async fn a_lost_link_is_bounded_and_begins_with_a_stop<T: Table>() {
@@ -441,7 +457,6 @@ async fn a_lost_link_is_bounded_and_begins_with_a_stop<T: Table>() {
     let way_deg = wired.way_deg(&cut_deg);
     eprintln!("told that it may turn {bound_deg} degrees, it turned {way_deg:.1}");
     assert!(way_deg > 10.0 && way_deg <= bound_deg && bound_deg <= STEP_DEG, "{way_deg} of {bound_deg}");
-    wired.plug.again();
     hears_a_stop_first(&service, &wired, told).await;
 
     // The next time it is back while the table still turns, and stops it on its way.
@@ -449,11 +464,11 @@ async fn a_lost_link_is_bounded_and_begins_with_a_stop<T: Table>() {
     service.resume().await;
     may_still_turn_deg(&service).await;
     let told = wired.motions();
-    wired.plug.again();
-    hears_a_stop_first(&service, &wired, told).await;
+    let back = Instant::now();
+    let heard = hears_a_stop_first(&service, &wired, told).await;
     wired.until("stood", |table| !table.turns()).await;
     let way_deg = wired.way_deg(&cut_deg);
-    assert!(way_deg < STEP_DEG - GONE_DEG - 1.0, "the stop came too late: {way_deg}");
+    halted(heard - back, way_deg, SPEED, ACCELERATION, REOPEN_LIMIT);
     service.resume().await;
     finishes(&service, &wired, &id).await;
 }

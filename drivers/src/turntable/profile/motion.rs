@@ -387,7 +387,12 @@ impl ProfileTable {
             self.journey = None;
             return Err(self.no_reply(tried, limit));
         }
+        // One that has told its place before and tells it no more has fallen silent: a stop comes first, should it move again.
+        let silent = self.bearings.compares();
         self.hand_over_stops(tried).await?;
+        if silent {
+            self.estrange();
+        }
         self.bearings.lose();
         Ok(Some(Moved::OutcomeUnknown))
     }

@@ -1,5 +1,7 @@
 //! Keys, listings and profiles of other people, and whatever a table may say.
 
+mod grammar;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;

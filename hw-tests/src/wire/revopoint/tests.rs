@@ -170,3 +170,28 @@ fn the_rates_are_those_that_were_measured_and_lie_between_elsewhere() {
     assert_eq!(RATES.map(|(seconds, _)| rate(seconds)), RATES.map(|(_, rate)| rate));
     assert!((rate(27.0) - 375.3 / 27.0).abs() < 1e-9, "{}", rate(27.0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_falls_mute_hears_turns_on_and_says_nothing() {
+    let table = faulty(Fault::Mute { after_deg: 20.0 });
+    let mut link = Direct::open(table.clone()).unwrap();
+    let begun = Instant::now();
+    assert_eq!(ask(&mut link, "+CT,TURNANGLE=90;", 60.0).await, "+OK;");
+    assert_eq!(ask(&mut link, "+QT,CHANGEANGLE;", 60.0).await, "");
+    assert_eq!((truth(&table), lock(&table).motions()), (190.0, 1));
+    ask(&mut link, "+CT,TURNANGLE=90;", 3.0).await;
+    ask(&mut link, "+CT,STOP;", 60.0).await;
+    assert!((210.0..240.0).contains(&truth(&table)), "{}", truth(&table));
+    let after = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+    // 90 degrees take 9 s; the second time it was stopped after three.
+    for (from, to, stood) in
+        [(0.0, 0.2, true), (1.0, 2.0, false), (0.0, 20.0, false), (10.0, 120.0, true), (121.0, 122.0, false)]
+    {
+        assert_eq!(lock(&table).stood(after(from), after(to)), stood, "{from} to {to}");
+    }
+    assert!(lock(&table).stood(after(125.0), Instant::now()));
+    lock(&table).reboot(Instant::now());
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let mut link = Direct::open(table.clone()).unwrap();
+    assert_eq!(ask(&mut link, "+QT,CHANGEANGLE;", 1.0).await, "+DATA=0.00;");
+}
