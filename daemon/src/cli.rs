@@ -3,6 +3,7 @@
 //! Commands speak to the station that runs on the data folder, and run one in their own process where none does: the
 //! same interface either way ([`line`]). Every command takes `--config` and `--data-dir`.
 
+mod answer;
 mod calibrate;
 mod cameras;
 mod check;

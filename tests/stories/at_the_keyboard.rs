@@ -2,13 +2,14 @@
 //! types says that they stand beside it.
 
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
-use turnstage::emergency::{HELD_MIN, Step};
+use turnstage::emergency::Step;
 use turnstage::status::Status;
 use turnstage_hw_tests::wire::cable::{Cable, Port};
 use turnstage_hw_tests::wire::grbl::Controller;
-use turnstage_tests::{Bench, Ran, quick_rig, turnstage, write_recipe};
+use turnstage_tests::{Bench, Ran, binary, quick_rig, turnstage, write_recipe};
 
 /// What simulated pictures of a table that is not simulated cannot show.
 const LENIENT: &str =
@@ -188,10 +189,6 @@ async fn the_command_line_refuses_guides_through_the_test_and_shoots_afterwards(
         drop(status.wait_for(|now| step(now) == Some(Step::Press)).await.expect("the station lives"));
         booth.press("red");
         drop(status.wait_for(|now| step(now) == Some(Step::Release)).await.expect("the station lives"));
-        // A hand takes longer than a loose wire: this station's clock goes on by as much.
-        tokio::time::pause();
-        tokio::time::advance(HELD_MIN).await;
-        tokio::time::resume();
         booth.release("red");
     };
     let (ran, ()) = tokio::join!(keyboard.run(&["selftest", "emergency-stop"]), person);
@@ -201,4 +198,43 @@ async fn the_command_line_refuses_guides_through_the_test_and_shoots_afterwards(
     let _data = bench.end().await;
     let ran = keyboard.run(&capture).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+/// A station that runs in this process, with another table.
+async fn stops_with(table: &str) -> Ran {
+    let data = TempDir::new().expect("a folder");
+    let simulated = quick_rig("");
+    let (before, after) = simulated.split_once("[rig.turntable]").expect("a table");
+    let cameras = after.split_once("[rig.cameras.main]").expect("a camera").1;
+    let mut bench = Bench::on_disk(&format!("{before}{table}\n[rig.cameras.main]{cameras}"), data).await;
+    let mut found = bench.running.open(bench.data.path());
+    drop(found.wait_for(|found| found.address.is_some()).await.expect("the panel opens"));
+    let folder = bench.data.path().display().to_string();
+    let run = move || turnstage(&["stop", "--data-dir", &folder]);
+    let ran = tokio::task::spawn_blocking(run).await.expect("it runs");
+    bench.end().await;
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_stopped_nothing_is_told_as_that() {
+    let ran = stops_with("[rig.turntable]\ndriver = \"sim\"").await;
+    assert!(ran.code == 0 && ran.out.starts_with("Stopped: the table"), "{ran:?}");
+    let ran = stops_with("").await;
+    assert!(ran.code == 0 && ran.out.starts_with("This rig has no table."), "{ran:?}");
+    let absent =
+        "[rig.turntable]\ndriver = \"profile\"\nprofile = \"comxim\"\nserial = \"/dev/serial/by-id/none\"";
+    let ran = stops_with(absent).await;
+    assert!(ran.code == 69 && ran.err.contains("the table may not have stopped"), "{ran:?}");
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_fault() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let data = TempDir::new().expect("a folder");
+    let devices = Command::new(binary()).arg("devices").current_dir(data.path()).stdout(writer).output();
+    let ran = devices.expect("it runs");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && !told.contains("panicked"), "{told}");
 }

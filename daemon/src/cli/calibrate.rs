@@ -11,6 +11,7 @@ use turnstage_drivers::turntable::external::Watched;
 use turnstage_pipeline::axis::{ANGLE_DEG_MAX, RMS_PX_MAX, TILT_DEG_MAX, TILT_ERROR_DEG_MAX, TiltAxis};
 
 use super::Place;
+use super::answer::answer;
 use super::check::{Line, line};
 use super::desk::Desk;
 use crate::calibration::axis::{CameraAxis, Setting};
@@ -148,7 +149,7 @@ async fn act(desk: &mut Desk, place: &Place, what: What) -> Result<u8> {
         }
         What::Plate { recipe } => {
             let accepted = desk.ask(Act::Plate { recipe }).await?;
-            println!("The clean plate of {} is kept.", cameras(accepted.count));
+            answer!("The clean plate of {} is kept.", cameras(accepted.count));
             Ok(exit::OK)
         }
         What::List { json } => list(desk, json).await,
@@ -167,25 +168,25 @@ async fn forget(desk: &Desk, recipe: String, camera: String, keep_axis: bool) ->
     let forgotten = desk.ask(act).await?.count;
     if let Some(one) = limits {
         let at = date(&one.at);
-        println!(
+        answer!(
             "Forgotten: limits of camera {camera} with recipe {recipe}, {at}. The recipe's own hold again."
         );
     }
     if let Some(one) = plate {
-        println!("Forgotten: clean plate of camera {camera} with recipe {recipe}, {}.", date(&one.at));
+        answer!("Forgotten: clean plate of camera {camera} with recipe {recipe}, {}.", date(&one.at));
     }
     if let Some(one) = axis {
         let at = date(&one.at);
-        println!(
+        answer!(
             "Forgotten: where camera {camera} stands, {at}, for every recipe. Its pictures have no poses now."
         );
     }
     let known = usize::from(limits.is_some()) + usize::from(plate.is_some()) + usize::from(axis.is_some());
     if forgotten > known {
-        println!("Forgotten: {} that could not be read.", forgotten - known);
+        answer!("Forgotten: {} that could not be read.", forgotten - known);
     }
     if let Some(one) = kept.axes.iter().find(|one| one.camera == camera && keep_axis) {
-        println!("Kept: where camera {camera} stands, {}.", date(&one.at));
+        answer!("Kept: where camera {camera} stands, {}.", date(&one.at));
     }
     Ok(exit::OK)
 }
@@ -228,14 +229,14 @@ async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
         }
         if !yes && !agrees()? {
             let nobody = if std::io::stdin().is_terminal() { "" } else { " Nobody could be asked." };
-            println!(
+            answer!(
                 "Nothing is set.{nobody} turnstage calibrate qc --session {id} --yes sets it without another turn."
             );
             return Ok(exit::OK);
         }
     }
     let accepted = desk.ask(Act::Calibrate { session: id.to_owned() }).await?;
-    println!("The limits of {} are set. They hold from the next session on.", cameras(accepted.count));
+    answer!("The limits of {} are set. They hold from the next session on.", cameras(accepted.count));
     Ok(exit::OK)
 }
 
@@ -243,7 +244,7 @@ async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
 fn board(size_mm: f64, file: &Path) -> Result<u8> {
     let board = Board::new(size_mm, 0.0).map_err(|why| Exit::new(exit::USAGE, why))?;
     std::fs::write(file, board.svg()).with_context(|| format!("cannot write {}", file.display()))?;
-    println!(
+    answer!(
         "{}: print it at 100 % on matt paper, see that its chess pattern measures {size_mm} mm, and glue it flat on a \
          plate.",
         file.display()
@@ -260,7 +261,7 @@ fn ring(config: &Config, file: &Path) -> Result<u8> {
     })?;
     let rim = watched.ring.rim();
     std::fs::write(file, rim.svg()).with_context(|| format!("cannot write {}", file.display()))?;
-    println!(
+    answer!(
         "{}: print it at 100 % on matt paper, see that a mark measures {} mm, and glue it round the rim, level and evenly; \
          cut between the marks if it is too long.",
         file.display(),
@@ -274,10 +275,10 @@ async fn axis(desk: &Desk, act: Act) -> Result<u8> {
     let accepted = desk.ask(act).await?;
     let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
     for one in kept.axes.iter().filter(|one| Some(&one.session) == accepted.session.as_ref()) {
-        println!("Camera {}, {} frames with {} corners:", one.camera, one.axis.frames, one.axis.corners);
-        println!("{}", standing(one));
+        answer!("Camera {}, {} frames with {} corners:", one.camera, one.axis.frames, one.axis.corners);
+        answer!("{}", standing(one));
     }
-    println!("Where {} stands is kept.", cameras(accepted.count));
+    answer!("Where {} stands is kept.", cameras(accepted.count));
     Ok(exit::OK)
 }
 
@@ -325,19 +326,23 @@ pub(super) fn in_use(detail: &SessionDetail, mut records: Vec<Record>) -> Vec<Re
 }
 
 fn table(camera: &str, spread: &Spread) {
-    println!("Camera {camera}, {} frames:", spread.frames);
-    println!(
+    answer!("Camera {camera}, {} frames:", spread.frames);
+    answer!(
         "  {:<18} {:>8} {:>8} {:>8} {:>8}   limit from it",
-        "", "least", "median", "98 of 100", "largest"
+        "",
+        "least",
+        "median",
+        "98 of 100",
+        "largest"
     );
     let limits = limits(&CameraLimits::of(spread));
     for ((name, unit, factor, range), limit) in spread.rows().into_iter().zip(limits) {
         let Some(Range { least, median, p98, largest }) = range else {
-            println!("  {:<18} not measured: the recipe's own limit holds", format!("{name} [{unit}]"));
+            answer!("  {:<18} not measured: the recipe's own limit holds", format!("{name} [{unit}]"));
             continue;
         };
         let [least, median, p98, largest] = [least, median, p98, largest].map(|value| value * factor);
-        println!(
+        answer!(
             "  {:<18} {least:>8.2} {median:>8.2} {p98:>9.2} {largest:>8.2}   {limit}",
             format!("{name} [{unit}]")
         );
@@ -369,7 +374,7 @@ fn agrees() -> Result<bool> {
     if !input.is_terminal() {
         return Ok(false);
     }
-    println!(
+    answer!(
         "Was every frame of this turn a good one? y sets these limits, anything else leaves them as they are."
     );
     let mut line = String::new();
@@ -380,28 +385,28 @@ fn agrees() -> Result<bool> {
 async fn list(desk: &Desk, json: bool) -> Result<u8> {
     let kept: CalibrationsView = desk.get("/api/v1/calibrations").await?;
     if json {
-        println!("{}", serde_json::to_string(&kept)?);
+        answer!("{}", serde_json::to_string(&kept)?);
         return Ok(exit::OK);
     }
     for one in &kept.calibrations {
-        println!("{} {}  limits of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
-        println!("  from {} frames of session {}, by {}", one.spread.frames, one.session, one.actor);
+        answer!("{} {}  limits of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
+        answer!("  from {} frames of session {}, by {}", one.spread.frames, one.session, one.actor);
         let rows = one.spread.rows().into_iter().zip(limits(&one.limits));
-        println!(
+        answer!(
             "  {}",
             rows.map(|(row, limit)| format!("{}: {limit}", row.0)).collect::<Vec<_>>().join("; ")
         );
     }
     for one in &kept.plates {
-        println!("{} {}  clean plate of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
+        answer!("{} {}  clean plate of {}, {}", one.recipe, one.camera, date(&one.at), one.device);
     }
     for one in &kept.axes {
-        println!("{}  axis of {}, {}", one.camera, date(&one.at), one.setting.device);
-        println!("{}", standing(one));
+        answer!("{}  axis of {}, {}", one.camera, date(&one.at), one.setting.device);
+        answer!("{}", standing(one));
     }
-    kept.unreadable.iter().for_each(|why| println!("{why}"));
+    kept.unreadable.iter().for_each(|why| answer!("{why}"));
     if kept.calibrations.is_empty() && kept.plates.is_empty() && kept.axes.is_empty() {
-        println!("Nothing is calibrated: the recipes' own limits hold. See: turnstage calibrate qc.");
+        answer!("Nothing is calibrated: the recipes' own limits hold. See: turnstage calibrate qc.");
     }
     Ok(exit::OK)
 }

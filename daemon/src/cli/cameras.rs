@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::Place;
+use super::answer::answer;
 use super::desk::Desk;
 use crate::command::Act;
 use crate::constancy::{CameraHealth, Measured};
@@ -33,15 +34,15 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
             let cameras: Vec<CameraHealth> = desk.get("/api/v1/cameras/health").await?;
             match json {
                 true => cameras.iter().try_for_each(|camera| {
-                    println!("{}", serde_json::to_string(camera)?);
+                    answer!("{}", serde_json::to_string(camera)?);
                     anyhow::Ok(())
                 })?,
-                false => table(&cameras).iter().for_each(|line| println!("{line}")),
+                false => table(&cameras).iter().for_each(|line| answer!("{line}")),
             }
         }
         What::Reset { name } => {
             desk.ask(Act::ResetCamera { camera: name.clone() }).await?;
-            println!("Camera {name} begins a new baseline with its next turn.");
+            answer!("Camera {name} begins a new baseline with its next turn.");
         }
     }
     desk.close().await;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use turnstage_drivers::io::{self, Input, Signal};
 use turnstage_drivers::turntable::{TurntableInfo, WithoutLink};
 
+use super::answer::answer;
 use super::{Place, calibrate, line as wire};
 use crate::calibration::shelf::Shelf;
 use crate::config::{Config, Does};
@@ -91,9 +92,9 @@ pub(super) fn print(lines: &[Line], json: bool) -> Result<u8> {
     let code = lines.iter().find(|line| !line.good).map_or(exit::OK, |line| line.code);
     for line in lines {
         if json {
-            println!("{}", serde_json::to_string(line)?);
+            answer!("{}", serde_json::to_string(line)?);
         } else {
-            println!("{:<4} {:<24} {}", if line.good { "ok" } else { "FAIL" }, line.what, line.told);
+            answer!("{:<4} {:<24} {}", if line.good { "ok" } else { "FAIL" }, line.what, line.told);
         }
     }
     Ok(code)

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use turnstage_cloud_sync::queue::State;
 
 use super::Place;
+use super::answer::answer;
 use super::line::Line;
 use crate::api::problem::Problem;
 use crate::command::{Accepted, Act};
@@ -252,7 +253,7 @@ impl Desk {
             wait_ms = 0;
             if self.json {
                 for event in &events {
-                    println!("{}", serde_json::to_string(event)?);
+                    answer!("{}", serde_json::to_string(event)?);
                 }
             }
         }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use turnstage_drivers::{Listing, camera, io, turntable};
 
+use super::answer::answer;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
@@ -72,12 +73,12 @@ pub async fn list(json: bool) -> Result<u8> {
         if json {
             let line =
                 serde_json::json!({ "kind": kind, "driver": driver, "about": about, "found": devices });
-            println!("{line}");
+            answer!("{line}");
             continue;
         }
-        println!("{kind:<10} {driver:<8} {about}");
+        answer!("{kind:<10} {driver:<8} {about}");
         for device in &devices {
-            println!("{:<19} {}", "", told(device));
+            answer!("{:<19} {}", "", told(device));
         }
     }
     Ok(exit::OK)
@@ -105,15 +106,15 @@ pub async fn setup(options: Setup) -> Result<u8> {
         return Err(Exit::new(exit::CONFIGURATION, why).into());
     }
     if options.print {
-        print!("{text}");
+        answer!("{}", text.trim_end());
         return Ok(exit::OK);
     }
     write_new(&options.to, &text)?;
     let file = options.to.display();
-    println!("Written: {file}. Next:");
-    println!("  turnstage check --config {file}        opens each device once");
-    println!("  turnstage selftest --config {file}     four frames, and whether the turn closes");
-    println!("  turnstage run --config {file}          the station with its panel");
+    answer!("Written: {file}. Next:");
+    answer!("  turnstage check --config {file}        opens each device once");
+    answer!("  turnstage selftest --config {file}     four frames, and whether the turn closes");
+    answer!("  turnstage run --config {file}          the station with its panel");
     Ok(exit::OK)
 }
 

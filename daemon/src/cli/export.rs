@@ -16,6 +16,7 @@ use turnstage_cloud_sync::queue::State;
 use turnstage_cloud_sync::{Record, Sha256};
 use turnstage_pipeline::photogrammetry::{Picture, colmap, transforms};
 
+use super::answer::answer;
 use super::desk::Desk;
 use super::queue::with_desk;
 use super::{Place, calibrate};
@@ -111,9 +112,9 @@ async fn copy(place: &Place, to: &Path, chosen: &[String]) -> Result<u8> {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        println!("{} pictures copied to {} and read back.", bar.position(), to.display());
+        answer!("{} pictures copied to {} and read back.", bar.position(), to.display());
         if gone > 0 {
-            println!("{gone} were delivered before and are not kept on this station any more.");
+            answer!("{gone} were delivered before and are not kept on this station any more.");
         }
         Ok(exit::OK)
     })
@@ -163,12 +164,12 @@ async fn write(desk: &Desk, session: &str, (format, with_points): (Format, bool)
     }
     let (pictures, others) = folder.finish()?;
     bar.finish_and_clear();
-    println!("{pictures} pictures written to {}.", to.display());
+    answer!("{pictures} pictures written to {}.", to.display());
     if others > 0 {
-        println!("{others} files lie with them: what came with them, their lenses and points.");
+        answer!("{others} files lie with them: what came with them, their lenses and points.");
     }
     if pictures < count {
-        println!("{} were delivered before and are not kept on this station any more.", count - pictures);
+        answer!("{} were delivered before and are not kept on this station any more.", count - pictures);
     }
     Ok(exit::OK)
 }

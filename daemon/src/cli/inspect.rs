@@ -10,6 +10,7 @@ use turnstage_cloud_sync::Sha256;
 use turnstage_pipeline::{Examined, Examiner, ExifSummary, metadata, phash_to_hex, qc};
 
 use super::Place;
+use super::answer::answer;
 use crate::exit::{self, Exit};
 
 /// Judges each file; exit 65 if one could not be read as a picture.
@@ -65,11 +66,11 @@ fn tell(file: &Path, examined: &Examined, capture: &BTreeMap<&str, String>, json
             "exif": examined.exif,
             "capture": capture,
         });
-        println!("{record}");
+        answer!("{record}");
         return;
     }
     match picture {
-        Some(p) => println!(
+        Some(p) => answer!(
             "{}: {} x {}, sharpness {:.0} at half size, mean {:.0}, clipped {:.2} % low {:.2} % high",
             file.display(),
             p.width,
@@ -79,17 +80,17 @@ fn tell(file: &Path, examined: &Examined, capture: &BTreeMap<&str, String>, json
             100.0 * p.exposure.clipped_low,
             100.0 * p.exposure.clipped_high,
         ),
-        None => println!("{}: not a readable picture", file.display()),
+        None => answer!("{}: not a readable picture", file.display()),
     }
     let said = examined.exif.as_ref().map(camera_line).filter(|said| !said.is_empty());
-    said.iter().for_each(|said| println!("  camera: {said}"));
+    said.iter().for_each(|said| answer!("  camera: {said}"));
     if !capture.is_empty() {
         let each =
             metadata::xmp::FIELDS.iter().filter_map(|name| Some(format!("{name} {}", capture.get(name)?)));
-        println!("  turnstage: {}", each.collect::<Vec<_>>().join(", "));
+        answer!("  turnstage: {}", each.collect::<Vec<_>>().join(", "));
     }
     for finding in &examined.findings {
-        println!("  {:?} {}: {}", finding.verdict, finding.rule, finding.message);
+        answer!("  {:?} {}: {}", finding.verdict, finding.rule, finding.message);
     }
 }
 

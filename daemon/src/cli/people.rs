@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::Place;
+use super::answer::answer;
 use crate::access::Role;
 use crate::access::accounts::{AccountError, Accounts};
 use crate::exit::{self, Exit};
@@ -37,21 +38,21 @@ pub fn perform(place: &Place, what: What) -> Result<u8> {
         What::Set { name, role } => {
             let password = password()?;
             accounts.set(&name, role, &password).map_err(wrong)?;
-            println!("{name} signs in as {} from now on.", role.name());
+            answer!("{name} signs in as {} from now on.", role.name());
             let looks_after = |role: &Role| matches!(role, Role::Technician | Role::Admin);
             if !accounts.people().values().any(looks_after) {
-                println!(
+                answer!(
                     "Nobody may look after the station by the panel yet: add a technician or an admin, too."
                 );
             }
         }
         What::Remove { name } => {
             accounts.remove(&name).map_err(wrong)?;
-            println!("{name} has no account any more.");
+            answer!("{name} has no account any more.");
         }
         What::List => {
             for (name, role) in accounts.people() {
-                println!("{:<12} {name}", role.name());
+                answer!("{:<12} {name}", role.name());
             }
         }
     }
@@ -66,7 +67,7 @@ fn password() -> Result<String> {
         input.lock().read_line(&mut line)?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    println!("Password (at least 10 characters, it is not shown):");
+    answer!("Password (at least 10 characters, it is not shown):");
     let shown = rustix::termios::tcgetattr(&input)?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use turnstage_cloud_sync::spool::{Finding, repair};
 
 use super::Place;
+use super::answer::answer;
 use super::desk::Desk;
 use crate::clock::SystemClock;
 use crate::command::Act;
@@ -60,7 +61,7 @@ pub async fn perform(place: &Place, what: What) -> Result<u8> {
         What::Requeue { session } => {
             with_desk(place, async |desk| {
                 let accepted = desk.ask(Act::Requeue { session: session.clone() }).await?;
-                println!("{} pictures are queued again.", accepted.count);
+                answer!("{} pictures are queued again.", accepted.count);
                 send(desk).await
             })
             .await
@@ -84,7 +85,7 @@ pub(super) async fn with_desk(place: &Place, act: impl AsyncFnOnce(&mut Desk) ->
 async fn list(desk: &mut Desk, json: bool) -> Result<u8> {
     let queue: QueueView = desk.get("/api/v1/queue").await?;
     if json {
-        println!("{}", serde_json::to_string(&queue)?);
+        answer!("{}", serde_json::to_string(&queue)?);
         return Ok(exit::OK);
     }
     for (state, count) in [
@@ -95,13 +96,17 @@ async fn list(desk: &mut Desk, json: bool) -> Result<u8> {
         ("failed", queue.failed),
         ("superseded", queue.superseded),
     ] {
-        println!("{state:<10} {count}");
+        answer!("{state:<10} {count}");
     }
     for session in &queue.sessions {
         for waiting in &session.waiting {
-            println!(
+            answer!(
                 "{} {}: {} wait: {} ({})",
-                session.session, session.item, waiting.pictures, waiting.reason, waiting.rule
+                session.session,
+                session.item,
+                waiting.pictures,
+                waiting.reason,
+                waiting.rule
             );
         }
     }
@@ -113,22 +118,26 @@ async fn send(desk: &mut Desk) -> Result<u8> {
     for session in desk.sessions().await? {
         undelivered += desk.delivered(&session.session).await?.undelivered();
     }
-    println!("{undelivered} pictures wait.");
+    answer!("{undelivered} pictures wait.");
     Ok(if undelivered == 0 { exit::OK } else { exit::HARDWARE })
 }
 
 fn check(folder: &Path, json: bool) -> Result<u8> {
     let report = repair::check(folder).map_err(|e| Exit::new(exit::STORAGE, crate::run::chain(&e)))?;
     if json {
-        println!("{}", serde_json::to_string(&report)?);
+        answer!("{}", serde_json::to_string(&report)?);
     } else {
-        println!(
+        answer!(
             "{} records, {} sessions, {} events, {} sidecars; {} pictures compared with their hashes.",
-            report.records, report.documents, report.events, report.sidecars, report.media
+            report.records,
+            report.documents,
+            report.events,
+            report.sidecars,
+            report.media
         );
         tell(&report.findings);
         if report.healthy() {
-            println!("All is well.");
+            answer!("All is well.");
         }
     }
     Ok(if report.healthy() { exit::OK } else { exit::DATA })
@@ -151,9 +160,9 @@ fn rebuild(folder: &Path) -> Result<u8> {
     let clock = Arc::new(SystemClock::new());
     let rebuilt =
         repair::rebuild(folder, clock).map_err(|e| Exit::new(exit::STORAGE, crate::run::chain(&e)))?;
-    println!("The index is new: {} records, {} sessions.", rebuilt.records, rebuilt.documents);
+    answer!("The index is new: {} records, {} sessions.", rebuilt.records, rebuilt.documents);
     if let Some(aside) = &rebuilt.aside {
-        println!("The old one is kept at {}.", aside.display());
+        answer!("The old one is kept at {}.", aside.display());
     }
     tell(&rebuilt.findings);
     Ok(exit::OK)
@@ -161,6 +170,6 @@ fn rebuild(folder: &Path) -> Result<u8> {
 
 fn tell(findings: &[Finding]) {
     for finding in findings {
-        println!("{}: {}", finding.kind, finding.sentence);
+        answer!("{}: {}", finding.kind, finding.sentence);
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use super::answer::answer;
 use super::desk::Desk;
 use crate::window::views::{SessionDetail, SessionSummary};
 
@@ -28,7 +29,7 @@ pub async fn session(desk: &Desk, id: &str, json: bool) -> Result<SessionSummary
             findings: findings(&detail),
             location: detail.location.as_deref(),
         };
-        println!("{}", serde_json::to_string(&summary)?);
+        answer!("{}", serde_json::to_string(&summary)?);
     } else {
         print(&detail);
     }
@@ -42,9 +43,9 @@ fn findings(detail: &SessionDetail) -> Vec<String> {
 }
 
 fn print(detail: &SessionDetail) {
-    let row = |name: &str, value: String| println!("  {name:<10} {value}");
+    let row = |name: &str, value: String| answer!("  {name:<10} {value}");
     let summary = &detail.summary;
-    println!("Session {} of {}: {:?}", summary.session, summary.item, summary.state);
+    answer!("Session {} of {}: {:?}", summary.session, summary.item, summary.state);
     if let Some(reason) = &summary.reason {
         row("reason", reason.clone());
     }
@@ -75,9 +76,9 @@ fn print(detail: &SessionDetail) {
         row("first at", location.clone());
     }
     for finding in findings(detail) {
-        println!("  {finding}");
+        answer!("  {finding}");
     }
     for waiting in &summary.waiting {
-        println!("  {} not delivered: {} ({})", waiting.pictures, waiting.reason, waiting.rule);
+        answer!("  {} not delivered: {} ({})", waiting.pictures, waiting.reason, waiting.rule);
     }
 }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use turnstage_cloud_sync::{Event, Record};
 
+use super::answer::answer;
 use super::check::{Line, line};
 use super::desk::Desk;
 use super::{Place, check};
@@ -52,7 +53,7 @@ async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
         };
         let why = match stop.step {
             Step::Idle if stop.tested => {
-                println!("Passed: the emergency stop opened and closed. It counts for today.");
+                answer!("Passed: the emergency stop opened and closed. It counts for today.");
                 return Ok(exit::OK);
             }
             // Seen, and not on record yet.
@@ -82,7 +83,7 @@ async fn pressed_and_released(desk: &mut Desk) -> Result<u8> {
 fn tell(step: Step) {
     let state = if step == Step::Release { StopState::Release } else { StopState::Press };
     let Lines { first, second } = Language::En.lines(&Situation::EmergencyStop { state });
-    println!("{first}. {second}");
+    answer!("{first}. {second}");
 }
 
 /// Shoots the self-test and says what passed.

@@ -10,6 +10,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use turnstage_drivers::link;
 
+use super::answer::answer;
 use super::desk::{Desk, Now, TableNow, storage_code};
 use super::line::Line;
 use super::{LAST_GOOD, Place, check};
@@ -93,24 +94,27 @@ async fn running(place: &Place) -> Result<Line> {
 pub async fn status(place: &Place, json: bool) -> Result<u8> {
     let (_, bytes) = running(place).await?.send(Method::GET, "/api/v1/status", None).await?;
     if json {
-        println!("{}", String::from_utf8_lossy(&bytes));
+        answer!("{}", String::from_utf8_lossy(&bytes));
         return Ok(exit::OK);
     }
     let now: Now = serde_json::from_slice(&bytes)?;
-    println!("{}\n{}", now.sentence, now.detail);
+    answer!("{}\n{}", now.sentence, now.detail);
     if let Some(address) = Found::below(&place.data).and_then(|found| found.address) {
-        println!("Panel: http://{}/", listen::typed(address));
+        answer!("Panel: http://{}/", listen::typed(address));
     }
     for fault in &now.faults {
-        println!(
+        answer!(
             "\n{} ({})\n  why it matters: {}\n  what to do: {}",
-            fault.what, fault.rule, fault.why, fault.todo
+            fault.what,
+            fault.rule,
+            fault.why,
+            fault.todo
         );
     }
     // The first one may be what the two lines say already.
     let drifts = now.drifts.iter().map(|drift| Language::En.drift(drift));
     for drift in drifts.filter(|drift| drift.first != now.sentence) {
-        println!("\n{}\n  what to do: {}", drift.first, drift.second);
+        answer!("\n{}\n  what to do: {}", drift.first, drift.second);
     }
     Ok(exit::OK)
 }
@@ -147,7 +151,7 @@ pub async fn stop(place: &Place) -> Result<u8> {
 /// What became of a stop.
 fn told_of(now: &Now) -> Result<u8> {
     let Some(table) = &now.table else {
-        println!("This rig has no table. What was being shot has stopped.");
+        answer!("This rig has no table. What was being shot has stopped.");
         return Ok(exit::OK);
     };
     // What was not stopped is told as that, never as a stop.
@@ -155,7 +159,7 @@ fn told_of(now: &Now) -> Result<u8> {
         let why = format!("the table may not have stopped: {why} Stop it by its own switch");
         return Err(Exit::new(exit::HARDWARE, why).into());
     }
-    println!("Stopped: the table, not the station. Look at the table, then continue at the rig.");
+    answer!("Stopped: the table, not the station. Look at the table, then continue at the rig.");
     Ok(exit::OK)
 }
 
@@ -167,7 +171,7 @@ pub async fn ask(place: &Place, act: Act) -> Result<u8> {
         _ => "Done.",
     };
     desk.ask(act).await?;
-    println!("{said}");
+    answer!("{said}");
     Ok(exit::OK)
 }
 

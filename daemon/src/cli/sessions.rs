@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::answer::answer;
 use super::desk::Desk;
 use super::{Place, report, shoot};
 use crate::clock::readable;
@@ -146,13 +147,13 @@ async fn act(desk: &mut Desk, what: What) -> Result<u8> {
         What::Move { session, item } => {
             desk.ask(Act::Open { session: session.clone() }).await?;
             let accepted = desk.ask(Act::MoveItem { item: item.clone() }).await?;
-            println!("{} pictures belong to {item} now.", accepted.count);
+            answer!("{} pictures belong to {item} now.", accepted.count);
             Ok(exit::OK)
         }
         What::Abort { session } => {
             desk.ask(Act::Open { session: session.clone() }).await?;
             let accepted = desk.ask(Act::Abort).await?;
-            println!("Ended. {} pictures stay on this station and are not delivered.", accepted.count);
+            answer!("Ended. {} pictures stay on this station and are not delivered.", accepted.count);
             Ok(exit::OK)
         }
     }
@@ -170,7 +171,7 @@ async fn agrees(desk: &Desk) -> Result<bool> {
     if !input.is_terminal() {
         return Ok(false);
     }
-    println!("{what}. Was the item left where it was? y goes on, anything else leaves the session as it is.");
+    answer!("{what}. Was the item left where it was? y goes on, anything else leaves the session as it is.");
     let mut line = String::new();
     input.lock().read_line(&mut line)?;
     Ok(line.trim().eq_ignore_ascii_case("y"))
@@ -179,9 +180,9 @@ async fn agrees(desk: &Desk) -> Result<bool> {
 async fn list(desk: &Desk, json: bool) -> Result<u8> {
     for session in desk.sessions().await? {
         if json {
-            println!("{}", serde_json::to_string(&session)?);
+            answer!("{}", serde_json::to_string(&session)?);
         } else {
-            println!(
+            answer!(
                 "{}  {}  {:<12} {:<10} {:>3}/{:<3} {} flagged  {}",
                 session.session,
                 readable(session.started_wall_ms),

@@ -8,6 +8,7 @@ use anyhow::Result;
 use turnstage_drivers::camera::replay;
 use turnstage_drivers::{DeviceOptions, sim};
 
+use super::answer::answer;
 use super::desk::{Desk, asked_to_end};
 use super::service::opened;
 use super::{Capture, Demo, Import, Place, report};
@@ -34,7 +35,7 @@ pub async fn demo(place: &Place, options: Demo) -> Result<u8> {
         config.panel.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
     }
     if !options.json {
-        println!("Simulated rig, armed by itself. Everything is kept in {}.", place.data.display());
+        answer!("Simulated rig, armed by itself. Everything is kept in {}.", place.data.display());
     }
     let mut desk = Desk::start(config, &place.data, options.json).await?;
     let code = spin(place, &mut desk, &options).await;
@@ -60,7 +61,7 @@ fn put(place: &Place, config: &mut Config, object: &str) -> Result<()> {
 async fn spin(place: &Place, desk: &mut Desk, options: &Demo) -> Result<u8> {
     if let (false, Some(running)) = (options.once, desk.running.as_mut()) {
         let address = opened(running, &place.data).await?;
-        println!("The panel is open: http://{}/", listen::typed(address));
+        answer!("The panel is open: http://{}/", listen::typed(address));
     }
     let number = desk.sessions().await?.len() + 1;
     let item = format!("demo-{number}");
@@ -71,9 +72,9 @@ async fn spin(place: &Place, desk: &mut Desk, options: &Demo) -> Result<u8> {
     if let Err(why) = shot {
         // An open session of an earlier run, for example: the panel shows it and offers what can be done.
         eprintln!("turnstage: {why:#}");
-        println!("Finish it in the panel: continue, release or end the session.");
+        answer!("Finish it in the panel: continue, release or end the session.");
     }
-    println!("The panel stays open for the next spin. Ctrl-C ends.");
+    answer!("The panel stays open for the next spin. Ctrl-C ends.");
     let died = desk.running.as_mut().map(|running| running.died());
     tokio::select! {
         asked = asked_to_end() => asked.map(|()| exit::OK),

@@ -196,8 +196,7 @@ impl Cabinet {
                 let lost =
                     |e: gpiocdev::Error| Trouble::Refused(format!("the index switch cannot be read: {e}"));
                 let mut count = 0;
-                while lines.has_edge_event().map_err(lost)? {
-                    lines.read_edge_event().map_err(lost)?;
+                while gpio::oldest_edge(lines).map_err(lost)?.is_some() {
                     count += 1;
                 }
                 count
