@@ -52,6 +52,9 @@ const COMXIM_TURN: &[&str] = &["CR+OK;", "~CR+EVENT=TB_PAUSE;CR+EVENT=TB_END;"];
 const REVOPOINT_MORE: &[&str] =
     &["+OK;", "+FAIL,ERR=001;", "+OK,TURNANGLE=-12.00;", "+OK,TOZERO;", "+DATA=0.00;"];
 
+// The end of a way to zero is an end to the profile as well, once a turn can be over.
+const REVOPOINT_DEMANDS: Demands = Demands { words: &[("+OK,TOZERO", 1)], place: Some("="), time: None };
+
 const GRAMMARS: [Grammar; 7] = [
     Grammar {
         id: "comxim",
@@ -86,7 +89,7 @@ const GRAMMARS: [Grammar; 7] = [
         deg_s: 10.0,
         beats: false,
         more: REVOPOINT_MORE,
-        demands: Demands { words: &[], place: Some("="), time: None },
+        demands: REVOPOINT_DEMANDS,
     },
     Grammar {
         id: "revopoint-dual-axis",
@@ -101,7 +104,7 @@ const GRAMMARS: [Grammar; 7] = [
         deg_s: 10.0,
         beats: false,
         more: REVOPOINT_MORE,
-        demands: Demands { words: &[], place: Some("="), time: None },
+        demands: REVOPOINT_DEMANDS,
     },
     Grammar {
         id: "revopoint-ta500",
