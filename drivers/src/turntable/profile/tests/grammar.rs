@@ -389,10 +389,10 @@ fn in_its_time<T>(what: impl Future<Output = T>) -> T {
     runtime.enable_time().start_paused(true).build().unwrap().block_on(what)
 }
 
-#[test]
-fn a_table_that_speaks_as_its_profile_says_turns_and_every_built_in_profile_has_one() {
+#[tokio::test(start_paused = true)]
+async fn a_table_that_speaks_as_its_profile_says_turns_and_every_built_in_profile_has_one() {
     for grammar in &GRAMMARS {
-        let moved = in_its_time(turned(grammar, Vec::new(), Vec::new()));
+        let moved = turned(grammar, Vec::new(), Vec::new()).await;
         let there = |angle: Angle| angle.distance(Angle::new(WAY_DEG)) < 0.1;
         assert!(matches!(moved, Some(Moved::Done(at)) if there(at)), "{}: {moved:?}", grammar.id);
     }
