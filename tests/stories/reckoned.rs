@@ -35,6 +35,11 @@ folder = {recipes:?}
 [panel]
 listen = "127.0.0.1:0"
 
+[destinations.local]
+backend = "directory"
+root = "delivered"
+create = true
+
 [rig.turntable]
 driver = "relay"
 serial = {serial:?}
