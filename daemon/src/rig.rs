@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use turnstage_drivers::camera::{self, Applied, Settings};
+use turnstage_drivers::frame::Exposure;
 use turnstage_drivers::turntable::external::Watched;
 use turnstage_drivers::turntable::{Hand, Sightings};
 use turnstage_drivers::{Camera, CameraError, DeviceOptions, Surroundings, sim};
@@ -84,8 +85,16 @@ impl Rig {
         join_all(closed.map(|camera| camera.open(around, input))).await;
     }
 
-    /// Locks the settings of a session on the cameras that it uses; the reason of the first required one that fails.
+    /// Locks the settings of a session on the cameras that it uses; the reason of the first required one that fails. What
+    /// neither recipe nor configuration sets a camera meters itself.
     pub async fn lock(&mut self, names: &[String], over: &Settings) -> Result<(), String> {
+        self.cameras.iter_mut().for_each(|camera| (camera.applied, camera.former) = (None, None));
+        self.lock_as_before(names, over).await
+    }
+
+    /// The same in the middle of a session: what was in force before is set, because a camera would meter something else at
+    /// another angle.
+    pub async fn lock_as_before(&mut self, names: &[String], over: &Settings) -> Result<(), String> {
         if let Some(gone) = names.iter().find(|name| !self.cameras.iter().any(|camera| camera.name == **name))
         {
             return Err(format!(
@@ -93,12 +102,19 @@ impl Rig {
             ));
         }
         for camera in self.cameras.iter_mut().filter(|camera| names.contains(&camera.name)) {
-            let settings = layered(&camera.config.settings, over);
+            let chosen = layered(&camera.config.settings, over);
+            let former = camera.applied.as_ref().or(camera.former.as_ref());
+            let settings = former.map_or(chosen, |former| layered(&in_force(former), &chosen));
+            let again = settings != chosen;
             let mut result = camera.apply(&settings).await;
             if result.is_err() && camera.camera.is_none() {
                 // It went away while nobody looked, and may be back: once more, from the beginning.
                 camera.open(&self.around, &self.input).await;
                 result = camera.apply(&settings).await;
+            }
+            if again && result.is_err() && camera.camera.is_some() {
+                // What it metered it may not let anybody set: it meters again, and what came of it is compared.
+                result = camera.apply(&chosen).await;
             }
             match result {
                 Ok(applied) => camera.applied = Some(applied),
@@ -215,6 +231,11 @@ fn layered(base: &Settings, over: &Settings) -> Settings {
         size: over.size.or(base.size),
         quality: over.quality.or(base.quality),
     }
+}
+
+fn in_force(applied: &Applied) -> Settings {
+    let Exposure { exposure_us, gain, wb_kelvin, focus } = applied.exposure;
+    Settings { exposure_us, gain, wb_kelvin, focus, ..Settings::default() }
 }
 
 fn devices(config: &Config) -> impl Iterator<Item = &DeviceOptions> {

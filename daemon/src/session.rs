@@ -308,7 +308,12 @@ impl Session {
         self.failures.clear();
         self.beside = 0;
         self.streak.clear();
-        if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
+        let (cameras, settings) = (&self.doc.cameras, &self.doc.recipe.camera);
+        let locked = match self.takes.is_empty() {
+            true => stage.rig.lock(cameras, settings).await,
+            false => stage.rig.lock_as_before(cameras, settings).await,
+        };
+        if let Err(reason) = locked {
             return Err(Outcome::Fault(Fault::new(
                 "camera-missing",
                 format!("Stopped: {reason}"),

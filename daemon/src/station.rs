@@ -230,8 +230,7 @@ impl Station {
         let id = session.doc.id.clone();
         let (pause, paused) = watch::channel(false);
         let mover = self.parts.mover.clone();
-        let mut motion = mover.watch();
-        let mut controls = self.parts.controls.clone();
+        let (mut motion, mut controls) = (mover.watch(), self.parts.controls.clone());
         let spool = self.parts.spool.clone();
         let hand = self.parts.rig.hand().clone();
         let mut asked = hand.watch();

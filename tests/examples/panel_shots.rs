@@ -155,8 +155,8 @@ async fn platform(studio: &mut Studio, bench: Bench) -> Bench {
     let mut bench = Bench::on_disk(&format!("{STATION}{PLATFORM}"), bench.end().await).await;
     studio.panel = opened(&mut bench).await;
     let booth = bench.running.around.booth.clone().expect("a booth");
-    studio.take("emergency-untested", "?item=2000104820014").await;
     studio.take("emergency-untested-de", "?lang=de").await;
+    studio.take("emergency-untested", "?item=2000104820014&lang=en").await;
     studio.desktop().goto(&studio.panel).await;
     studio.desktop().press("#act [data-act=test-emergency-stop]").await;
     studio.take("emergency-press", "").await;

@@ -228,10 +228,7 @@ async fn set(desk: &mut Desk, id: &str, yes: bool) -> Result<u8> {
             table(camera, spread);
         }
         if !yes && !agrees()? {
-            let nobody = if std::io::stdin().is_terminal() { "" } else { " Nobody could be asked." };
-            answer!(
-                "Nothing is set.{nobody} turnstage calibrate qc --session {id} --yes sets it without another turn."
-            );
+            answer!("Nothing is set. Without a question: turnstage calibrate qc --session {id} --yes");
             return Ok(exit::OK);
         }
     }

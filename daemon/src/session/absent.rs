@@ -1,7 +1,7 @@
 //! A camera that went away in mid-session: it is waited for, locked as it was, and must see what it saw.
 //!
 //! A cable is put back more often than a camera is exchanged. While the session waits, the table stands; once the camera
-//! is back under whatever number, its settings are locked again and compared with what was read back before, and the
+//! is back under whatever number, it is set to what was in force before and read back, and the
 //! last frame that it took is held against a fresh one from the same angle. Then the session goes on by itself.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Session {
         self.wait_for(stage, first, fault).await?;
         // It goes on by itself, and whoever put the cable back stands there.
         stage.mover.announce_next();
-        if let Err(reason) = stage.rig.lock(&self.doc.cameras, &self.doc.recipe.camera).await {
+        if let Err(reason) = stage.rig.lock_as_before(&self.doc.cameras, &self.doc.recipe.camera).await {
             return Err(changed(format!("A camera that is back cannot be locked: {reason}")));
         }
         for (name, former) in &gone {

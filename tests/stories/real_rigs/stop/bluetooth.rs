@@ -96,7 +96,8 @@ async fn a_stop_from_afar_reaches_a_bluetooth_table_in_mid_turn_and_holds_it() {
     refused(service.ask_from_afar("resume", go_on()).await, "motion-not-armed");
     assert_eq!(motions(&table), told, "nothing moves by itself");
     service.ask("arm", json!({})).await.expect("armed");
-    service.ask_from_afar("resume", go_on()).await.expect("a person at the rig allowed it");
+    refused(service.ask_from_afar("resume", go_on()).await, "motion-not-at-rig");
+    service.ask("resume", go_on()).await.expect("at the rig");
     let end = service.settled().await;
     assert_eq!((&end["state"], &end["taken"]), (&json!("review"), &json!(4)), "{end} {}", service.log());
     holds_all(&service, &table, &id).await;
