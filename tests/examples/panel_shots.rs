@@ -164,7 +164,7 @@ async fn platform(studio: &mut Studio, bench: Bench) -> Bench {
     studio.desktop().until_text("#act", "Release it now").await;
     studio.take("emergency-release", "").await;
     booth.release("red");
-    studio.desktop().until_text("#status h1", "Ready").await;
+    studio.desktop().until_text("#act", "Scan an item to start").await;
     studio.take("emergency-tested", "?item=2000104820014").await;
     let id = start(&bench).await;
     studio.desktop().goto(&studio.panel).await;
