@@ -139,7 +139,7 @@ async fn delays_on_a_line(
     let there = |status: &Status| status.table.as_ref().is_some_and(|table| !table.model.is_empty());
     station.until("open the table", there).await?;
     say(
-        "stop: 200 stops in mid-motion on a serial line, some minutes: a table wants pauses between commands",
+        "stop: 200 stops in mid-motion on a serial line, nine minutes: a table wants pauses between commands",
     );
     let mut delays = Vec::new();
     while delays.len() < STOPS {
