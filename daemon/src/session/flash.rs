@@ -15,7 +15,7 @@ use crate::status::Fault;
 const PATIENCE: Duration = Duration::from_millis(20);
 
 const RULE: &str = "flash-missing";
-const TODO: &str = "Check the flash, its cable and its sensor, then continue. A frame that stays flagged must be taken again.";
+const ADVICE: &str = "Check the flash, its cable and its sensor, then continue. A frame that stays flagged must be taken again.";
 
 impl Shot {
     /// What is wrong with its pictures if the input saw fewer flashes than there were exposures of one camera; nothing
@@ -34,7 +34,7 @@ impl Shot {
             value: 0.0,
             limit: 0.0,
             unit: String::new(),
-            message: format!("{}. {TODO}", told(self.place.shot)),
+            message: format!("{}. {ADVICE}", told(self.place.shot)),
         })
     }
 }
@@ -46,5 +46,5 @@ fn told(shot: u32) -> String {
 /// Why the session waits after such a shot.
 pub(super) fn wait(shot: u32) -> Outcome {
     let why = "The picture may be too dark, and the next ones too. The frames taken so far are safe.";
-    Outcome::Fault(Fault::new(RULE, told(shot), why, TODO))
+    Outcome::Fault(Fault::new(RULE, told(shot), why, ADVICE))
 }
