@@ -447,7 +447,15 @@ pub async fn open(options: &DeviceOptions, around: &Surroundings) -> Opened {
 
 fn find(options: &DeviceOptions) -> Result<&'static Driver, String> {
     let found = DRIVERS.iter().find(|driver| driver.name == options.driver);
-    found.ok_or_else(|| unknown(&options.driver, DRIVERS.iter().map(|driver| driver.name)))
+    found.ok_or_else(|| {
+        let told = unknown(&options.driver, DRIVERS.iter().map(|driver| driver.name));
+        match profile::shelf::by_id(&options.driver) {
+            Ok(_) => {
+                format!("{told}; {0} is a profile: driver = \"profile\", profile = \"{0}\"", options.driver)
+            }
+            Err(_) => told,
+        }
+    })
 }
 
 /// The sentence about a driver that this build does not have.

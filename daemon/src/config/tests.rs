@@ -168,6 +168,10 @@ fn an_input_is_told_what_it_lacks_for_what_it_should_do() {
             "[rig.outputs.stop]\ndriver = \"relay\"\nport = \"/dev/ttyUSB0\"\nshows = \"horn\"".to_owned(),
             "by-id",
         ),
+        (
+            "[rig.turntable]\ndriver = \"comxim\"".to_owned(),
+            "comxim is a profile: driver = \"profile\", profile = \"comxim\"",
+        ),
         ("[rig.lamps.stop]\ndriver = \"sim\"".to_owned(), "turntable, cameras, inputs, outputs"),
     ] {
         let found = told(&text);
