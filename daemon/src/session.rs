@@ -153,6 +153,8 @@ pub struct Session {
     is_closed: bool,
     /// A person agreed to what the comparison found.
     confirmed: bool,
+    /// What the cameras are set to was locked for this session, and not for one before.
+    locked: bool,
     progress: Progress,
 }
 
@@ -173,6 +175,7 @@ impl Session {
             zero: Zero::Lost,
             is_closed: false,
             confirmed: false,
+            locked: false,
             progress: Progress::default(),
         };
         let since = session.doc.since;
@@ -309,9 +312,9 @@ impl Session {
         self.beside = 0;
         self.streak.clear();
         let (cameras, settings) = (&self.doc.cameras, &self.doc.recipe.camera);
-        let locked = match self.takes.is_empty() {
-            true => stage.rig.lock(cameras, settings).await,
-            false => stage.rig.lock_as_before(cameras, settings).await,
+        let locked = match self.locked {
+            false => stage.rig.lock(cameras, settings).await,
+            true => stage.rig.lock_as_before(cameras, settings).await,
         };
         if let Err(reason) = locked {
             return Err(Outcome::Fault(Fault::new(
@@ -321,6 +324,7 @@ impl Session {
                 "Check its cable and power, then continue.",
             )));
         }
+        self.locked = true;
         self.calibrate(stage).await?;
         let turns = self.plan.places().iter().any(|place| place.angle.is_some());
         if !turns || (self.plan.is_done() && !self.wants_closing()) {

@@ -175,6 +175,17 @@ pub async fn ask(place: &Place, act: Act) -> Result<u8> {
     Ok(exit::OK)
 }
 
+/// What went wrong since, and what is right again: a technician may have nothing but the journal.
+fn put_in_journal(before: &[Fault], faults: &[Fault]) {
+    let news = |from: &[Fault], one: &Fault| !from.iter().any(|known| known.rule == one.rule);
+    for fault in faults.iter().filter(|fault| news(before, fault)) {
+        tracing::warn!(rule = fault.rule, todo = fault.todo, "{}", fault.what);
+    }
+    for fault in before.iter().filter(|fault| news(faults, fault)) {
+        tracing::info!(rule = fault.rule, "no more: {}", fault.what);
+    }
+}
+
 async fn serve(running: &mut Running) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -182,8 +193,11 @@ async fn serve(running: &mut Running) -> Result<u8> {
     let mut changes = running.window.changes();
     let fed = systemd::watchdog();
     let mut feed = tokio::time::interval(fed.map_or(Duration::from_secs(3600), |limit| limit / 3));
+    let mut faults = Vec::new();
     loop {
         let now = running.window.status().await;
+        put_in_journal(&faults, &now.faults);
+        faults.clone_from(&now.faults);
         systemd::notify(&[NotifyState::Status(&format!("{} {}", now.sentence, now.detail))]);
         tokio::select! {
             _ = terminate.recv() => return Ok(exit::OK),

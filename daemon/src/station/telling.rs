@@ -29,7 +29,6 @@ impl Station {
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());
         faults.extend(presence::guessed(&self.parts.mover));
-        self.put_in_journal(&faults);
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
             status.emergency_stop = self.parts.emergency.status(&now);
@@ -41,18 +40,6 @@ impl Station {
             status.take_controls(&controls);
             status.tell(situation);
         });
-    }
-
-    /// What went wrong since, and what is right again: a technician may have nothing but the journal.
-    fn put_in_journal(&self, faults: &[Fault]) {
-        let status = self.parts.status.borrow();
-        let news = |from: &[Fault], one: &Fault| !from.iter().any(|known| known.rule == one.rule);
-        for fault in faults.iter().filter(|fault| news(&status.faults, fault)) {
-            tracing::warn!(rule = fault.rule, todo = fault.todo, "{}", fault.what);
-        }
-        for fault in status.faults.iter().filter(|fault| news(faults, fault)) {
-            tracing::info!(rule = fault.rule, "no more: {}", fault.what);
-        }
     }
 
     /// What the configuration lacks, so that nothing can be shot.
