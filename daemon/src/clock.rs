@@ -94,6 +94,13 @@ pub fn readable(wall_ms: i64) -> String {
     }
 }
 
+/// `2026-11-21T09:30:00.120Z` for machines; the wall clock's own opinion, at the ends of what calendars know.
+pub fn utc(wall_ms: i64) -> String {
+    let bounds = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    let moment = jiff::Timestamp::from_millisecond(wall_ms.clamp(bounds.0, bounds.1)).unwrap_or_default();
+    moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
 /// Minutes by which this machine's local time is ahead of UTC at a moment.
 pub fn utc_offset_min(wall_ms: i64) -> i32 {
     let moment = jiff::Timestamp::from_millisecond(wall_ms).unwrap_or_default();

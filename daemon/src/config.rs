@@ -28,8 +28,8 @@ mod sections;
 
 pub use controls::{Does, InputConfig, OutputConfig, Shows};
 pub use sections::{
-    CameraConfig, CaptureConfig, Destination, LogConfig, MetadataRule, MotionConfig, PanelConfig,
-    RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
+    CameraConfig, CaptureConfig, Destination, FleetConfig, LogConfig, MetadataRule, MotionConfig,
+    PanelConfig, RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
 };
 
 /// The reference of every key.
@@ -61,6 +61,7 @@ pub struct Config {
     pub destinations: BTreeMap<String, Destination>,
     pub uploader: UploaderConfig,
     pub panel: PanelConfig,
+    pub fleet: FleetConfig,
     pub log: LogConfig,
 }
 
@@ -210,6 +211,15 @@ impl Config {
             "panel.listen",
             "must be an address and a port, for example \"127.0.0.1:8360\" or \"0.0.0.0:8360\"",
         );
+        let levels = [&self.station.org, &self.station.site, &self.station.name];
+        demand(
+            !self.fleet.is_on() || levels.iter().all(|level| !level.contains(['/', '+', '#', '\0'])),
+            "station.name",
+            "organisation, site and name must be without / + #: they are parts of the topics of [fleet]",
+        );
+        for (good, key, what) in self.fleet.demands() {
+            demand(good, key, what);
+        }
         demand(
             self.log.level.parse::<tracing_subscriber::filter::Targets>().is_ok(),
             "log.level",

@@ -17,6 +17,7 @@ pub mod constancy;
 pub mod derivative;
 pub mod emergency;
 pub mod exit;
+pub mod fleet;
 pub mod io;
 pub mod listen;
 pub mod motion;

@@ -277,6 +277,68 @@ impl PanelConfig {
     }
 }
 
+/// The broker, and what is told over it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetConfig {
+    /// Address; empty: no fleet.
+    pub broker: String,
+    /// First part of every topic.
+    pub prefix: String,
+    /// Name at the broker; empty: organisation, site and name joined by dots.
+    pub username: String,
+    /// File with the password; empty: none.
+    pub password_file: PathBuf,
+    /// Authority of the broker's certificate; empty: the system's.
+    pub ca_file: PathBuf,
+    /// The station's own certificate; empty: none.
+    pub cert_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Public keys of those who may command; empty: nobody.
+    pub trust_file: PathBuf,
+    /// Seconds between two tellings of the figures.
+    pub telemetry_s: f64,
+    /// Most events told after an absence.
+    pub events_back_max: u64,
+    /// Tells Home Assistant of the station.
+    pub home_assistant: bool,
+}
+
+impl FleetConfig {
+    /// The station belongs to a fleet.
+    pub fn is_on(&self) -> bool {
+        !self.broker.is_empty()
+    }
+
+    /// What its values must be: whether it is so, the key, and the sentence.
+    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 5] {
+        let identity = self.cert_file.as_os_str().is_empty() == self.key_file.as_os_str().is_empty();
+        let prefix = !self.prefix.is_empty()
+            && self.prefix.split('/').all(|part| !part.is_empty())
+            && self.prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"+#$".contains(&byte));
+        [
+            (
+                prefix,
+                "fleet.prefix",
+                "must be parts of a topic, for example \"turnstage\" or \"plant/turnstage\"",
+            ),
+            (
+                !self.username.contains(['/', '+', '#']),
+                "fleet.username",
+                "must be without / + #: brokers refuse such names",
+            ),
+            (identity, "fleet.cert_file", "needs fleet.key_file, and the other way round"),
+            ((5.0..=3600.0).contains(&self.telemetry_s), "fleet.telemetry_s", "must be 5 to 3600"),
+            (
+                (100..=10_000_000).contains(&self.events_back_max),
+                "fleet.events_back_max",
+                "must be 100 to 10000000",
+            ),
+        ]
+    }
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
