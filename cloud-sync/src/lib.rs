@@ -1,4 +1,4 @@
-//! The durable spool, its event log and the uploader with its backends.
+//! The durable spool, its event log, the uploader with its backends, and the link to an MQTT broker.
 //!
 //! This crate knows neither cameras nor pictures: it keeps and delivers bytes with opaque, versioned metadata, and
 //! decodes nothing.
@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod credentials;
 pub mod derivative;
 pub mod event;
+pub mod mqtt;
 pub mod queue;
 pub mod spool;
 pub mod store;

@@ -1,0 +1,250 @@
+//! What an error of a connection means, and who can help.
+
+use std::io;
+
+use rumqttc::TlsError;
+use rumqttc::v5::mqttbytes::Error as PacketError;
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
+use rumqttc::v5::{ConnectionError, StateError};
+use rustls::{AlertDescription, CertificateError};
+
+use super::Ended;
+use crate::mqtt::outbox::Loss;
+use crate::mqtt::{Trouble, TroubleKind};
+
+/// Of `error`, on a connection to `broker` ("host:port") with or without TLS, before or after it was accepted.
+pub(super) fn of(error: &ConnectionError, broker: &str, secure: bool, up: bool) -> Ended {
+    let loss = if objects(error) { Loss::Objection } else { Loss::Broken };
+    let trouble = tls(error)
+        .map(|error| of_tls(error, broker))
+        .or_else(|| of_state(error, broker, secure, up))
+        .unwrap_or_else(|| network(broker, &plain(error)));
+    Ended { trouble, loss }
+}
+
+/// The error of TLS within, wherever the handshake or a later read put it.
+fn tls(error: &ConnectionError) -> Option<&rustls::Error> {
+    let io = match error {
+        ConnectionError::Tls(TlsError::TLS(error)) => return Some(error),
+        ConnectionError::Tls(TlsError::Io(io)) | ConnectionError::Io(io) => io,
+        ConnectionError::MqttState(state) => io_of(state)?,
+        _ => return None,
+    };
+    io.get_ref()?.downcast_ref()
+}
+
+fn io_of(state: &StateError) -> Option<&io::Error> {
+    match state {
+        StateError::Io(io) | StateError::Deserialization(PacketError::Io(io)) => Some(io),
+        _ => None,
+    }
+}
+
+fn of_tls(error: &rustls::Error, broker: &str) -> Trouble {
+    match error {
+        rustls::Error::InvalidCertificate(why) => credentials("broker-tls", not_trusted(why, broker)),
+        rustls::Error::AlertReceived(alert) => match rejected(*alert) {
+            Some(what) => credentials(
+                "broker-credentials",
+                format!(
+                    "the broker {broker} does not accept this station's certificate: {what}; put a valid one and its key \
+                     in place"
+                ),
+            ),
+            None => credentials(
+                "broker-tls",
+                format!(
+                    "the broker {broker} ends the TLS handshake ({alert:?}): check which TLS versions and certificates \
+                     it is set up for"
+                ),
+            ),
+        },
+        error => credentials(
+            "broker-tls",
+            format!("no secure connection to the broker {broker}: {error}; check that the port speaks TLS"),
+        ),
+    }
+}
+
+fn not_trusted(why: &CertificateError, broker: &str) -> String {
+    let what = match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired: renew it on the broker, and check this station's clock"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: check this station's clock"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name: use the name that it carries, or give the broker one for this name"
+        }
+        CertificateError::UnknownIssuer => {
+            "was issued by an authority that this station does not know: name that authority's file as ca_file"
+        }
+        CertificateError::Revoked => "was revoked: the broker needs a new one",
+        _ => return format!("the certificate of the broker {broker} cannot be accepted: {why}"),
+    };
+    format!("the certificate of the broker {broker} {what}")
+}
+
+/// What the broker found wrong with our certificate.
+fn rejected(alert: AlertDescription) -> Option<&'static str> {
+    Some(match alert {
+        AlertDescription::CertificateRequired => "it asks for one and got none",
+        AlertDescription::CertificateExpired => "it has expired",
+        AlertDescription::CertificateRevoked => "it was revoked",
+        AlertDescription::UnknownCA => "it does not know the authority that issued it",
+        AlertDescription::CertificateUnknown
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::AccessDenied => "it found it wrong",
+        // What OpenSSL says before TLS 1.3 of a certificate that is missing.
+        AlertDescription::HandshakeFailure => "it ended the handshake, as it does when it got none",
+        _ => return None,
+    })
+}
+
+/// Whether the broker minds something that we sent, so that the connection alone is not to blame.
+fn objects(error: &ConnectionError) -> bool {
+    use DisconnectReasonCode as Code;
+    match error {
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => matches!(
+            reason_code,
+            Code::UnspecifiedError
+                | Code::MalformedPacket
+                | Code::ProtocolError
+                | Code::ImplementationSpecificError
+                | Code::NotAuthorized
+                | Code::TopicNameInvalid
+                | Code::PacketTooLarge
+                | Code::QuotaExceeded
+                | Code::PayloadFormatInvalid
+                | Code::RetainNotSupported
+                | Code::QoSNotSupported
+        ),
+        // Its answer to one of our messages has a reason that rumqttc cannot read, as 149 of Mosquitto.
+        ConnectionError::MqttState(StateError::Deserialization(error)) => {
+            matches!(error, PacketError::InvalidConnectReturnCode(_) | PacketError::InvalidReason(_))
+        }
+        ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. }) => true,
+        _ => false,
+    }
+}
+
+fn of_state(error: &ConnectionError, broker: &str, secure: bool, up: bool) -> Option<Trouble> {
+    match error {
+        ConnectionError::ConnectionRefused(code) => Some(unwelcome(*code, broker)),
+        ConnectionError::NotConnAck(_) => {
+            Some(refused(format!("{broker} does not answer as an MQTT broker does: check host and port")))
+        }
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
+            Some(sent_away(*reason_code, reason_string.as_deref(), broker))
+        }
+        ConnectionError::MqttState(state) if ended(state) => (secure && !up).then(|| {
+            // The broker looks at our certificate after our side of the handshake; its alert can be lost on the way.
+            credentials(
+                "broker-credentials",
+                format!(
+                    "the broker {broker} ends the connection after the TLS handshake: most likely it does not accept \
+                     this station's certificate, or wants one"
+                ),
+            )
+        }),
+        ConnectionError::MqttState(StateError::Deserialization(error)) => Some(refused(format!(
+            "the broker {broker} sends what cannot be read ({error}): see its log, and check that it speaks MQTT 5"
+        ))),
+        _ => None,
+    }
+}
+
+fn ended(state: &StateError) -> bool {
+    matches!(state, StateError::ConnectionAborted) || io_of(state).is_some()
+}
+
+fn unwelcome(code: ConnectReturnCode, broker: &str) -> Trouble {
+    use ConnectReturnCode as Code;
+    match code {
+        Code::BadUserNamePassword | Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod => {
+            credentials(
+                "broker-credentials",
+                format!(
+                    "the broker {broker} does not accept this station ({code:?}): check username, password file and \
+                     certificate against the broker's own"
+                ),
+            )
+        }
+        Code::ServerUnavailable
+        | Code::ServerBusy
+        | Code::ServiceUnavailable
+        | Code::ConnectionRateExceeded => network(broker, &format!("it answers {code:?}")),
+        code => refused(format!(
+            "the broker {broker} refuses the connection ({code:?}): see its log for the reason"
+        )),
+    }
+}
+
+fn sent_away(code: DisconnectReasonCode, said: Option<&str>, broker: &str) -> Trouble {
+    use DisconnectReasonCode as Code;
+    let said = said.map(|said| format!(", \"{said}\"")).unwrap_or_default();
+    match code {
+        Code::SessionTakenOver => Trouble {
+            kind: TroubleKind::Refused,
+            rule: "broker-taken-over",
+            reason: format!(
+                "another client has connected to the broker {broker} under this station's name: give each station its \
+                 own, and look whether a copy of this one runs"
+            ),
+        },
+        Code::NotAuthorized => credentials(
+            "broker-credentials",
+            format!(
+                "the broker {broker} no longer accepts this station{said}: check its user and access rules there"
+            ),
+        ),
+        Code::ServerBusy
+        | Code::ServerShuttingDown
+        | Code::KeepAliveTimeout
+        | Code::MaximumConnectTime
+        | Code::ConnectionRateExceeded
+        | Code::NormalDisconnection
+        | Code::AdministrativeAction => network(broker, &format!("it ended the connection ({code:?}{said})")),
+        code => refused(format!(
+            "the broker {broker} ended the connection ({code:?}{said}): see its log for the reason"
+        )),
+    }
+}
+
+/// In words, without what only a programmer understands.
+fn plain(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::Timeout(_) => "it did not answer in time".to_owned(),
+        ConnectionError::Io(io) | ConnectionError::Tls(TlsError::Io(io)) => io.to_string(),
+        ConnectionError::MqttState(StateError::AwaitPingResp | StateError::CollisionTimeout) => {
+            "it stopped answering".to_owned()
+        }
+        ConnectionError::MqttState(StateError::ConnectionAborted) => "the connection ended".to_owned(),
+        ConnectionError::MqttState(state) => {
+            io_of(state).map_or_else(|| state.to_string(), |io| io.to_string())
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The broker cannot be reached: `what` says how one noticed.
+pub(in crate::mqtt) fn network(broker: &str, what: &str) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Network,
+        rule: "network-unreachable",
+        reason: format!(
+            "the broker {broker} cannot be reached: {what}; the station goes on and tries again by itself, otherwise \
+             check network and broker"
+        ),
+    }
+}
+
+fn credentials(rule: &'static str, reason: String) -> Trouble {
+    Trouble { kind: TroubleKind::Credentials, rule, reason }
+}
+
+fn refused(reason: String) -> Trouble {
+    Trouble { kind: TroubleKind::Refused, rule: "broker-refused", reason }
+}
