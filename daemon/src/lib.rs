@@ -15,6 +15,7 @@ pub mod command;
 pub mod config;
 pub mod constancy;
 pub mod derivative;
+pub mod durable;
 pub mod emergency;
 pub mod exit;
 pub mod fleet;

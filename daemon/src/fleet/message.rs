@@ -3,6 +3,9 @@
 //! JSON objects with a schema number. A receiver drops doubles by `id`, orders by `boot_id` and `sequence`, and looks at
 //! `clock` before it believes `at`. An event that is sent again keeps its id.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::{Clock, ClockQuality, Event, Stamp};
 
@@ -39,13 +42,13 @@ pub struct Writer {
     clock: SystemClock,
     /// Of this run of the program, so that two runs of one boot do not share ids.
     run: String,
-    next: u64,
+    next: AtomicU64,
 }
 
 impl Writer {
     /// For one run of the program.
     pub fn new(clock: SystemClock) -> Self {
-        Self { clock, run: uuid::Uuid::now_v7().simple().to_string(), next: 1 }
+        Self { clock, run: uuid::Uuid::now_v7().simple().to_string(), next: AtomicU64::new(1) }
     }
 
     /// The clock.
@@ -54,9 +57,8 @@ impl Writer {
     }
 
     /// What is so at this moment.
-    pub fn now<T>(&mut self, body: T) -> Envelope<T> {
-        let sequence = self.next;
-        self.next += 1;
+    pub fn now<T>(&self, body: T) -> Envelope<T> {
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let at = self.clock.now();
         let id = format!("{}-{sequence}", self.run);
         envelope(id, sequence, &at, false, body)
@@ -70,8 +72,14 @@ impl Writer {
         let same_boot = now.boot_id == event.at.boot_id;
         let late = !same_boot || now.boottime_ms.saturating_sub(event.at.boottime_ms) > LATE_MS;
         let Event { sequence, at, kind, actor, session, data, .. } = event;
-        envelope(id, sequence, &at, late, EventBody { kind, actor, session, data, hash })
+        envelope(id, sequence, &at, late, EventBody { kind, actor, session, data, hash: Some(hash) })
     }
+}
+
+/// The bytes of a message.
+pub fn bytes<T: Serialize>(envelope: &Envelope<T>) -> Bytes {
+    // Nothing that is sent has keys that are no texts, the only thing that JSON cannot say.
+    Bytes::from(serde_json::to_vec(envelope).unwrap_or_default())
 }
 
 fn envelope<T>(id: String, sequence: u64, at: &Stamp, late: bool, body: T) -> Envelope<T> {
@@ -98,6 +106,6 @@ pub struct EventBody {
     pub session: Option<String>,
     /// The rest, by kind.
     pub data: serde_json::Value,
-    /// Hash of the event in the station's chain.
-    pub hash: String,
+    /// Hash of the event in the station's chain; none of what is about the telling itself.
+    pub hash: Option<String>,
 }
