@@ -10,6 +10,7 @@ mod check;
 mod desk;
 mod devices;
 mod export;
+mod fleet;
 mod inspect;
 mod line;
 mod people;
@@ -154,6 +155,8 @@ enum Verb {
     ///
     /// With --format one session in another form: its pictures, or pictures and poses for photogrammetry.
     Export(export::Export),
+    /// Sees, commands and configures many stations over their broker: keygen, watch, get, run.
+    Fleet(fleet::Fleet),
     /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -346,6 +349,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Sessions { what } => sessions::perform(&place, what).await,
         Verb::Queue { what } => queue::perform(&place, what).await,
         Verb::Export(options) => export::perform(&place, options).await,
+        Verb::Fleet(fleet) => fleet::perform(fleet).await,
         Verb::Bench(options) => measure(place.data, options).await,
     }
 }

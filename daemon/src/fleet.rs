@@ -10,6 +10,7 @@ pub mod behind;
 pub mod commands;
 pub mod ledger;
 pub mod listener;
+pub mod manager;
 pub mod message;
 pub mod signed;
 pub mod topics;

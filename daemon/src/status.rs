@@ -197,7 +197,7 @@ pub struct Delivery {
 }
 
 /// Which station this is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct StationName {
     /// Organisation.
     pub org: String,
