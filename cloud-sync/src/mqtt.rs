@@ -51,7 +51,7 @@ pub struct Denied {
 pub enum LinkState {
     /// A connection is being opened.
     Connecting,
-    /// The broker answered.
+    /// The broker answered, also to our subscriptions: what is sent to us from now on arrives.
     Up {
         /// Whether it still had our session: subscriptions, and what came while we were away.
         session_present: bool,

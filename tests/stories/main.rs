@@ -4,6 +4,7 @@ mod api;
 mod at_the_keyboard;
 mod bad_input;
 mod booth;
+mod broker;
 mod calibration;
 mod camera_back;
 mod closing;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::Loss;
 use super::post::{Post, Received, Shared};
-use super::wire::{self, Ended, Heard, Listener, RECEIVE_MAX, Sender};
+use super::wire::{self, ACKNOWLEDGEMENTS, Ended, Heard, Listener, RECEIVE_MAX, Sender};
 use super::{Broker, LinkState, Message, Trouble, TroubleKind};
 use crate::backoff::Backoff;
 
@@ -20,6 +20,12 @@ use crate::backoff::Backoff;
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Wrong credentials are tried again after a random time between these.
 const CREDENTIALS_WAIT_S: std::ops::RangeInclusive<u64> = 60..=180;
+/// Most messages that wait for the receiver, because a broker does not keep to the number that it may send ahead.
+const INBOX_MAX: usize = 256;
+/// A connection that the broker closes without a word so many times in a row, each time this soon, is another's: so does
+/// Mosquitto 2.0.11 where two clients have one name.
+const PUSHED_OUT_MAX: u32 = 4;
+const SHORT_LIFE: Duration = Duration::from_secs(300);
 /// As long as one waits for them, the files are looked at this often.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,26 +36,37 @@ pub struct Link {
     filters: Vec<String>,
     shared: Arc<Shared>,
     received: mpsc::Sender<Received>,
-    /// Came, and not yet taken. Never more than the broker may have open.
+    /// Came, and not yet taken.
     inbox: VecDeque<Received>,
     rng: fastrand::Rng,
 }
+
+/// How the files looked.
+type Look = Vec<Option<(SystemTime, u64)>>;
 
 /// How a connection ended.
 enum End {
     /// As asked.
     Left,
-    Lost {
-        trouble: Trouble,
-        loss: Loss,
-        was_up: bool,
-    },
+    Lost(Lost),
+}
+
+struct Lost {
+    trouble: Trouble,
+    loss: Loss,
+    was_up: bool,
+    /// See [`PUSHED_OUT_MAX`].
+    pushed_out: bool,
 }
 
 /// Of one connection.
 struct Session {
     number: u64,
     up: bool,
+    began: Instant,
+    /// Acknowledgements on their way.
+    acknowledging: usize,
+    session_present: bool,
     /// Without a sign of life until then the broker is gone.
     silent_at: Instant,
     silence_max: Duration,
@@ -77,34 +94,55 @@ impl Link {
     /// Holds the connection until `cancel`; then says the farewell, waits a short while for the broker to take it, and
     /// disconnects. Without a connection it ends at once: the broker said the last will already.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut failed = 0;
+        let (mut failed, mut pushed_out) = (0, 0);
         loop {
             let looked = self.broker.look();
             self.shared.state.send_replace(LinkState::Connecting);
-            let (trouble, wait) = match self.connection(&cancel).await {
-                End::Left => return,
-                End::Lost { trouble, loss, was_up } => {
-                    self.inbox.clear();
-                    self.shared.outbox(|outbox| outbox.lost(loss));
-                    failed = if was_up && loss == Loss::Broken { 0 } else { failed + 1 };
-                    let wait = self.wait(&trouble, failed);
-                    (trouble, wait)
-                }
-            };
-            tracing::warn!(rule = trouble.rule, again_in_ms = wait.as_millis() as u64, "{}", trouble.reason);
-            let fixable = trouble.kind == TroubleKind::Credentials;
-            self.shared.state.send_replace(LinkState::Down { trouble, again_in: wait });
-            let waited = async {
-                match fixable {
-                    true => self.wait_for_files(looked, wait).await,
-                    false => tokio::time::sleep(wait).await,
-                }
-            };
-            tokio::select! {
-                () = waited => {}
-                () = cancel.cancelled() => return,
+            let End::Lost(mut lost) = self.connection(&cancel).await else { return };
+            self.inbox.clear();
+            self.shared.outbox(|outbox| outbox.lost(lost.loss));
+            failed = if lost.was_up && lost.loss == Loss::Broken { 0 } else { failed + 1 };
+            pushed_out = if lost.pushed_out { pushed_out + 1 } else { 0 };
+            if pushed_out == PUSHED_OUT_MAX {
+                pushed_out = 0;
+                lost.trouble = wire::taken_over(&format!(
+                    "the broker {} ends each connection soon and without a word, most likely because another client \
+                     uses this station's name",
+                    self.address()
+                ));
+            }
+            if !self.pause(lost.trouble, failed, looked, &cancel).await {
+                return;
             }
         }
+    }
+
+    /// Waits before the next try; false where there is none.
+    async fn pause(
+        &mut self,
+        trouble: Trouble,
+        failed: u32,
+        looked: Look,
+        cancel: &CancellationToken,
+    ) -> bool {
+        let wait = self.wait(&trouble, failed);
+        tracing::warn!(rule = trouble.rule, again_in_ms = wait.as_millis() as u64, "{}", trouble.reason);
+        let fixable = trouble.kind == TroubleKind::Credentials;
+        self.shared.state.send_replace(LinkState::Down { trouble, again_in: wait });
+        let waited = async {
+            match fixable {
+                true => self.wait_for_files(looked, wait).await,
+                false => tokio::time::sleep(wait).await,
+            }
+        };
+        tokio::select! {
+            () = waited => true,
+            () = cancel.cancelled() => false,
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.broker.host, self.broker.port)
     }
 
     /// How long to wait after a connection was lost (`failed` is 0) or could not be made for the `failed`th time.
@@ -123,7 +161,7 @@ impl Link {
     }
 
     /// Until one of the files differs from when it was `looked` at, or `wait` is over.
-    async fn wait_for_files(&self, looked: Vec<Option<(std::time::SystemTime, u64)>>, wait: Duration) {
+    async fn wait_for_files(&self, looked: Look, wait: Duration) {
         let changed = async {
             while self.broker.look() == looked {
                 tokio::time::sleep(FILES_EVERY).await;
@@ -137,12 +175,17 @@ impl Link {
     async fn connection(&mut self, cancel: &CancellationToken) -> End {
         let (sender, mut listener) = match wire::open(&self.broker, self.farewell.as_ref()) {
             Ok(opened) => opened,
-            Err(trouble) => return End::Lost { trouble, loss: Loss::Broken, was_up: false },
+            Err(trouble) => {
+                return End::Lost(Lost { trouble, loss: Loss::Broken, was_up: false, pushed_out: false });
+            }
         };
         let far = Duration::from_secs(3600);
         let mut session = Session {
             number: self.shared.begin(),
             up: false,
+            began: Instant::now(),
+            acknowledging: 0,
+            session_present: false,
             silent_at: Instant::now() + far,
             silence_max: far,
             leave_by: None,
@@ -159,6 +202,13 @@ impl Link {
                 return End::Left;
             }
             self.take(&mut session, &sender, heard);
+            if self.inbox.len() > INBOX_MAX {
+                let trouble = wire::refused(format!(
+                    "the broker {} sends faster than its messages are taken: they are asked for again",
+                    self.address()
+                ));
+                return End::Lost(Lost { trouble, loss: Loss::Broken, was_up: true, pushed_out: false });
+            }
         }
     }
 
@@ -172,12 +222,19 @@ impl Link {
     ) -> ControlFlow<End, Heard> {
         let was_up = session.up;
         let shared = self.shared.clone();
-        let lost = |trouble, loss| ControlFlow::Break(End::Lost { trouble, loss, was_up });
-        let broker = format!("{}:{}", self.broker.host, self.broker.port);
+        let soon = session.began.elapsed() < SHORT_LIFE;
+        let lost = |Ended { trouble, loss, silently }| {
+            let pushed_out = silently && soon;
+            ControlFlow::Break(End::Lost(Lost { trouble, loss, was_up, pushed_out }))
+        };
+        let broken = |what: &str| {
+            let trouble = wire::network(&format!("{}:{}", self.broker.host, self.broker.port), what);
+            lost(Ended { trouble, loss: Loss::Broken, silently: false })
+        };
         let mut next = pin!(listener.next());
         loop {
             if session.up && !self.send(session, sender) {
-                return lost(wire::unreachable(&broker, "it takes nothing any more"), Loss::Broken);
+                return broken("it takes nothing any more");
             }
             let leaving = session.leave_by;
             tokio::select! {
@@ -185,11 +242,10 @@ impl Link {
                     return match heard {
                         Ok(heard) => ControlFlow::Continue(heard),
                         Err(_) if leaving.is_some() => ControlFlow::Break(End::Left),
-                        Err(Ended { trouble, loss }) => lost(trouble, loss),
+                        Err(ended) => lost(ended),
                     };
                 }
                 () = shared.wake.notified() => {}
-                // A receiver that is gone takes nothing; what came stays with the broker.
                 Ok(permit) = self.received.reserve(), if !self.inbox.is_empty() => {
                     if let Some(received) = self.inbox.pop_front() {
                         permit.send(received);
@@ -205,7 +261,7 @@ impl Link {
                     }
                 }
                 () = sleep_until(session.silent_at) => {
-                    return lost(wire::unreachable(&broker, "it stopped answering"), Loss::Broken);
+                    return broken("it stopped answering");
                 }
                 () = sleep_until(leaving.unwrap_or(session.silent_at)), if leaving.is_some() => {
                     return ControlFlow::Break(End::Left);
@@ -216,60 +272,82 @@ impl Link {
 
     /// Hands the connection what may go now. False where it takes nothing, which it always should.
     fn send(&self, session: &mut Session, sender: &Sender) -> bool {
-        let done = self.shared.done().into_iter().all(|packet_id| sender.acknowledge(packet_id));
+        while session.acknowledging < ACKNOWLEDGEMENTS
+            && let Some(packet_id) = self.shared.done()
+        {
+            if !sender.acknowledge(packet_id) {
+                return false;
+            }
+            session.acknowledging += 1;
+        }
         if session.leave_by.is_some() && !session.goodbye_asked {
             let told = self.farewell.is_none() || self.shared.outbox(|outbox| outbox.has_left());
             session.goodbye_asked = told && sender.leave();
         }
-        let mut sent = done;
-        while sent
-            && !session.goodbye_asked
+        while !session.goodbye_asked
             && let Some(message) = self.shared.outbox(|outbox| outbox.next())
         {
-            sent = sender.publish(message);
+            if !sender.publish(message) {
+                return false;
+            }
         }
-        sent
+        true
     }
 
     fn take(&mut self, session: &mut Session, sender: &Sender, heard: Heard) {
         match heard {
             Heard::Up { session_present, window, packet_bytes_max, keep_alive } => {
-                session.up = true;
+                (session.up, session.session_present) = (true, session_present);
                 session.silence_max = keep_alive.mul_f64(2.5);
                 let will = self.farewell.as_ref().map(|farewell| farewell.topic.as_str());
-                let subscribed = self.filters.is_empty() || sender.subscribe(&self.filters);
-                let trouble =
-                    (!subscribed).then(|| denied(&format!("one of {:?} is no filter", self.filters)));
-                self.shared.objection.send_replace(trouble);
                 self.shared
                     .outbox(|outbox| outbox.connected(window, packet_bytes_max, session_present, will));
-                self.shared.state.send_replace(LinkState::Up { session_present });
+                if self.filters.is_empty() {
+                    self.announce(session, None);
+                } else if !sender.subscribe(&self.filters) {
+                    let objection = denied(&format!("{:?}: one of them is no filter", self.filters));
+                    self.announce(session, Some(objection));
+                }
             }
             Heard::Sent(packet_id) => return self.shared.outbox(|outbox| outbox.left(packet_id)),
             Heard::Answered(packet_id, answer) => {
                 self.shared.outbox(|outbox| outbox.answered(packet_id, answer));
             }
-            // More than a broker may have open: what it does not send again is dropped rather than queued without end.
-            Heard::Message(..) if self.inbox.len() >= RECEIVE_MAX.into() => {}
+            Heard::Acknowledged => {
+                session.acknowledging = session.acknowledging.saturating_sub(1);
+                return;
+            }
+            // The broker keeps it for a receiver that comes with the next process.
+            Heard::Message(..) if self.received.is_closed() => {}
+            // Nobody repeats it, so it is dropped rather than queued without end.
+            Heard::Message(_, None) if self.inbox.len() >= INBOX_MAX => {}
             Heard::Message(received, None) => self.inbox.push_back(received),
             Heard::Message(received, Some(packet_id)) => {
                 self.inbox.push_back(received.at_least_once(&self.shared, session.number, packet_id));
             }
-            Heard::Subscribed(denials) => self.subscribed(&denials),
+            Heard::Subscribed(denials) => self.announce(session, self.objection(&denials)),
+            Heard::Alive => {}
             Heard::Nothing | Heard::Left => return,
         }
         session.silent_at = Instant::now() + session.silence_max;
     }
 
-    fn subscribed(&self, denials: &[(usize, String)]) {
+    /// The broker accepted us, and listens for us: what is sent to us from now on arrives.
+    fn announce(&self, session: &Session, objection: Option<Trouble>) {
+        if let Some(trouble) = &objection {
+            tracing::warn!(rule = trouble.rule, "{}", trouble.reason);
+        }
+        self.shared.objection.send_replace(objection);
+        let session_present = session.session_present;
+        tracing::info!(session_present, "connected to the broker");
+        self.shared.state.send_replace(LinkState::Up { session_present });
+    }
+
+    fn objection(&self, denials: &[(usize, String)]) -> Option<Trouble> {
         let named = denials.iter().map(|(place, why)| {
             format!("\"{}\" ({why})", self.filters.get(*place).map_or("?", String::as_str))
         });
-        let trouble = (!denials.is_empty()).then(|| denied(&named.collect::<Vec<_>>().join(", ")));
-        if let Some(trouble) = &trouble {
-            tracing::warn!(rule = trouble.rule, "{}", trouble.reason);
-        }
-        self.shared.objection.send_replace(trouble);
+        (!denials.is_empty()).then(|| denied(&named.collect::<Vec<_>>().join(", ")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What others hold of a link: where messages are handed in, and those that came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,14 +34,14 @@ struct Held {
     answers: HashMap<u64, oneshot::Sender<Result<(), Denied>>>,
     /// Which connection is the present one.
     connection: u64,
-    /// Packet ids of the present connection that are to be acknowledged; the broker has so many open at most.
-    done: Vec<u16>,
+    /// Packet ids of the present connection that are to be acknowledged.
+    done: VecDeque<u16>,
 }
 
 impl Shared {
     pub fn new() -> Arc<Self> {
         let held =
-            Held { outbox: Outbox::default(), answers: HashMap::new(), connection: 0, done: Vec::new() };
+            Held { outbox: Outbox::default(), answers: HashMap::new(), connection: 0, done: VecDeque::new() };
         Arc::new(Self {
             held: Mutex::new(held),
             wake: Notify::new(),
@@ -76,9 +76,9 @@ impl Shared {
         held.connection
     }
 
-    /// Packet ids to acknowledge on the present connection.
-    pub fn done(&self) -> Vec<u16> {
-        std::mem::take(&mut self.held().done)
+    /// The next packet id to acknowledge on the present connection.
+    pub fn done(&self) -> Option<u16> {
+        self.held().done.pop_front()
     }
 }
 
@@ -185,13 +185,13 @@ impl Received {
     }
 
     /// The message is safe: the broker may forget it. Without this, or when the connection ends first, the broker sends
-    /// it again on the next connection, so receivers tell repetitions by the message's own id. The broker keeps 16
-    /// unanswered at most, so a receiver that forgets this hears nothing any more.
+    /// it again on the next connection, so receivers tell repetitions by the message's own id. A broker sends 16 ahead, so
+    /// a receiver that forgets this may hear nothing any more.
     pub fn done(self) {
         let Some(Receipt { shared, connection, packet_id }) = self.receipt else { return };
         let mut held = shared.held();
         if held.connection == connection {
-            held.done.push(packet_id);
+            held.done.push_back(packet_id);
             drop(held);
             shared.wake.notify_one();
         }

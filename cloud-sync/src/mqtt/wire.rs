@@ -22,10 +22,13 @@ use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use super::outbox::{Loss, WINDOW};
 use super::post::Received;
 use super::{Broker, Message, Trouble};
-pub(super) use diagnosis::network as unreachable;
+pub(super) use diagnosis::{network, refused, taken_over};
 
-/// Most messages that the broker sends before the first of them is done.
+/// Most messages that the broker may send before the first of them is done. Mosquitto 2.0.11 keeps to it only until the
+/// first acknowledgement.
 pub(super) const RECEIVE_MAX: u16 = 16;
+/// Most acknowledgements on their way to the event loop.
+pub(super) const ACKNOWLEDGEMENTS: usize = 16;
 /// TCP, TLS and the broker's answer take this long at most, in seconds; many of a fleet return together.
 const CONNECT_S: u64 = 20;
 /// rumqttc accepts no less.
@@ -33,7 +36,7 @@ const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 /// Packet ids that rumqttc counts through: one more than messages in flight, because a subscription takes one, too.
 const PACKET_IDS: u16 = WINDOW + 1;
 /// Requests on their way to the event loop: the window, acknowledgements, a subscription and a goodbye always fit.
-const REQUESTS: usize = (WINDOW + RECEIVE_MAX + 16) as usize;
+const REQUESTS: usize = WINDOW as usize + ACKNOWLEDGEMENTS + 2;
 const SUCCESS: u8 = 0;
 
 /// What a connection tells.
@@ -48,8 +51,12 @@ pub(super) enum Heard {
     Message(Received, Option<u16>),
     /// Answers to the subscription: places of denied filters, with reasons.
     Subscribed(Vec<(usize, String)>),
+    /// An acknowledgement is out.
+    Acknowledged,
     /// Our goodbye is out.
     Left,
+    /// A sign of life.
+    Alive,
     /// Something of no consequence.
     Nothing,
 }
@@ -58,6 +65,8 @@ pub(super) enum Heard {
 pub(super) struct Ended {
     pub trouble: Trouble,
     pub loss: Loss,
+    /// The broker closed it without a word, after it had accepted us.
+    pub silently: bool,
 }
 
 /// Sends on a connection, without waiting.
@@ -178,7 +187,7 @@ impl Listener {
                 let packet_id = (qos == QoS::AtLeastOnce).then_some(pkid);
                 Heard::Message(Received::new(topic, payload, retain), packet_id)
             }
-            _ => Heard::Nothing,
+            _ => Heard::Alive,
         }
     }
 
@@ -201,7 +210,10 @@ impl Listener {
         match outgoing {
             Outgoing::Publish(packet_id) => return Heard::Sent(packet_id),
             Outgoing::Disconnect => return Heard::Left,
-            Outgoing::PubAck(_) => self.bytes_out += 4,
+            Outgoing::PubAck(_) => {
+                self.bytes_out += 4;
+                return Heard::Acknowledged;
+            }
             Outgoing::PingReq => self.bytes_out += 2,
             _ => {}
         }

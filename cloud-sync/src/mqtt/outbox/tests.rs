@@ -371,7 +371,7 @@ impl World {
             assert!(self.outcomes.insert(id, outcome.is_ok()).is_none(), "{id} is settled twice");
             let sent = &self.delivered[&id];
             let taken = self.taken.get("event").is_some_and(|taken| taken.iter().any(|(_, t)| t == sent));
-            assert!(!outcome.is_ok() || taken, "{id} is said to be taken and was not");
+            assert!(outcome.is_err() || taken, "{id} is said to be taken and was not");
         }
     }
 

@@ -19,7 +19,18 @@ pub(super) fn of(error: &ConnectionError, broker: &str, secure: bool, up: bool) 
         .map(|error| of_tls(error, broker))
         .or_else(|| of_state(error, broker, secure, up))
         .unwrap_or_else(|| network(broker, &plain(error)));
-    Ended { trouble, loss }
+    Ended { trouble, loss, silently: up && closed(error) }
+}
+
+fn closed(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => true,
+        // TLS, without the word that ends it.
+        ConnectionError::MqttState(state) => {
+            io_of(state).is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
 }
 
 /// The error of TLS within, wherever the handshake or a later read put it.
@@ -186,14 +197,9 @@ fn sent_away(code: DisconnectReasonCode, said: Option<&str>, broker: &str) -> Tr
     use DisconnectReasonCode as Code;
     let said = said.map(|said| format!(", \"{said}\"")).unwrap_or_default();
     match code {
-        Code::SessionTakenOver => Trouble {
-            kind: TroubleKind::Refused,
-            rule: "broker-taken-over",
-            reason: format!(
-                "another client has connected to the broker {broker} under this station's name: give each station its \
-                 own, and look whether a copy of this one runs"
-            ),
-        },
+        Code::SessionTakenOver => taken_over(&format!(
+            "another client has connected to the broker {broker} under this station's name"
+        )),
         Code::NotAuthorized => credentials(
             "broker-credentials",
             format!(
@@ -241,10 +247,19 @@ pub(in crate::mqtt) fn network(broker: &str, what: &str) -> Trouble {
     }
 }
 
+/// Somebody else uses our name: `what` says how one noticed.
+pub(in crate::mqtt) fn taken_over(what: &str) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Refused,
+        rule: "broker-taken-over",
+        reason: format!("{what}: give each station its own name, and look whether a copy of this one runs"),
+    }
+}
+
 fn credentials(rule: &'static str, reason: String) -> Trouble {
     Trouble { kind: TroubleKind::Credentials, rule, reason }
 }
 
-fn refused(reason: String) -> Trouble {
+pub(in crate::mqtt) fn refused(reason: String) -> Trouble {
     Trouble { kind: TroubleKind::Refused, rule: "broker-refused", reason }
 }
