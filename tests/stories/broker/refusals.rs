@@ -30,6 +30,44 @@ async fn what_the_access_rules_deny_is_told_and_other_topics_go_on() {
     station.end().await;
 }
 
+/// The block of `docs/fleet/broker.md` that begins with this line.
+fn documented(first_line: &str) -> String {
+    let page = include_str!("../../../docs/fleet/broker.md");
+    let block = page.split("```\n").find(|block| block.starts_with(first_line));
+    block.unwrap_or_else(|| panic!("docs/fleet/broker.md has no block {first_line}")).to_owned()
+}
+
+#[tokio::test]
+async fn the_documented_access_rules_let_a_station_say_and_hear_what_is_its_own() {
+    let test = "the_documented_access_rules_let_a_station_say_and_hear_what_is_its_own";
+    let users = ["fleet", "acme.north.station-1"].map(|name| (name.to_owned(), "secret".to_owned()));
+    let acl = Some(documented("# /etc/mosquitto/turnstage.acl"));
+    let Some(broker) = Broker::start(test, Setup { users: users.into(), acl, ..Setup::default() }).await
+    else {
+        return;
+    };
+    let own = "turnstage/acme/north/station-1";
+    let mut watcher = broker.watch("turnstage/#").await;
+    let filter = format!("{own}/cmd/#");
+    let mut station = Station::up(broker.client("acme.north.station-1"), None, &[&filter]).await;
+    let says =
+        ["status", "telemetry/queue", "event/frame", "alarm/1", "config/reported", "cmd/identify/7/status"];
+    for topic in says {
+        station.post.deliver(message(&format!("{own}/{topic}"), "x")).await.expect("taken");
+    }
+    let heard = watcher.until("what it says", |heard| heard.len() == says.len()).await;
+    assert!(heard.iter().zip(says).all(|(heard, said)| heard.topic.ends_with(said)), "{heard:?}");
+    for topic in [format!("{own}/config/desired"), format!("{own}/cmd/identify/8"), format!("{own}/../x")] {
+        let denied = station.post.deliver(message(&topic, "x")).await.expect_err("not a station's to say");
+        assert_eq!(denied.code, 135, "{denied}");
+    }
+    broker.say(&format!("{own}/cmd/identify/9"), "blink");
+    // Its own answer to the command comes back to it first, because it listens to all commands.
+    let heard = [station.hears().await.topic, station.hears().await.topic];
+    assert!(heard[1].ends_with("cmd/identify/9"), "{heard:?}");
+    station.end().await;
+}
+
 #[tokio::test]
 async fn a_subscription_that_is_denied_is_told_and_the_link_stays_up() {
     let test = "a_subscription_that_is_denied_is_told_and_the_link_stays_up";
