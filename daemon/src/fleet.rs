@@ -8,9 +8,12 @@
 pub mod backlog;
 pub mod behind;
 pub mod commands;
+pub mod discovery;
 pub mod ledger;
 pub mod listener;
 pub mod manager;
 pub mod message;
 pub mod signed;
+pub mod state;
+pub mod telemetry;
 pub mod topics;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::{Spool, SpoolError};
 use crate::Stamp;
 use crate::queue::{Key, Record, State, passed};
 
@@ -77,6 +78,8 @@ pub(crate) struct Mirror {
     undelivered: BTreeMap<(String, String), u32>,
     /// Media that are here, by sequence.
     pub media: BTreeMap<u64, Media>,
+    /// Records at each sequence that are not proven, by organisation and state: the lowest is the oldest.
+    unproven: BTreeMap<(String, State), BTreeMap<u64, u32>>,
 }
 
 impl Mirror {
@@ -86,10 +89,12 @@ impl Mirror {
             *self.count(before) -= 1;
             self.forget_media(before);
             self.note_undelivered(before, -1);
+            self.note_unproven(before, -1);
         }
         *self.count(after) += 1;
         self.note_media(after);
         self.note_undelivered(after, 1);
+        self.note_unproven(after, 1);
         if !matches!(after.state, State::Queued | State::Uploading) {
             self.waiting.remove(&after.key);
             return;
@@ -128,6 +133,24 @@ impl Mirror {
     pub fn undelivered(&self, org: &str) -> Vec<String> {
         let of_org = self.undelivered.range((org.to_owned(), String::new())..);
         of_org.take_while(|((owner, _), _)| owner == org).map(|((_, session), _)| session.clone()).collect()
+    }
+
+    /// Sequence of the oldest record of one organisation in each state but `confirmed`; superseded ones do not count.
+    pub fn oldest(&self, org: &str) -> BTreeMap<State, u64> {
+        let mine = self.unproven.iter().filter(|((owner, _), _)| owner == org);
+        mine.filter_map(|((_, state), sequences)| Some((*state, *sequences.keys().next()?))).collect()
+    }
+
+    fn note_unproven(&mut self, record: &Record, change: i32) {
+        if record.state == State::Confirmed || record.superseded_by.is_some() {
+            return;
+        }
+        let sequences = self.unproven.entry((record.facts.org.clone(), record.state)).or_default();
+        let count = sequences.entry(record.key.sequence).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            sequences.remove(&record.key.sequence);
+        }
     }
 
     fn note_undelivered(&mut self, record: &Record, change: i32) {
@@ -181,5 +204,21 @@ impl Mirror {
             self.bytes -= media.length;
             self.media.remove(&record.key.sequence);
         }
+    }
+}
+
+impl Spool {
+    /// When the oldest record of one organisation in each state was captured; of none that is confirmed.
+    pub async fn oldest_of(&self, org: &str) -> Result<BTreeMap<State, Stamp>, SpoolError> {
+        let owner = org.to_owned();
+        let sequences = self.ask(move |keeper| Ok(keeper.mirror.oldest(&owner))).await?;
+        let mut oldest = BTreeMap::new();
+        for (state, sequence) in sequences {
+            let records = self.sequence_records(sequence).await?;
+            if let Some(record) = records.into_iter().find(|record| record.facts.org == org) {
+                oldest.insert(state, record.captured_at);
+            }
+        }
+        Ok(oldest)
     }
 }

@@ -165,6 +165,28 @@ async fn due_are_those_whose_time_has_come_in_order() {
 }
 
 #[tokio::test]
+async fn the_oldest_of_each_state_is_of_ones_own_and_a_retake_is_younger_than_what_it_replaced() {
+    let spool = Spool::in_memory(clock());
+    let put = spool.put((0..4).map(|shot| file("s-1", shot, b"a")).collect(), vec![]).await.unwrap();
+    let org = put[0].facts.org.clone();
+    let oldest = async |state: State| spool.oldest_of(&org).await.unwrap().get(&state).cloned();
+    assert_eq!(oldest(State::Captured).await, Some(put[0].captured_at.clone()));
+    let retake = NewFile { supersedes: Some(1), ..file("s-1", 0, b"b") };
+    let retaken = spool.put(vec![retake], vec![]).await.unwrap();
+    assert_eq!(oldest(State::Captured).await, Some(put[1].captured_at.clone()));
+    for record in put[1..].iter().chain(&retaken) {
+        spool.commit(change(record, Change::Release)).await.unwrap();
+    }
+    assert_eq!((oldest(State::Captured).await, oldest(State::Queued).await.is_some()), (None, true));
+    spool.commit(change(&put[1], Change::Begin)).await.unwrap();
+    let done = Change::Confirm(receipt(&put[1]), clock().now());
+    spool.commit(change(&put[1], done)).await.unwrap();
+    assert_eq!(oldest(State::Queued).await, Some(put[2].captured_at.clone()));
+    assert_eq!(oldest(State::Confirmed).await, None, "nothing waits for it");
+    assert!(spool.oldest_of("another").await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn below_the_hard_mark_a_put_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let marks = SpoolOptions { free_bytes_hard: u64::MAX / 2, ..options(dir.path()) };
