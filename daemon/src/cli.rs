@@ -11,6 +11,7 @@ mod desk;
 mod devices;
 mod export;
 mod fleet;
+mod fleet_sim;
 mod inspect;
 mod line;
 mod people;
@@ -157,6 +158,8 @@ enum Verb {
     Export(export::Export),
     /// Sees, commands and configures many stations over their broker: keygen, watch, get, run.
     Fleet(fleet::Fleet),
+    /// Runs many simulated stations in one process against a broker, for load tests and demos.
+    FleetSim(fleet_sim::FleetSim),
     /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -350,6 +353,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Queue { what } => queue::perform(&place, what).await,
         Verb::Export(options) => export::perform(&place, options).await,
         Verb::Fleet(fleet) => fleet::perform(fleet).await,
+        Verb::FleetSim(options) => fleet_sim::perform(options).await,
         Verb::Bench(options) => measure(place.data, options).await,
     }
 }

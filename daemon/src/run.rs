@@ -1,7 +1,7 @@
 //! Starts and ends the tasks of a station: the only file that spawns them.
 //!
-//! Station, motion, inputs and outputs, rim, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
-//! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
+//! All run under one `JoinSet` and one cancellation token. A task that ends by itself is a death of the daemon (exit 70);
+//! missing hardware, a bad configuration and a failing disk are states instead.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ use crate::command::{Command, Commands};
 use crate::config::{Config, Destination};
 use crate::derivative;
 use crate::emergency::EmergencyStop;
+use crate::fleet::FleetTask;
 use crate::io::{self, Controls, IoTask};
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
@@ -63,6 +64,7 @@ pub struct Running {
     pub around: Surroundings,
     mover: Mover,
     panel: watch::Sender<Option<Fault>>,
+    fleet: watch::Sender<Option<Fault>>,
     tasks: JoinSet<&'static str>,
     cancel: CancellationToken,
 }
@@ -162,6 +164,7 @@ impl Running {
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
+        let (fleet, _) = watch::channel(None);
         let shelf = Shelf::of(data);
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
@@ -170,6 +173,7 @@ impl Running {
             alive: living,
             destinations,
             panel: panel.subscribe(),
+            fleet: fleet.subscribe(),
             spool: spool.clone(),
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
@@ -207,6 +211,7 @@ impl Running {
             around,
             mover,
             panel,
+            fleet,
             tasks,
             cancel,
         })
@@ -217,6 +222,16 @@ impl Running {
         let own = listen::own_name();
         let hosts = [format!("{own}.local"), own].into_iter().chain(self.window.config().panel.hosts.clone());
         api::router(self.window.clone(), Arc::new(Accounts::of(data)), hosts.collect())
+    }
+
+    /// Joins the fleet, where the configuration names a broker.
+    pub fn join(&mut self, data: &Path) {
+        let Some(task) = FleetTask::of(&self.window, data, self.fleet.clone()) else { return };
+        let token = self.cancel.clone();
+        self.tasks.spawn(async move {
+            task.run(token).await;
+            "fleet"
+        });
     }
 
     /// Opens panel, interface and socket. An address beyond this machine is refused until somebody has an account: the

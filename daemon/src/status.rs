@@ -17,7 +17,7 @@ use crate::motion::{Adrift, Motion};
 use crate::words::Language;
 
 /// Beginnings of the rules of what is wrong and forbids nothing; an idle station shows it.
-const BESIDE: [&str; 4] = ["panel-", "input-", "output-", "rim-"];
+const BESIDE: [&str; 5] = ["panel-", "input-", "output-", "rim-", "broker-"];
 /// Disk room for so few sessions is said.
 const ROOM_SHORT_SESSIONS: u64 = 5;
 

@@ -58,6 +58,7 @@ struct Inner {
     alive: watch::Receiver<Instant>,
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
+    fleet: watch::Receiver<Option<Fault>>,
     spool: Spool,
     recipes: Recipes,
     thumbnails: Thumbnails,
@@ -81,6 +82,8 @@ pub struct Frame {
     pub destinations: watch::Receiver<Vec<DestinationState>>,
     /// Why the panel is not where it was configured.
     pub panel: watch::Receiver<Option<Fault>>,
+    /// What a person should see to about the fleet's broker.
+    pub fleet: watch::Receiver<Option<Fault>>,
     /// Frames, events and sessions.
     pub spool: Spool,
     /// Recipes.
@@ -113,7 +116,7 @@ pub struct RecipeLine {
 impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
-        let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, .. } = frame;
+        let Frame { commands, status, destinations, panel, fleet, spool, recipes, thumbnails, .. } = frame;
         let Frame { alive, shelf, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
@@ -123,6 +126,7 @@ impl Window {
             alive,
             destinations,
             panel,
+            fleet,
             spool,
             recipes,
             thumbnails,
@@ -159,9 +163,8 @@ impl Window {
         let newest_event = *self.inner.spool.changed().borrow();
         let mut status = self.inner.status.borrow().clone();
         status.newest_event = newest_event;
-        if let Some(fault) = self.inner.panel.borrow().clone() {
-            status.faults.push(fault);
-        }
+        let beside = [&self.inner.panel, &self.inner.fleet];
+        status.faults.extend(beside.into_iter().filter_map(|fault| fault.borrow().clone()));
         match self.delivery().await {
             Ok(delivery) => status.with_delivery(delivery),
             Err(error) => {
@@ -213,6 +216,7 @@ impl Window {
             status: self.inner.status.clone(),
             destinations: self.inner.destinations.clone(),
             panel: self.inner.panel.clone(),
+            fleet: self.inner.fleet.clone(),
             events: self.inner.spool.changed(),
         }
     }
@@ -320,7 +324,7 @@ impl Window {
     }
 
     /// The time.
-    pub fn clock(&self) -> &dyn Clock {
+    pub fn clock(&self) -> &SystemClock {
         &self.inner.clock
     }
 
@@ -341,10 +345,18 @@ pub struct Changes {
     status: watch::Receiver<Status>,
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
+    fleet: watch::Receiver<Option<Fault>>,
     events: watch::Receiver<u64>,
 }
 
 impl Changes {
+    /// Of something that has but a state and a log.
+    pub fn of(status: watch::Receiver<Status>, events: watch::Receiver<u64>) -> Self {
+        // Their senders are gone, so they never change again.
+        let none = || watch::channel(None).1;
+        Self { status, destinations: watch::channel(Vec::new()).1, panel: none(), fleet: none(), events }
+    }
+
     /// The next change; false when the station has ended.
     pub async fn next(&mut self) -> bool {
         tokio::select! {
@@ -352,6 +364,7 @@ impl Changes {
             changed = self.events.changed() => changed.is_ok(),
             Ok(()) = self.destinations.changed() => true,
             Ok(()) = self.panel.changed() => true,
+            Ok(()) = self.fleet.changed() => true,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod browser;
 pub mod cloud;
 pub mod delivering;
+pub mod headquarters;
 pub mod service;
 pub mod turns;
 pub mod view;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{PATIENCE, binary};
 /// See the module.
 pub struct Service {
     child: Child,
+    environment: Vec<(String, OsString)>,
     folder: TempDir,
     address: SocketAddr,
     client: reqwest::Client,
@@ -25,20 +26,35 @@ impl Service {
     /// Starts it with a configuration and more environment; ready when the panel answers.
     pub async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let file = folder.path().join("station.toml");
-        std::fs::write(&file, config).expect("a configuration");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(&file).arg("--data-dir").arg(folder.path().join("data"));
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().expect("it runs");
+        std::fs::write(folder.path().join("station.toml"), config).expect("a configuration");
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let child = spawn(folder.path(), &environment);
         // Where two tests of one process come here, the first has installed it.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        let mut service = Self { child, folder, address: ([127, 0, 0, 1], 0).into(), client };
+        let mut service = Self { child, environment, folder, address: ([127, 0, 0, 1], 0).into(), client };
         service.address = service.found().await;
         service
+    }
+
+    /// Ends it as a power cut does: signal 9.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// Ends it as the service manager does; its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "it is not there any more");
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// Starts it again on the same folder, after it ended.
+    pub async fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), &self.environment);
+        self.address = self.found().await;
     }
 
     async fn found(&self) -> SocketAddr {
@@ -106,6 +122,12 @@ impl Service {
         self.ask("resume", body).await.unwrap_or_else(|problem| panic!("{problem}"));
     }
 
+    /// Events of its log after one, at most 500.
+    pub async fn events(&self, after: u64) -> Vec<Value> {
+        let told = self.get(&format!("/api/v1/events?after={after}&limit=500")).await;
+        told.as_array().expect("a list").clone()
+    }
+
     /// The state now.
     pub async fn status(&self) -> Value {
         self.get("/api/v1/status").await
@@ -137,6 +159,16 @@ impl Service {
         let records = self.get(&format!("/api/v1/sessions/{session}/records")).await;
         serde_json::from_value(records).expect("records")
     }
+}
+
+fn spawn(folder: &Path, environment: &[(String, OsString)]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+    let mut command = Command::new(binary());
+    command.arg("run").arg("--config").arg(folder.join("station.toml"));
+    command.arg("--data-dir").arg(folder.join("data"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("it runs")
 }
 
 impl Drop for Service {

@@ -19,6 +19,7 @@ mod drift;
 mod emergency_stop;
 mod external;
 mod faults;
+mod fleet;
 mod formats;
 mod geometry;
 mod halt;

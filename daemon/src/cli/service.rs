@@ -55,6 +55,7 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     } else {
         running.open(&place.data);
     }
+    running.join(&place.data);
     systemd::notify(&[NotifyState::Ready]);
     let code = serve(&mut running).await;
     systemd::notify(&[NotifyState::Stopping]);

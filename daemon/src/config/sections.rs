@@ -297,6 +297,8 @@ pub struct FleetConfig {
     pub key_file: PathBuf,
     /// Public keys of those who may command; empty: nobody.
     pub trust_file: PathBuf,
+    /// Seconds over which a fleet returns to its broker.
+    pub return_s: f64,
     /// Seconds between two tellings of the figures.
     pub telemetry_s: f64,
     /// Most events told after an absence.
@@ -312,7 +314,7 @@ impl FleetConfig {
     }
 
     /// What its values must be: whether it is so, the key, and the sentence.
-    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 5] {
+    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 6] {
         let identity = self.cert_file.as_os_str().is_empty() == self.key_file.as_os_str().is_empty();
         let prefix = !self.prefix.is_empty()
             && self.prefix.split('/').all(|part| !part.is_empty())
@@ -329,6 +331,7 @@ impl FleetConfig {
                 "must be without / + #: brokers refuse such names",
             ),
             (identity, "fleet.cert_file", "needs fleet.key_file, and the other way round"),
+            ((0.0..=3600.0).contains(&self.return_s), "fleet.return_s", "must be 0 to 3600"),
             ((5.0..=3600.0).contains(&self.telemetry_s), "fleet.telemetry_s", "must be 5 to 3600"),
             (
                 (100..=10_000_000).contains(&self.events_back_max),

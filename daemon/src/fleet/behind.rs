@@ -14,6 +14,7 @@ use crate::status::{StationName, Status};
 use crate::window::{Changes, Told};
 
 use super::commands::Order;
+use super::telemetry::Group;
 
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,9 @@ pub trait Behind: Send + Sync {
     /// Which station it is.
     fn station(&self) -> StationName;
 
+    /// Every device of its rig is simulated.
+    fn is_simulated(&self) -> bool;
+
     /// The time.
     fn clock(&self) -> &SystemClock;
 
@@ -42,7 +46,7 @@ pub trait Behind: Send + Sync {
     fn changes(&self) -> Changes;
 
     /// Figures by group.
-    async fn figures(&self, link: Figures) -> Vec<(String, Value)>;
+    async fn figures(&self, link: Figures) -> Vec<(Group, Value)>;
 
     /// Up to `limit` events after `after`, of its own organisation only.
     async fn events(&self, after: u64, limit: usize) -> Result<Told, SpoolError>;

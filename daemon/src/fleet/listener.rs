@@ -4,7 +4,7 @@
 //! was being obeyed when the program ended is never begun again: it is told as failed, or found out
 //! ([`Behind::after_restart`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ use crate::command::{Actor, Refusal};
 
 /// Commands that are obeyed at a time; a stop is obeyed whatever else is.
 const AT_A_TIME: usize = 8;
+/// Commands on record that wait for others to end.
+const WAITING_MAX: usize = 64;
 
 /// Answers to commands that are not on record, at a time.
 const ASIDES_MAX: usize = 32;
@@ -69,9 +71,11 @@ pub struct Listener {
     post: Post,
     topics: Topics,
     writer: Arc<Writer>,
-    trust: Option<PathBuf>,
+    trust: Result<PathBuf, Refusal>,
     ledger: Ledger,
     obeying: FuturesUnordered<BoxFuture<'static, (String, Obeyed)>>,
+    /// Accepted, in the order they came.
+    waiting: VecDeque<Recorded>,
     telling: FuturesUnordered<BoxFuture<'static, ToldState>>,
     /// The state of each command that is being told at this moment.
     on_the_way: BTreeMap<String, CommandState>,
@@ -89,8 +93,8 @@ pub struct Parts {
     pub topics: Topics,
     /// Envelopes.
     pub writer: Arc<Writer>,
-    /// Whose commands are obeyed; nobody's without it.
-    pub trust: Option<PathBuf>,
+    /// The file of those whose commands are obeyed, or why nobody's are.
+    pub trust: Result<PathBuf, Refusal>,
     /// What came before.
     pub ledger: Ledger,
 }
@@ -108,6 +112,7 @@ impl Listener {
             trust,
             ledger,
             obeying,
+            waiting: VecDeque::new(),
             telling,
             on_the_way: BTreeMap::new(),
             asides: FuturesUnordered::new(),
@@ -206,7 +211,7 @@ impl Listener {
 
     /// A command whose signature fits and whose form can be put on record.
     fn verified(&self, kind: &str, id: &str, payload: &[u8]) -> Result<(Claims, TrustedKey), Refusal> {
-        let trust = trust(self.trust.as_ref())?;
+        let trust = trust(&self.trust)?;
         let (claims, key) = trust.verify::<Claims>(signed::COMMAND, payload)?;
         let station = self.behind.station();
         let station = format!("{}/{}/{}", station.org, station.site, station.name);
@@ -217,7 +222,7 @@ impl Listener {
     fn record(&mut self, claims: &Claims, key: &TrustedKey, digest: String) -> Result<Heard, Unheard> {
         let now = self.behind.clock().now();
         let mut judged = commands::judge(claims, key, &now, self.ledger.known_ms()).map(|_| ());
-        if self.obeying.len() >= AT_A_TIME && claims.kind != "stop" {
+        if self.waiting.len() >= WAITING_MAX && claims.kind != "stop" {
             judged = judged.and(Err(Refusal::new(
                 "station-busy",
                 "Too many commands are being obeyed. Repeat it later.",
@@ -250,8 +255,16 @@ impl Listener {
         self.ledger.hear(recorded, claims.counter, commands::proven_ms(claims, &now))
     }
 
-    /// Obeys what is accepted, unless it expired meanwhile.
+    /// Obeys what is accepted, now or when others have ended.
     async fn begin(&mut self, recorded: &Recorded) {
+        if self.obeying.len() >= AT_A_TIME && recorded.kind != "stop" {
+            return self.waiting.push_back(recorded.clone());
+        }
+        self.obey(recorded).await;
+    }
+
+    /// Obeys a command, unless it expired meanwhile.
+    async fn obey(&mut self, recorded: &Recorded) {
         let now_ms = self.behind.clock().now().wall_ms.max(self.ledger.known_ms());
         if now_ms >= recorded.expires_ms {
             let refusal = Refusal::new("command-expired", "The station was away until its validity ended.");
@@ -283,6 +296,11 @@ impl Listener {
             Obeyed::Failed(refusal) => (CommandState::Failed, refusal.into()),
         };
         self.put(id, state, end).await;
+        while self.obeying.len() < AT_A_TIME
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.obey(&next).await;
+        }
     }
 
     /// Puts a state on record, in the ledger and in the log, and tells it; false if it could not be.
@@ -302,7 +320,7 @@ impl Listener {
     }
 
     /// Puts a state of a command into the station's log.
-    async fn note(&self, recorded: &Recorded) {
+    async fn note(&mut self, recorded: &Recorded) {
         let refusal = match (&recorded.rule, &recorded.reason) {
             (Some(rule), Some(reason)) => Some(Refusal::new(rule, reason.clone())),
             _ => None,
@@ -380,7 +398,7 @@ impl Listener {
         }
     }
 
-    async fn answer_stranger(&self, kind: &str, id: &str, refusal: Refusal) {
+    async fn answer_stranger(&mut self, kind: &str, id: &str, refusal: Refusal) {
         let data = told(id, kind, CommandState::Rejected, Some(&refusal));
         let entry = audit::entry("fleet.command", &Actor("fleet:unknown".to_owned()), None, data);
         self.behind.record_stranger("the fleet's broker", entry).await;
@@ -395,11 +413,8 @@ impl Listener {
 }
 
 /// Whose messages are obeyed.
-pub(super) fn trust(file: Option<&PathBuf>) -> Result<Trust, Refusal> {
-    let Some(file) = file else {
-        let reason = "This station trusts nobody: fleet.trust_file is empty.";
-        return Err(Refusal::new("trust-none", reason));
-    };
+pub(super) fn trust(file: &Result<PathBuf, Refusal>) -> Result<Trust, Refusal> {
+    let file = file.as_ref().map_err(Clone::clone)?;
     Trust::read(file)
         .map_err(|why| Refusal::new("trust-unreadable", format!("The trust file cannot be used: {why}.")))
 }

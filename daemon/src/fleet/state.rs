@@ -1,10 +1,7 @@
 //! The station's state as its fleet sees it: the body of `status`, and alarms.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
 use crate::session::SessionState;
 use crate::status::{Delivery, Fault, Kind, SessionStatus, Situation, Status};
 use crate::words::Language;
@@ -131,38 +128,16 @@ pub struct AlarmBody {
     pub since: String,
 }
 
-/// The alarms that stand, so that each is told when it comes, changes and goes.
-#[derive(Debug, Clone, Default)]
-pub struct Alarms {
-    standing: BTreeMap<String, AlarmBody>,
-}
-
-impl Alarms {
-    /// What changed: by rule the alarm as it is now, or `None` where it is over.
-    pub fn changes(&mut self, status: &Status, wall_ms: i64) -> Vec<(String, Option<AlarmBody>)> {
-        let since = clock::utc(wall_ms);
-        let mut now = BTreeMap::new();
-        for fault in wrong(status) {
-            let since = self.standing.get(&fault.rule).map_or(&since, |before| &before.since).clone();
-            let Fault { rule, what, why, todo } = fault;
-            now.insert(rule.clone(), AlarmBody { rule, what, why, todo, since });
-        }
-        let over = self.standing.keys().filter(|rule| !now.contains_key(*rule));
-        let mut changes: Vec<_> = over.map(|rule| (rule.clone(), None)).collect();
-        let news = now.iter().filter(|(rule, alarm)| self.standing.get(*rule) != Some(alarm));
-        changes.extend(news.map(|(rule, alarm)| (rule.clone(), Some(alarm.clone()))));
-        self.standing = now;
-        changes
-    }
-
-    /// Those that stand, for a broker that has forgotten.
-    pub fn standing(&self) -> impl Iterator<Item = (&String, &AlarmBody)> {
-        self.standing.iter()
+impl AlarmBody {
+    /// Of what is wrong since then.
+    pub fn of(fault: &Fault, since: String) -> Self {
+        let Fault { rule, what, why, todo } = fault.clone();
+        Self { rule, what, why, todo, since }
     }
 }
 
 /// What is wrong: what the station tells, then what it knows of its delivery, its disk and its cameras. One a rule.
-fn wrong(status: &Status) -> Vec<Fault> {
+pub fn wrong(status: &Status) -> Vec<Fault> {
     let mut all: Vec<Fault> = Vec::new();
     for fault in status.faults.iter().cloned().chain(beside(status)) {
         match all.iter_mut().find(|known| known.rule == fault.rule) {
@@ -226,34 +201,27 @@ mod tests {
         status.with_delivery(Delivery { sessions_left, free_bytes: 1, ..Delivery::default() })
     }
 
-    fn rules(changes: &[(String, Option<AlarmBody>)]) -> Vec<(&str, bool)> {
-        changes.iter().map(|(rule, alarm)| (rule.as_str(), alarm.is_some())).collect()
+    fn told(status: &Status) -> Vec<(String, String)> {
+        wrong(status).into_iter().map(|fault| (fault.rule, fault.what)).collect()
     }
 
     #[test]
-    fn an_alarm_is_told_when_it_comes_and_when_it_goes_and_keeps_its_beginning() {
-        let mut alarms = Alarms::default();
-        assert_eq!(alarms.changes(&idle(100, &[]), 0), []);
-        let came = alarms.changes(&idle(0, &["Camera main is gone."]), 1000);
-        assert_eq!(rules(&came), [("camera-missing", true), ("room-none", true)]);
-        assert_eq!(alarms.changes(&idle(0, &["Camera main is gone."]), 2000), [], "nothing is news");
-        let both = alarms.changes(&idle(0, &["Camera main is gone.", "Camera high is gone."]), 3000);
-        let (_, alarm) = &both[0];
-        let alarm = alarm.as_ref().unwrap();
-        assert_eq!(alarm.what, "Camera main is gone. Camera high is gone.");
-        assert_eq!(alarm.since, "1970-01-01T00:00:01.000Z");
+    fn faults_of_one_rule_are_one_alarm_and_the_disk_s_room_is_one_too() {
+        assert_eq!(told(&idle(100, &[])), []);
+        let both = told(&idle(0, &["Camera main is gone.", "Camera high is gone."]));
         assert_eq!(
-            rules(&alarms.changes(&idle(3, &[]), 4000)),
-            [("camera-missing", false), ("room-none", false), ("room-short", true)]
+            both[0],
+            ("camera-missing".to_owned(), "Camera main is gone. Camera high is gone.".to_owned())
         );
-        assert_eq!(alarms.standing().count(), 1);
+        assert_eq!(both[1].0, "room-none");
+        assert_eq!(told(&idle(3, &[]))[0].0, "room-short");
     }
 
     #[test]
     fn a_disk_that_cannot_be_asked_is_no_full_disk() {
         let mut status = Status::starting(StationName::default(), true);
         status.tell(Situation::Ready);
-        assert_eq!(Alarms::default().changes(&status, 0), []);
+        assert_eq!(told(&status), []);
     }
 
     #[test]

@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use turnstage_cloud_sync::mqtt;
 use turnstage_cloud_sync::spool::SpoolError;
-use turnstage_cloud_sync::{ClockQuality, Sha256, Stamp};
+use turnstage_cloud_sync::{Clock, ClockQuality, Sha256, Stamp};
 
 use crate::window::{Recent, Window};
 use machine::{Figures, Machine};
@@ -109,6 +110,17 @@ pub struct Link {
     pub messages_waiting: u64,
     /// Connections after the first.
     pub reconnects: u64,
+}
+
+impl From<mqtt::Figures> for Link {
+    fn from(figures: mqtt::Figures) -> Self {
+        Self {
+            messages_sent: figures.acked,
+            messages_denied: figures.denied,
+            messages_waiting: (figures.waiting_latest + figures.waiting_deliveries) as u64,
+            reconnects: figures.connects.saturating_sub(1),
+        }
+    }
 }
 
 /// What the window does not show.
