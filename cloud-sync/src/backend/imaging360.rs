@@ -38,9 +38,11 @@ use crate::queue::{Failure, Proof, Record};
 use crate::spool::repair::hash_file;
 use crate::{Clock, ClockQuality, Sha256};
 
-use presigned::{CHECKSUM, Presigned};
+use presigned::Presigned;
 use refusal::Storage;
 use wire::{Endpoint, Unanswered, Wire};
+
+pub(crate) use presigned::{CHECKSUM, is_protected};
 
 pub use client::http_transport;
 pub use options::{BadAddress, Imaging360Options, read_address};
