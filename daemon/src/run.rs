@@ -26,6 +26,7 @@ use crate::access::accounts::Accounts;
 use crate::api;
 use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
+use crate::care::Care;
 use crate::clock::SystemClock;
 use crate::command::{Command, Commands};
 use crate::config::{Config, Destination};
@@ -156,7 +157,9 @@ impl Running {
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
         let wired = EmergencyStop::of(&config);
-        let controls = control(&config, &around, &commands, &wired, &status_receiver, &mut tasks, &cancel);
+        let care = Care::of(data);
+        let controls =
+            control(&config, &around, &commands, (&wired, &care), &status_receiver, &mut tasks, &cancel);
 
         let recipes = Recipes::of(&config.recipes);
         let rig = Rig::new(&config, around.clone());
@@ -174,6 +177,8 @@ impl Running {
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
             shelf: shelf.clone(),
+            care: care.clone(),
+            data: data.to_path_buf(),
             clock: clock.clone(),
             since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
@@ -191,6 +196,7 @@ impl Running {
             locked,
             told,
             delivery,
+            care,
             controls,
             status,
             alive,
@@ -324,7 +330,7 @@ fn control(
     config: &Config,
     around: &Surroundings,
     commands: &Commands,
-    emergency: &EmergencyStop,
+    (emergency, care): (&EmergencyStop, &Care),
     status: &watch::Receiver<Status>,
     tasks: &mut JoinSet<&'static str>,
     cancel: &CancellationToken,
@@ -336,6 +342,7 @@ fn control(
         commands: commands.clone(),
         mover: commands.mover().clone(),
         emergency: emergency.clone(),
+        care: care.clone(),
         status: status.clone(),
         told,
     });

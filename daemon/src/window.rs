@@ -4,6 +4,7 @@
 //! visible in the spool frame by frame, because a frame is accepted only when it is durable; so a page shows the same
 //! before and after a restart. Records of another organisation are never shown (V-13).
 
+mod care;
 mod log;
 mod sessions;
 pub(crate) mod thumbnails;
@@ -24,10 +25,13 @@ use crate::access::Visitor;
 use crate::arming::Arming;
 use crate::calibration::Plate;
 use crate::calibration::shelf::Shelf;
+use crate::care::Care;
 use crate::clock::{self, SystemClock};
 use crate::command::{Act, Answer, Commands, Refusal};
 use crate::config::Config;
 use crate::constancy::{self, CameraHealth, Constancy};
+use crate::flags::Flag;
+use crate::identify::Asked;
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
@@ -60,6 +64,8 @@ struct Inner {
     recipes: Recipes,
     thumbnails: Thumbnails,
     shelf: Shelf,
+    care: Care,
+    data: PathBuf,
     clock: SystemClock,
     config: Config,
     /// Events up to this one are another organisation's.
@@ -87,6 +93,10 @@ pub struct Frame {
     pub thumbnails: Option<PathBuf>,
     /// Calibrations and clean plates.
     pub shelf: Shelf,
+    /// What those who look after it set on it.
+    pub care: Care,
+    /// Everything is kept below this folder.
+    pub data: PathBuf,
     /// The time.
     pub clock: SystemClock,
     /// Checked configuration.
@@ -112,7 +122,7 @@ impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
         let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, .. } = frame;
-        let Frame { alive, shelf, clock, config, since, .. } = frame;
+        let Frame { alive, shelf, care, data, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -125,6 +135,8 @@ impl Window {
             recipes,
             thumbnails,
             shelf,
+            care,
+            data,
             clock,
             config,
             since,
@@ -157,6 +169,8 @@ impl Window {
         let newest_event = *self.inner.spool.changed().borrow();
         let mut status = self.inner.status.borrow().clone();
         status.newest_event = newest_event;
+        status.flags = self.inner.care.flags.all();
+        status.identify = self.inner.care.identify.told();
         if let Some(fault) = self.inner.panel.borrow().clone() {
             status.faults.push(fault);
         }
@@ -211,6 +225,9 @@ impl Window {
             status: self.inner.status.clone(),
             destinations: self.inner.destinations.clone(),
             panel: self.inner.panel.clone(),
+            care: self.inner.care.clone(),
+            flags: self.inner.care.flags.watch(),
+            identify: self.inner.care.identify.watch(),
             events: self.inner.spool.changed(),
         }
     }
@@ -339,6 +356,9 @@ pub struct Changes {
     status: watch::Receiver<Status>,
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
+    care: Care,
+    flags: watch::Receiver<Vec<Flag>>,
+    identify: watch::Receiver<Option<Asked>>,
     events: watch::Receiver<u64>,
 }
 
@@ -350,6 +370,10 @@ impl Changes {
             changed = self.events.changed() => changed.is_ok(),
             Ok(()) = self.destinations.changed() => true,
             Ok(()) = self.panel.changed() => true,
+            Ok(()) = self.flags.changed() => true,
+            Ok(()) = self.identify.changed() => true,
+            // Its end is a change like its beginning.
+            () = self.care.identify.ended() => true,
         }
     }
 }
