@@ -31,6 +31,7 @@ pub mod recipe;
 pub mod rig;
 pub mod rim;
 pub mod run;
+pub mod secrets;
 pub mod session;
 pub mod station;
 pub mod status;
