@@ -149,7 +149,7 @@ impl Running {
         let uploader = uploader(&config, &spool, backends, &clock)?;
         let destinations = uploader.states();
         let (failed, delivery) = watch::channel(None);
-        let (status, status_receiver) =
+        let (status, shown) =
             watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
         let (alive, living) = watch::channel(Instant::now());
         let cancel = CancellationToken::new();
@@ -158,18 +158,15 @@ impl Running {
         let (commands, command_receiver) = Commands::channel(mover.clone());
         let wired = EmergencyStop::of(&config);
         let care = Care::of(data);
-        let controls =
-            control(&config, &around, &commands, (&wired, &care), &status_receiver, &mut tasks, &cancel);
-
-        let recipes = Recipes::of(&config.recipes);
+        let controls = control(&config, &around, &commands, (&wired, &care), &shown, &mut tasks, &cancel);
+        let (recipes, shelf) = (Recipes::of(&config.recipes), Shelf::of(data));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
-        let shelf = Shelf::of(data);
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
-            status: status_receiver.clone(),
+            status: shown.clone(),
             alive: living,
             destinations,
             panel: panel.subscribe(),
@@ -203,19 +200,7 @@ impl Running {
         };
         serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
         let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
-        Ok(Self {
-            commands,
-            status: status_receiver,
-            window,
-            wake,
-            spool,
-            opened,
-            around,
-            mover,
-            panel,
-            tasks,
-            cancel,
-        })
+        Ok(Self { commands, status: shown, window, wake, spool, opened, around, mover, panel, tasks, cancel })
     }
 
     /// Everything that the station answers to, for who asks without a socket.
