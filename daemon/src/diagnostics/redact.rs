@@ -97,6 +97,11 @@ impl Redactor {
         let instead = self.actor(actor);
         if instead != actor {
             self.phrases.insert(actor.to_owned(), instead);
+            // Sentences name them without their role.
+            let name = actor.split_once(':').map_or("", |(_, name)| name);
+            if name != "root" {
+                self.learn_person(name);
+            }
         }
     }
 

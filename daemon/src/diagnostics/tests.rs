@@ -30,10 +30,17 @@ fn what_is_known_is_taken_out_of_every_text() {
     redactor.learn_person("Ana");
     redactor.learn_actor("operator:Ana");
     redactor.learn_actor("pedal:left");
+    redactor.learn_actor("cli:root");
+    redactor.learn_actor("cli:uma");
+    let uma = redactor.person("uma");
     let (item, crate_12, ana) = (redactor.item("4711"), redactor.item("crate 12/b"), redactor.person("Ana"));
     for (text, wanted) in [
         ("item 4711, then 47110", format!("item {item}, then 47110")),
         ("4711-003.jpg of crate 12/b.", format!("{item}-003.jpg of {crate_12}.")),
+        (
+            "cli:root by root, cli:uma by uma",
+            format!("cli:{} by root, cli:{uma} by {uma}", redactor.person("root")),
+        ),
         ("Stopped by Ana; Analysis", format!("Stopped by {ana}; Analysis")),
         ("operator:Ana, pedal:left", format!("operator:{ana}, pedal:left")),
         ("ünïcode 4711ü", "ünïcode 4711ü".to_owned()),
