@@ -166,6 +166,14 @@ impl Credentials {
         }
     }
 
+    /// Whether a text would be this station's token; nothing is written.
+    pub fn examine(&self, text: &str, now_ms: Option<i64>) -> Result<Token, TokenFault> {
+        let token =
+            Token::parse(text).map_err(|what| TokenFault::Malformed { file: self.file.clone(), what })?;
+        self.check(&token, now_ms)?;
+        Ok(token)
+    }
+
     fn check(&self, token: &Token, now_ms: Option<i64>) -> Result<(), TokenFault> {
         let claims = &token.claims;
         if claims.role != "device" {
@@ -198,9 +206,7 @@ impl Credentials {
     /// Takes a renewed token: checked like the old one, then written. One that cannot be written is used until the
     /// service ends, with a notice.
     pub fn renewed(&self, text: &str, now_ms: Option<i64>) -> Result<(), TokenFault> {
-        let malformed = |what| TokenFault::Malformed { file: self.file.clone(), what };
-        let token = Token::parse(text).map_err(malformed)?;
-        self.check(&token, now_ms)?;
+        let token = self.examine(text, now_ms)?;
         let unwritten = write_secret(&self.file, &token.text).err().map(|error| (token, error.to_string()));
         self.held.lock().unwrap_or_else(PoisonError::into_inner).unwritten = unwritten;
         Ok(())
@@ -238,8 +244,8 @@ impl Credentials {
     }
 }
 
-/// Whole or not at all, even when the power goes.
-fn write_secret(file: &Path, text: &str) -> io::Result<()> {
+/// Writes a secret for this service alone, whole or not at all, even when the power goes.
+pub fn write_secret(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);

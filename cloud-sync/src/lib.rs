@@ -14,6 +14,7 @@ pub mod mqtt;
 pub mod queue;
 pub mod spool;
 pub mod store;
+pub mod transfer;
 pub mod uploader;
 
 pub use backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt};
@@ -21,6 +22,7 @@ pub use derivative::{Derivative, Derive};
 pub use event::{Event, NewEvent};
 pub use queue::{Key, Record, State};
 pub use spool::Spool;
+pub use transfer::{Transfer, TransferError};
 
 use serde::{Deserialize, Serialize};
 

@@ -53,6 +53,11 @@ impl Role {
         self != Self::Operator
     }
 
+    /// Looks after the station: calibrations, flags, diagnostics.
+    pub fn cares(self) -> bool {
+        matches!(self, Self::Technician | Self::Admin)
+    }
+
     /// Sees sessions that others began.
     pub fn sees_all(self) -> bool {
         self != Self::Operator
@@ -220,6 +225,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/commands/move-item", BOOTH),
     post("/api/v1/commands/open", ALL),
     post("/api/v1/commands/requeue", QUEUE),
+    post("/api/v1/identify", CARE),
+    get("/api/v1/flags", CARE),
+    post("/api/v1/flags", CARE),
+    get("/api/v1/diagnostics", CARE),
     get("/api/v1/calibrations", CARE),
     post("/api/v1/calibrations", CARE),
     post("/api/v1/calibrations/turn", CARE),

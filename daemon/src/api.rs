@@ -6,6 +6,7 @@
 //! running station through this same interface, and to a station of its own through the same router without a socket.
 
 mod calibrations;
+mod care;
 mod commands;
 mod events;
 mod health;
@@ -93,6 +94,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
 }
 
+/// The figures that Prometheus is given, without the counts of requests.
+pub(crate) async fn metrics_text(window: &Window) -> String {
+    health::text(window, &Counters::default()).await.unwrap_or_default()
+}
+
 fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(read::status))
@@ -127,6 +133,9 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(commands::disarm))
         .routes(routes!(commands::test_emergency_stop))
         .routes(routes!(commands::answer))
+        .routes(routes!(care::identify))
+        .routes(routes!(care::flags, care::set_flag))
+        .routes(routes!(care::bundle))
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(health::healthz))

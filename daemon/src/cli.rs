@@ -6,6 +6,7 @@
 mod answer;
 mod calibrate;
 mod cameras;
+mod care;
 mod check;
 mod desk;
 mod devices;
@@ -31,6 +32,7 @@ use crate::bench;
 use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
+use crate::identify::SECONDS_USUAL;
 use crate::systemd;
 use line::Line;
 
@@ -121,6 +123,24 @@ enum Verb {
         /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
+    },
+    /// Makes the running station show itself among others: lamps blink green and amber by turns, the panel says so.
+    Identify {
+        /// Seconds from now on, at most 600; 0 ends it.
+        #[arg(long, default_value_t = SECONDS_USUAL)]
+        seconds: u32,
+    },
+    /// Sets, clears and lists flags: out-of-service, hold-updates.
+    Flags {
+        #[command(subcommand)]
+        what: care::What,
+    },
+    /// Writes a bundle for whoever helps: state, log, settings and journal, without secrets, persons, items or pictures.
+    /// See docs/diagnostics.md.
+    Diagnostics {
+        /// Where to; turnstage-diagnostics-TIME.tar.gz here if absent.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Lets the table of the running station turn: you stand at the rig and nobody is on the table.
     Arm {
@@ -344,6 +364,9 @@ pub async fn perform(cli: Cli) -> Result<u8> {
             selftest::emergency_stop(&place).await
         }
         Verb::Selftest { what: None, armed, json } => selftest::perform(&place, armed, json).await,
+        Verb::Identify { seconds } => care::identify(&place, seconds).await,
+        Verb::Flags { what } => care::flags(&place, what).await,
+        Verb::Diagnostics { out } => care::diagnostics(&place, out).await,
         Verb::Arm { code } => service::ask(&place, Act::Arm { code: Some(code) }).await,
         Verb::Disarm => service::ask(&place, Act::Disarm).await,
         Verb::Import(options) => shoot::import(&place, options).await,

@@ -39,6 +39,23 @@ impl SystemClock {
         Self(Source::Other(clock))
     }
 
+    /// This moment.
+    pub fn now(&self) -> Stamp {
+        let boot_id = match &self.0 {
+            Source::Machine { boot_id } => boot_id.clone(),
+            Source::Other(clock) => return clock.now(),
+        };
+        let wall = clock_gettime(ClockId::Realtime);
+        let boot = clock_gettime(ClockId::Boottime);
+        let wall_ms = wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000;
+        Stamp {
+            wall_ms,
+            quality: quality(wall_ms, Path::new(SYNCHRONISED).exists()),
+            boottime_ms: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or_default(),
+            boot_id,
+        }
+    }
+
     /// Wall-clock milliseconds of a moment on the monotonic clock.
     pub fn wall_ms_at(&self, moment: Instant) -> i64 {
         let now_ms = self.now().wall_ms;
@@ -58,19 +75,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Stamp {
-        let boot_id = match &self.0 {
-            Source::Machine { boot_id } => boot_id.clone(),
-            Source::Other(clock) => return clock.now(),
-        };
-        let wall = clock_gettime(ClockId::Realtime);
-        let boot = clock_gettime(ClockId::Boottime);
-        let wall_ms = wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000;
-        Stamp {
-            wall_ms,
-            quality: quality(wall_ms, Path::new(SYNCHRONISED).exists()),
-            boottime_ms: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or_default(),
-            boot_id,
-        }
+        SystemClock::now(self)
     }
 }
 

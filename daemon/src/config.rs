@@ -245,6 +245,24 @@ impl Config {
     }
 }
 
+/// What a file stands for over the defaults and below this process's environment, for people to read: not checked.
+pub fn effective(file: Table) -> Table {
+    let mut all: Table = DEFAULT.parse().unwrap_or_default();
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    overlay(&mut all, file);
+    overlay(&mut all, environment_table(&environment));
+    all
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => drop(below.insert(key, value)),
+        }
+    }
+}
+
 fn one(layer: &str, key: &str, what: String) -> ConfigError {
     ConfigError { problems: vec![Problem { layer: layer.to_owned(), key: key.to_owned(), what }] }
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use turnstage_drivers::Surroundings;
 
+use crate::care::Care;
 use crate::command::Commands;
 use crate::config::RigConfig;
 use crate::emergency::EmergencyStop;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub mover: Mover,
     /// Its contact is watched for the daily test.
     pub emergency: EmergencyStop,
+    /// Whether lamps show which station this is.
+    pub care: Care,
     /// What the station does.
     pub status: watch::Receiver<Status>,
     /// Where inputs and outputs are told; from [`Controls::of`] the same configuration.

@@ -26,6 +26,7 @@ use crate::access::accounts::Accounts;
 use crate::api;
 use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
+use crate::care::Care;
 use crate::clock::SystemClock;
 use crate::command::{Command, Commands};
 use crate::config::{Config, Destination};
@@ -150,7 +151,7 @@ impl Running {
         let uploader = uploader(&config, &spool, backends, &clock)?;
         let destinations = uploader.states();
         let (failed, delivery) = watch::channel(None);
-        let (status, status_receiver) =
+        let (status, shown) =
             watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
         let (alive, living) = watch::channel(Instant::now());
         let cancel = CancellationToken::new();
@@ -158,18 +159,17 @@ impl Running {
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
         let wired = EmergencyStop::of(&config);
-        let controls = control(&config, &around, &commands, &wired, &status_receiver, &mut tasks, &cancel);
-
-        let recipes = Recipes::of(&config.recipes);
+        let care = Care::of(data);
+        let controls = control(&config, &around, &commands, (&wired, &care), &shown, &mut tasks, &cancel);
+        let (recipes, shelf) = (Recipes::of(&config.recipes), Shelf::of(data));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
         let (panel, _) = watch::channel(None);
         let (fleet, _) = watch::channel(None);
-        let shelf = Shelf::of(data);
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
-            status: status_receiver.clone(),
+            status: shown.clone(),
             alive: living,
             destinations,
             panel: panel.subscribe(),
@@ -178,6 +178,8 @@ impl Running {
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
             shelf: shelf.clone(),
+            care: care.clone(),
+            data: data.to_path_buf(),
             clock: clock.clone(),
             since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
@@ -195,26 +197,15 @@ impl Running {
             locked,
             told,
             delivery,
+            care,
             controls,
             status,
             alive,
         };
         serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
         let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
-        Ok(Self {
-            commands,
-            status: status_receiver,
-            window,
-            wake,
-            spool,
-            opened,
-            around,
-            mover,
-            panel,
-            fleet,
-            tasks,
-            cancel,
-        })
+        let status = shown;
+        Ok(Self { commands, status, window, wake, spool, opened, around, mover, panel, fleet, tasks, cancel })
     }
 
     /// Everything that the station answers to, for who asks without a socket.
@@ -339,7 +330,7 @@ fn control(
     config: &Config,
     around: &Surroundings,
     commands: &Commands,
-    emergency: &EmergencyStop,
+    (emergency, care): (&EmergencyStop, &Care),
     status: &watch::Receiver<Status>,
     tasks: &mut JoinSet<&'static str>,
     cancel: &CancellationToken,
@@ -351,6 +342,7 @@ fn control(
         commands: commands.clone(),
         mover: commands.mover().clone(),
         emergency: emergency.clone(),
+        care: care.clone(),
         status: status.clone(),
         told,
     });

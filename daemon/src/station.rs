@@ -28,6 +28,7 @@ use turnstage_cloud_sync::{Clock, Spool};
 
 use crate::audit;
 use crate::calibration::shelf::Shelf;
+use crate::care::Care;
 use crate::clock::SystemClock;
 use crate::command::{Accepted, Act, Actor, Command};
 use crate::config::Config;
@@ -81,6 +82,8 @@ pub struct Parts {
     pub told: Vec<Fault>,
     /// Why nothing is delivered any more, if so.
     pub delivery: watch::Receiver<Option<Fault>>,
+    /// What those who look after it set on it.
+    pub care: Care,
     /// What is told of inputs and outputs.
     pub controls: watch::Receiver<Controls>,
     /// Where its state is told.
@@ -154,6 +157,7 @@ impl Station {
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         let mut controls = self.parts.controls.clone();
+        let mut flags = self.parts.care.flags.watch();
         let wired = self.parts.emergency.clone();
         let mut tested = wired.watch();
         let mut days = tokio::time::interval(DAYS);
@@ -178,6 +182,7 @@ impl Station {
                 },
                 Ok(()) = delivery.changed() => self.tell(),
                 Ok(()) = controls.changed() => self.tell(),
+                Ok(()) = flags.changed() => self.tell(),
                 Ok(()) = tested.changed() => {
                     self.record_emergency_test().await;
                     self.tell();

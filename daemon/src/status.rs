@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use crate::arming::Armed;
 use crate::constancy::Drift;
 use crate::emergency::{EmergencyStopStatus, StopState};
+use crate::flags::Flag;
+use crate::identify::Identified;
 use crate::io::{Controls, InputStatus, OutputStatus};
 use crate::motion::{Adrift, Motion};
 use crate::words::Language;
@@ -109,6 +111,8 @@ pub enum Situation {
     Paused { taken: u32, wanted: u32 },
     /// The process ended in mid-session.
     Interrupted { frame: u32, taken: u32 },
+    /// Somebody who looks after the station put it out of service.
+    OutOfService { who: String, reason: String },
     /// The disk failed.
     StorageFault,
     /// The last good configuration is in use.
@@ -126,6 +130,11 @@ pub enum Situation {
 }
 
 impl Situation {
+    /// A motion begins in a moment, or one for whose end nobody waits is under way.
+    pub fn moves_unasked(&self) -> bool {
+        matches!(self, Self::Announced | Self::Referencing | Self::Comparing)
+    }
+
     /// How loud it is.
     pub fn kind(&self) -> Kind {
         use Situation as S;
@@ -152,6 +161,7 @@ impl Situation {
             | S::CameraAwaited { .. }
             | S::Interrupted { .. }
             | S::SafeMode
+            | S::OutOfService { .. }
             | S::Drifted { .. }
             | S::Look { .. }
             | S::Refused { .. } => Kind::Warn,
@@ -349,6 +359,10 @@ pub struct Status {
     pub outputs: Vec<OutputStatus>,
     /// The item that was scanned for the next session.
     pub next_item: Option<String>,
+    /// Flags that were set by those who look after the station.
+    pub flags: Vec<Flag>,
+    /// It was asked to show itself.
+    pub identify: Option<Identified>,
     /// What waits for delivery.
     pub delivery: Delivery,
     /// Sequence of the newest event: whoever reads this state misses nothing by following the log from here.
@@ -375,6 +389,8 @@ impl Status {
             inputs: Vec::new(),
             outputs: Vec::new(),
             next_item: None,
+            flags: Vec::new(),
+            identify: None,
             delivery: Delivery::default(),
             newest_event: 0,
         };

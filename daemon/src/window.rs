@@ -4,6 +4,7 @@
 //! visible in the spool frame by frame, because a frame is accepted only when it is durable; so a page shows the same
 //! before and after a restart. Records of another organisation are never shown (V-13).
 
+mod care;
 mod figures;
 mod log;
 mod sessions;
@@ -25,10 +26,13 @@ use crate::access::Visitor;
 use crate::arming::Arming;
 use crate::calibration::Plate;
 use crate::calibration::shelf::Shelf;
+use crate::care::Care;
 use crate::clock::{self, SystemClock};
 use crate::command::{Act, Answer, Commands, Refusal};
 use crate::config::Config;
 use crate::constancy::{self, CameraHealth, Constancy};
+use crate::flags::Flag;
+use crate::identify::Asked;
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
@@ -63,6 +67,8 @@ struct Inner {
     recipes: Recipes,
     thumbnails: Thumbnails,
     shelf: Shelf,
+    care: Care,
+    data: PathBuf,
     clock: SystemClock,
     config: Config,
     /// Events up to this one are another organisation's.
@@ -92,6 +98,10 @@ pub struct Frame {
     pub thumbnails: Option<PathBuf>,
     /// Calibrations and clean plates.
     pub shelf: Shelf,
+    /// What those who look after it set on it.
+    pub care: Care,
+    /// Everything is kept below this folder.
+    pub data: PathBuf,
     /// The time.
     pub clock: SystemClock,
     /// Checked configuration.
@@ -117,7 +127,7 @@ impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
         let Frame { commands, status, destinations, panel, fleet, spool, recipes, thumbnails, .. } = frame;
-        let Frame { alive, shelf, clock, config, since, .. } = frame;
+        let Frame { alive, shelf, care, data, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -131,6 +141,8 @@ impl Window {
             recipes,
             thumbnails,
             shelf,
+            care,
+            data,
             clock,
             config,
             since,
@@ -163,6 +175,8 @@ impl Window {
         let newest_event = *self.inner.spool.changed().borrow();
         let mut status = self.inner.status.borrow().clone();
         status.newest_event = newest_event;
+        status.flags = self.inner.care.flags.all();
+        status.identify = self.inner.care.identify.told();
         let beside = [&self.inner.panel, &self.inner.fleet];
         status.faults.extend(beside.into_iter().filter_map(|fault| fault.borrow().clone()));
         match self.delivery().await {
@@ -217,6 +231,9 @@ impl Window {
             destinations: self.inner.destinations.clone(),
             panel: self.inner.panel.clone(),
             fleet: self.inner.fleet.clone(),
+            care: self.inner.care.clone(),
+            flags: self.inner.care.flags.watch(),
+            identify: self.inner.care.identify.watch(),
             events: self.inner.spool.changed(),
         }
     }
@@ -346,17 +363,13 @@ pub struct Changes {
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
     fleet: watch::Receiver<Option<Fault>>,
+    care: Care,
+    flags: watch::Receiver<Vec<Flag>>,
+    identify: watch::Receiver<Option<Asked>>,
     events: watch::Receiver<u64>,
 }
 
 impl Changes {
-    /// Of something that has but a state and a log.
-    pub fn of(status: watch::Receiver<Status>, events: watch::Receiver<u64>) -> Self {
-        // Their senders are gone, so they never change again.
-        let none = || watch::channel(None).1;
-        Self { status, destinations: watch::channel(Vec::new()).1, panel: none(), fleet: none(), events }
-    }
-
     /// The next change; false when the station has ended.
     pub async fn next(&mut self) -> bool {
         tokio::select! {
@@ -365,6 +378,10 @@ impl Changes {
             Ok(()) = self.destinations.changed() => true,
             Ok(()) = self.panel.changed() => true,
             Ok(()) = self.fleet.changed() => true,
+            Ok(()) = self.flags.changed() => true,
+            Ok(()) = self.identify.changed() => true,
+            // Its end is a change like its beginning.
+            () = self.care.identify.ended() => true,
         }
     }
 }

@@ -154,6 +154,12 @@ impl Service {
         status["session"].clone()
     }
 
+    /// Ends it at once, as a crash does; its data stay.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     /// Every record of a session.
     pub async fn records(&self, session: &str) -> Vec<Record> {
         let records = self.get(&format!("/api/v1/sessions/{session}/records")).await;
@@ -174,7 +180,6 @@ fn spawn(folder: &Path, environment: &[(String, OsString)]) -> Child {
 impl Drop for Service {
     fn drop(&mut self) {
         // A test that failed leaves no process behind; one that ended cannot be killed, which is well.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
 }

@@ -38,9 +38,11 @@ use crate::queue::{Failure, Proof, Record};
 use crate::spool::repair::hash_file;
 use crate::{Clock, ClockQuality, Sha256};
 
-use presigned::{CHECKSUM, Presigned};
+use presigned::Presigned;
 use refusal::Storage;
 use wire::{Endpoint, Unanswered, Wire};
+
+pub(crate) use presigned::{CHECKSUM, is_protected};
 
 pub use client::http_transport;
 pub use options::{BadAddress, Imaging360Options, read_address};
@@ -341,27 +343,34 @@ impl Imaging360 {
     }
 
     async fn renew(&self) {
-        #[derive(serde::Deserialize)]
-        struct Renewed {
-            token: String,
-        }
         let now = self.wire.clock().now();
         let Some(token) = self.credentials.renewal(self.wire.server_now_ms(), now.boottime_ms) else {
             return;
         };
-        let outcome = async {
-            let response = self.ask(Endpoint::Api, "device/token", Some(&token), Some(&json!({}))).await?;
-            if response.status == 409 {
-                return Ok(());
-            }
-            let Renewed { token } = self.accept(&response, &token, "renew the token")?;
-            self.credentials.renewed(&token, self.wire.server_now_ms())?;
-            tracing::info!(destination = %self.options.name, "the device token was renewed");
-            Ok::<_, PutError>(())
-        };
-        if let Err(error) = outcome.await {
+        if let Err(error) = self.exchange(&token).await {
             tracing::warn!(destination = %self.options.name, %error, "the device token was not renewed");
         }
+    }
+
+    /// Renews the device token now, however young it is: a person or the fleet asks for it.
+    pub async fn renew_now(&self) -> Result<(), PutError> {
+        let token = self.token()?;
+        self.exchange(&token).await
+    }
+
+    async fn exchange(&self, token: &Token) -> Result<(), PutError> {
+        #[derive(serde::Deserialize)]
+        struct Renewed {
+            token: String,
+        }
+        let response = self.ask(Endpoint::Api, "device/token", Some(token), Some(&json!({}))).await?;
+        if response.status == 409 {
+            return Ok(());
+        }
+        let Renewed { token } = self.accept(&response, token, "renew the token")?;
+        self.credentials.renewed(&token, self.wire.server_now_ms())?;
+        tracing::info!(destination = %self.options.name, "the device token was renewed");
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::{Api, Here};
 use crate::constancy::{CameraHealth, Drift, Quality};
 use crate::status::{Kind, Situation, Status};
+use crate::window::Window;
 
 /// The station task is alive.
 #[utoipa::path(get, path = "/healthz", tag = "health",
@@ -40,7 +41,9 @@ pub async fn readyz(State(api): Here) -> Response {
     let status = api.window.status().await;
     match (status.kind, status.situation) {
         // Strangers may ask this: what is wrong is for those who may see the status.
-        (Kind::Stop, _) | (_, Situation::Starting) => Problem::of("not-ready", 503).into_response(),
+        (Kind::Stop, _) | (_, Situation::Starting | Situation::OutOfService { .. }) => {
+            Problem::of("not-ready", 503).into_response()
+        }
         _ => "ready\n".into_response(),
     }
 }
@@ -77,20 +80,26 @@ pub async fn count(State(api): State<Api>, request: Request, next: Next) -> Resp
 /// Figures for Prometheus (OpenMetrics text).
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "text/plain")))]
 pub async fn metrics(State(api): Here) -> Response {
-    let status = api.window.status().await;
-    let now_ms = api.window.clock().now().wall_ms;
-    // A disk that cannot be read takes these figures with it, and no others.
-    let cameras = api.window.cameras().await.unwrap_or_default();
-    let mut registry = registry(&api.counters, &status, now_ms);
-    register_cameras(&mut registry, &cameras, &status.drifts);
-    let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => {
+    match text(&api.window, &api.counters).await {
+        Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The figures as text.
+pub(super) async fn text(window: &Window, counters: &Counters) -> Result<String, std::fmt::Error> {
+    let status = window.status().await;
+    let now_ms = window.clock().now().wall_ms;
+    // A disk that cannot be read takes these figures with it, and no others.
+    let cameras = window.cameras().await.unwrap_or_default();
+    let mut registry = registry(counters, &status, now_ms);
+    register_cameras(&mut registry, &cameras, &status.drifts);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
 }
 
 /// Newest medians of each camera, and which of its qualities are beyond their limit.

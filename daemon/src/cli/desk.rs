@@ -121,6 +121,12 @@ impl Desk {
         good(status, bytes)
     }
 
+    /// Sends something that is no command of a session; a refusal ends the command.
+    pub async fn post(&self, path: &str, body: serde_json::Value) -> Result<Bytes> {
+        let (status, bytes) = self.line.send(Method::POST, path, Some(body)).await?;
+        good(status, bytes)
+    }
+
     /// Asks the station; a refusal ends the command.
     pub async fn ask(&self, act: Act) -> Result<Accepted> {
         let mut body = serde_json::to_value(&act)?;

@@ -82,7 +82,7 @@ pub async fn opened(running: &mut Running, data: &Path) -> Result<SocketAddr> {
 }
 
 /// The station that runs, or exit 66.
-async fn running(place: &Place) -> Result<Line> {
+pub(super) async fn running(place: &Place) -> Result<Line> {
     let none = || {
         let data = place.data.display();
         let todo = "start one with turnstage run, or name its folder with --data-dir";

@@ -2,6 +2,7 @@
 //! fleet says and does what a real one does, through the same code.
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 use tokio::sync::watch;
 use turnstage_cloud_sync::event::NewEvent;
@@ -11,7 +12,7 @@ use turnstage_cloud_sync::spool::SpoolError;
 use crate::clock::SystemClock;
 use crate::command::{Actor, Refusal};
 use crate::status::{StationName, Status};
-use crate::window::{Changes, Told};
+use crate::window::Told;
 
 use super::commands::Order;
 use super::telemetry::Group;
@@ -42,8 +43,8 @@ pub trait Behind: Send + Sync {
     /// The state now.
     async fn status(&self) -> Status;
 
-    /// Resolves when state or log may have changed.
-    fn changes(&self) -> Changes;
+    /// One item whenever the state may have changed; ends with the station.
+    fn changes(&self) -> BoxStream<'static, ()>;
 
     /// Figures by group.
     async fn figures(&self, link: Figures) -> Vec<(Group, Value)>;

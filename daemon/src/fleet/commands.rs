@@ -11,6 +11,7 @@ use turnstage_cloud_sync::{ClockQuality, Sha256, Stamp};
 
 use crate::access::Role;
 use crate::command::Refusal;
+use crate::diagnostics::LogRange;
 
 use super::signed::TrustedKey;
 
@@ -92,16 +93,14 @@ pub enum Order {
     },
     /// Upload a part of the log as JSON lines.
     Logs {
-        /// Events after this one.
-        after: u64,
-        /// At most so many.
-        limit: u32,
+        /// Which part of which log.
+        log: LogRange,
         /// Where it is PUT, https.
         url: String,
     },
     /// Replace a secret of the station by one that it fetches.
     RotateSecret {
-        /// `broker-password`, or `destination:NAME`.
+        /// `broker-password`, or `destination-token:NAME`.
         secret: String,
         /// Where it is fetched, https. Absent: the destination is asked to renew its token.
         url: Option<String>,
@@ -298,7 +297,7 @@ mod tests {
             "identify" => json!({ "seconds": 30 }),
             "set-flag" => json!({ "flag": "out-of-service", "on": true, "reason": "lens" }),
             "diagnostics" => json!({ "url": "https://x.example/" }),
-            "logs" => json!({ "after": 0, "limit": 10, "url": "https://x.example/" }),
+            "logs" => json!({ "log": { "kind": "events", "limit": 10 }, "url": "https://x.example/" }),
             "rotate-secret" => json!({ "secret": "broker-password", "url": null, "sha256": null }),
             "update" => json!({ "url": "https://x.example/", "sha256": "0".repeat(64), "version": "2" }),
             _ => json!({}),

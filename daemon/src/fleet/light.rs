@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -29,7 +30,7 @@ use crate::clock::SystemClock;
 use crate::command::{Actor, Refusal};
 use crate::session::SessionState;
 use crate::status::{Delivery, Fault, SessionStatus, Situation, StationName, Status};
-use crate::window::{Changes, Recent, Told};
+use crate::window::{Recent, Told};
 
 /// Events that are kept; a broker that was away for longer is not told the older ones.
 const EVENTS_MAX: usize = 500;
@@ -312,8 +313,11 @@ impl Behind for LightStation {
         self.status.borrow().clone()
     }
 
-    fn changes(&self) -> Changes {
-        Changes::of(self.status.subscribe(), self.newest.subscribe())
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let next = |mut status: watch::Receiver<Status>| async move {
+            status.changed().await.ok().map(|()| ((), status))
+        };
+        Box::pin(stream::unfold(self.status.subscribe(), next))
     }
 
     async fn figures(&self, link: Figures) -> Vec<(Group, Value)> {

@@ -7,11 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::mqtt::Figures;
 use turnstage_cloud_sync::spool::SpoolError;
+use turnstage_cloud_sync::{Sha256, Transfer, TransferError};
 
 use super::behind::{Behind, Obeyed};
 use super::commands::Order;
@@ -19,6 +21,8 @@ use super::telemetry::{Extra, Group, Telemetry};
 use crate::access::{Role, Visitor};
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Place, Refusal, Which};
+use crate::diagnostics::{self, Bundle};
+use crate::secrets::{self, SecretName};
 use crate::status::{StationName, Status};
 use crate::window::{Changes, Told, Window};
 
@@ -40,6 +44,53 @@ impl RealStation {
             Ok(accepted) => Obeyed::Done(json!(accepted)),
             Err(refusal) => Obeyed::Rejected(refusal),
         }
+    }
+
+    /// PUTs what a person asked for where they want it.
+    async fn upload(&self, url: &str, bundle: Result<Bundle, Refusal>) -> Obeyed {
+        let bundle = match bundle {
+            Ok(bundle) => bundle,
+            Err(refusal) => return Obeyed::Rejected(refusal),
+        };
+        let Bundle { name, content_type, bytes, sha256 } = bundle;
+        let size = bytes.len();
+        let put = match self.transfer() {
+            Ok(transfer) => transfer.put(url, bytes, content_type, sha256).await,
+            Err(error) => Err(error),
+        };
+        match put {
+            Ok(()) => Obeyed::Done(json!({ "name": name, "size_bytes": size, "sha256": sha256 })),
+            Err(error) => Obeyed::Failed(Refusal::new(error.rule(), error.reason())),
+        }
+    }
+
+    async fn rotate(&self, actor: &Actor, name: &str, url: Option<String>, sha256: Option<Sha256>) -> Obeyed {
+        let secret = match name.parse::<SecretName>() {
+            Ok(secret) => secret,
+            Err(what) => return Obeyed::Rejected(Refusal::new("arguments-invalid", format!("{what}."))),
+        };
+        let rotated = match (url, sha256) {
+            (Some(url), Some(sha256)) => match self.transfer() {
+                Ok(transfer) => {
+                    secrets::rotate(&self.window, &transfer, actor, &secret, (&url, sha256)).await
+                }
+                Err(error) => Err(Refusal::new(error.rule(), error.reason())),
+            },
+            (None, None) => secrets::renew(&self.window, actor, &secret).await,
+            _ => {
+                let reason =
+                    "Both url and sha256 are needed, or none where the destination renews its token.";
+                Err(Refusal::new("arguments-invalid", reason))
+            }
+        };
+        rotated.map_or_else(Obeyed::Failed, |rotated| Obeyed::Done(json!(rotated)))
+    }
+
+    /// Trusts whom the link to the broker trusts.
+    fn transfer(&self) -> Result<Transfer, TransferError> {
+        let file = &self.window.config().fleet.ca_file;
+        let file = (!file.as_os_str().is_empty()).then(|| self.window.data().join(file));
+        Transfer::new(file.as_deref())
     }
 }
 
@@ -67,8 +118,9 @@ impl Behind for RealStation {
         self.window.status().await
     }
 
-    fn changes(&self) -> Changes {
-        self.window.changes()
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let next = |mut changes: Changes| async move { changes.next().await.then_some(((), changes)) };
+        Box::pin(stream::unfold(self.window.changes(), next))
     }
 
     async fn figures(&self, link: Figures) -> Vec<(Group, Value)> {
@@ -93,16 +145,31 @@ impl Behind for RealStation {
     }
 
     async fn obey(&self, id: &str, actor: &Actor, order: &Order) -> Obeyed {
-        let act = match order.clone() {
-            Order::Start { item, recipe } => Act::Start { item, recipe },
-            Order::Stop {} => Act::Stop,
-            Order::Abort {} => Act::Abort,
-            Order::Retake { frames } if frames.is_empty() => Act::Retake { which: Which::Flagged },
-            Order::Retake { frames } => Act::Retake { which: Which::Frames(frames) },
-            Order::Requeue { session } => Act::Requeue { session },
-            _ => return Obeyed::Rejected(Refusal::new("not-here", "This station cannot do that.")),
-        };
-        self.act(id, actor, act).await
+        let done = |done: Result<Value, Refusal>| done.map_or_else(Obeyed::Rejected, Obeyed::Done);
+        match order.clone() {
+            Order::Start { item, recipe } => self.act(id, actor, Act::Start { item, recipe }).await,
+            Order::Stop {} => self.act(id, actor, Act::Stop).await,
+            Order::Abort {} => self.act(id, actor, Act::Abort).await,
+            Order::Retake { frames } => {
+                let which = if frames.is_empty() { Which::Flagged } else { Which::Frames(frames) };
+                self.act(id, actor, Act::Retake { which }).await
+            }
+            Order::Requeue { session } => self.act(id, actor, Act::Requeue { session }).await,
+            Order::Identify { seconds } => {
+                done(self.window.identify(actor, seconds).await.map(|()| Value::Null))
+            }
+            Order::SetFlag { flag, on, reason } => {
+                done(self.window.set_flag(actor, &flag, on, &reason).await.map(|flags| json!(flags)))
+            }
+            Order::Diagnostics { url } => {
+                self.upload(&url, diagnostics::bundle(&self.window, self.window.data()).await).await
+            }
+            Order::Logs { log, url } => {
+                self.upload(&url, diagnostics::log_range(&self.window, self.window.data(), &log).await).await
+            }
+            Order::RotateSecret { secret, url, sha256 } => self.rotate(actor, &secret, url, sha256).await,
+            _ => Obeyed::Rejected(Refusal::new("not-here", "This station cannot do that.")),
+        }
     }
 
     async fn after_restart(&self, _id: &str, order: &Order, same_boot: bool) -> Obeyed {

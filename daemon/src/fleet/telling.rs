@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -64,8 +65,8 @@ impl Telling {
             };
             tokio::select! {
                 more = changes.next() => match more {
-                    true => due = true,
-                    false => return std::future::pending().await,
+                    Some(()) => due = true,
+                    None => return std::future::pending().await,
                 },
                 () = sleep_until(again.unwrap_or(earliest)), if again.is_some() => due = true,
                 _ = figures.tick() => self.tell_figures().await,

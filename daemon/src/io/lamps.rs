@@ -26,6 +26,8 @@ enum Look {
     Off,
     On,
     Blink,
+    /// Blinks too, dark where the other is lit.
+    Counter,
 }
 
 /// What an output shows of the station's state.
@@ -46,6 +48,18 @@ fn look(shows: Shows, status: &Status) -> Look {
             when(session || status.next_item.is_some())
         }
         Shows::Ready => when(status.kind == Kind::Ready && status.session.is_none()),
+    }
+}
+
+/// The same of a station that was asked to show itself: green and amber by turns, which no state does by itself. What is
+/// red stays red, with amber blinking below it; what announces a motion goes first; horn and lights are as ever.
+fn look_shown(shows: Shows, status: &Status) -> Look {
+    let stopped = status.kind == Kind::Stop;
+    match shows {
+        _ if announced(status) => look(shows, status),
+        Shows::TowerGreen if !stopped => Look::Blink,
+        Shows::TowerAmber => Look::Counter,
+        _ => look(shows, status),
     }
 }
 
@@ -104,14 +118,22 @@ impl<'a> Lamp<'a> {
 
     async fn show(&self, output: &mut dyn Output, cancel: &CancellationToken) -> Result<(), IoError> {
         let mut status = self.parts.status.clone();
+        let identify = &self.parts.care.identify;
+        let mut asked = identify.watch();
         let mut halves = interval(BLINK);
         halves.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut shown, mut half, mut due) = (None, 0u32, true);
         loop {
-            let on = match look(self.config.shows, &status.borrow_and_update()) {
+            let shows = self.config.shows;
+            let look = match identify.now() {
+                Some(_) => look_shown(shows, &status.borrow_and_update()),
+                None => look(shows, &status.borrow_and_update()),
+            };
+            let on = match look {
                 Look::Off => false,
                 Look::On => true,
                 Look::Blink => half.is_multiple_of(2),
+                Look::Counter => !half.is_multiple_of(2),
             };
             if due || shown != Some(on) {
                 output.set(if on { self.config.level } else { 0.0 }).await?;
@@ -121,6 +143,11 @@ impl<'a> Lamp<'a> {
                 biased;
                 () = cancel.cancelled() => break,
                 Ok(()) = status.changed() => {}
+                Ok(()) = asked.changed() => {
+                    // From here on in step with the other lamps.
+                    half = 0;
+                    halves.reset();
+                }
                 _ = halves.tick() => {
                     half = half.wrapping_add(1);
                     due = half.is_multiple_of(REPEAT);
@@ -166,6 +193,43 @@ mod tests {
         let stopped = Situation::StoppedBy { who: "halt".to_owned(), taken: 3, wanted: 36 };
         assert_eq!(tower(stopped), [Off, Off, On]);
         assert_eq!(tower(Situation::StorageFault), [Off, Off, On]);
+    }
+
+    #[test]
+    fn a_station_that_shows_itself_hides_nothing_that_a_person_must_see() {
+        use Look::{Blink, Counter, Off, On};
+        let shown = |situation: Situation| {
+            let mut status = Status::starting(StationName::default(), true);
+            status.tell(situation);
+            [TOWER[0], TOWER[1], TOWER[2], Shows::Horn, Shows::Lights].map(|shows| look_shown(shows, &status))
+        };
+        assert_eq!(shown(Situation::Ready), [Blink, Counter, Off, Off, Off]);
+        assert_eq!(shown(Situation::Turning { deg: 10.0 }), [Blink, Counter, Off, Off, Off]);
+        assert_eq!(shown(Situation::StorageFault), [Off, Counter, On, Off, Off]);
+        let mut status = Status::starting(StationName::default(), true);
+        status.session = Some(shooting());
+        status.tell(Situation::Announced);
+        for shows in [TOWER[0], TOWER[1], TOWER[2], Shows::Horn] {
+            assert_eq!(look_shown(shows, &status), look(shows, &status), "a motion is announced");
+        }
+        assert_eq!(look_shown(Shows::Horn, &status), On);
+    }
+
+    fn shooting() -> crate::status::SessionStatus {
+        crate::status::SessionStatus {
+            id: "one".to_owned(),
+            item: "4711".to_owned(),
+            recipe: "turn36".to_owned(),
+            state: SessionState::Shooting,
+            wanted: 36,
+            missing: Vec::new(),
+            taken: 0,
+            flagged: Vec::new(),
+            retaken: 0,
+            frame: None,
+            checking: None,
+            left_s: None,
+        }
     }
 
     #[test]

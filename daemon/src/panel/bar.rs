@@ -33,6 +33,8 @@ pub(super) struct Frame {
     pub clock: String,
     pub person: String,
     pub signed_in: bool,
+    /// They look after the station.
+    pub cares: bool,
     pub simulated: bool,
     pub net: String,
     pub rev: String,
@@ -97,6 +99,7 @@ impl Frame {
             clock: times::clock(scene.now_wall_ms),
             person: if name.is_empty() { words.nobody.to_owned() } else { name.to_owned() },
             signed_in: scene.visitor.signed_in,
+            cares: scene.visitor.role.cares(),
             simulated: scene.status.simulated,
             net: net.html.clone(),
             rev,

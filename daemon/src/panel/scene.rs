@@ -147,7 +147,10 @@ impl Scene {
     pub fn phase(&self) -> Phase {
         let closed = matches!(
             self.status.situation,
-            Situation::RoomNone { .. } | Situation::StorageFault | Situation::SafeModeClosed
+            Situation::RoomNone { .. }
+                | Situation::OutOfService { .. }
+                | Situation::StorageFault
+                | Situation::SafeModeClosed
         );
         match self.session().map(|session| (session.state, session)) {
             Some((SessionState::Shooting, _)) => Phase::Shooting,
@@ -166,13 +169,19 @@ impl Scene {
     /// The two lines of the status. An item that was just named is known to this page only.
     pub fn lines(&self) -> Lines {
         let quiet = self.status.kind == Kind::Ready;
-        match &self.ask.item {
+        let mut lines = match &self.ask.item {
             Some(item) if quiet && self.phase() == Phase::ItemSet => {
                 let item = super::capture::item::grouped(item);
                 self.look.language.lines(&Situation::ItemSet { item })
             }
             _ => self.look.language.lines(&self.status.situation),
+        };
+        // What a person must do, or keep clear of, is not lengthened.
+        let first = self.status.kind == Kind::Stop || self.status.situation.moves_unasked();
+        if self.status.identify.is_some() && !first {
+            lines.second = format!("{} {}", self.words().shows_itself, lines.second);
         }
+        lines
     }
 
     /// The list of what waits stands beside the ring: asked for, or the one thing to know of an idle station.

@@ -80,6 +80,7 @@ impl Station {
 
     async fn start(&mut self, id: &str, actor: &Actor, act: &Act, item: &str, recipe: Option<&str>) -> Done {
         self.not_locked()?;
+        self.parts.care.flags.in_service()?;
         self.not_held()?;
         self.none_open().await?;
         if item.trim().is_empty() {

@@ -1,7 +1,9 @@
 //! What the station tells of itself while nothing is shot: its faults, and one sentence for what matters most.
 
 use super::{Halt, SAFE_MODE, Station, presence, stamp, underway};
+use crate::command::Actor;
 use crate::emergency::StopState;
+use crate::flags::OUT_OF_SERVICE;
 use crate::io::Controls;
 use crate::motion::{Adrift, Motion};
 use crate::rig::Rig;
@@ -71,6 +73,10 @@ impl Station {
         let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
         if let Some(look) = controls.look().filter(|_| open.is_none_or(is_halted)) {
             return look;
+        }
+        if let (Some(flag), None) = (self.parts.care.flags.get(OUT_OF_SERVICE), open) {
+            let who = Actor(flag.actor).who().to_owned();
+            return Situation::OutOfService { who, reason: flag.reason };
         }
         let Some(session) = self.session.as_ref() else {
             return match &controls.next_item {

@@ -130,6 +130,10 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "Speicher nimmt keine Bilder an".to_owned(),
             "Aufnahme ist gesperrt, damit nichts verloren geht. Technik rufen.".to_owned(),
         ),
+        S::OutOfService { who, reason } => (
+            "Außer Betrieb".to_owned(),
+            format!("{}. Keine Sitzung beginnt. {who} fragen.", reason.trim_end_matches('.')),
+        ),
         S::SafeMode => (
             "Sicherer Modus".to_owned(),
             "Letzte Einstellungen liefen nicht. Die vorigen gelten. Aufnahme geht.".to_owned(),
@@ -238,6 +242,8 @@ pub(super) const PANEL: Panel = Panel {
     sign_in: "Anmelden",
     sign_out: "Abmelden",
     nobody: "Dieses Gerät",
+    shows_itself: "Diese Station soll sich zeigen.",
+    diagnostics: "Diagnosepaket",
     simulated: "Simuliertes Gerät, von selbst freigegeben",
     all_sent: "Alles gesendet",
     sending: "Sendet {n}",

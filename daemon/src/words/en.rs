@@ -120,6 +120,10 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             "The disk does not store pictures".to_owned(),
             "Capture is closed so that nothing is lost. Call your technician.".to_owned(),
         ),
+        S::OutOfService { who, reason } => (
+            "Out of service".to_owned(),
+            format!("{}. No session begins. Ask {who}.", reason.trim_end_matches('.')),
+        ),
         S::SafeMode => (
             "Safe mode".to_owned(),
             "The last settings did not work. The ones before are in use. Capture works.".to_owned(),
@@ -231,6 +235,8 @@ pub(super) const PANEL: Panel = Panel {
     sign_in: "Sign in",
     sign_out: "Sign out",
     nobody: "This device",
+    shows_itself: "This station was asked to show itself.",
+    diagnostics: "Diagnostics bundle",
     simulated: "Simulated rig, armed by itself",
     all_sent: "All sent",
     sending: "Sending {n}",

@@ -21,6 +21,8 @@ pub(crate) struct Panel {
     pub sign_in: &'static str,
     pub sign_out: &'static str,
     pub nobody: &'static str,
+    pub shows_itself: &'static str,
+    pub diagnostics: &'static str,
     pub simulated: &'static str,
     pub all_sent: &'static str,
     pub sending: &'static str,

@@ -8,7 +8,7 @@ use super::moment;
 use crate::backend::PutError;
 
 /// The header that carries the hash; only as a signed header is it checked by the store.
-pub(super) const CHECKSUM: &str = "x-amz-checksum-sha256";
+pub(crate) const CHECKSUM: &str = "x-amz-checksum-sha256";
 /// Longest validity that S3 knows, in seconds.
 const EXPIRES_S_MAX: i64 = 7 * 24 * 3600;
 
@@ -60,7 +60,7 @@ impl Presigned {
 }
 
 /// Encrypted, or does not leave this machine.
-pub(super) fn is_protected(url: &Url) -> bool {
+pub(crate) fn is_protected(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
         "http" => match url.host_str() {
