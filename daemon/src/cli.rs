@@ -18,6 +18,7 @@ mod report;
 mod selftest;
 mod service;
 mod sessions;
+mod settings;
 mod shoot;
 
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ use crate::bench;
 use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
+use crate::fleet::desired::Keeper;
+use crate::fleet::desired::validation::Base;
 use crate::systemd;
 use line::Line;
 
@@ -154,6 +157,11 @@ enum Verb {
     ///
     /// With --format one session in another form: its pictures, or pictures and poses for photogrammetry.
     Export(export::Export),
+    /// What the manager of a fleet set on this station: show, forget. See docs/fleet/configuration.md.
+    Settings {
+        #[command(subcommand)]
+        what: settings::What,
+    },
     /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -249,7 +257,12 @@ impl Place {
 
     /// The configuration, or exit 78 with everything that is wrong.
     fn config(&self) -> Result<Config> {
-        Config::load(self.config.as_deref()).map_err(refused_configuration)
+        self.keeper().look().map_err(refused_configuration)
+    }
+
+    /// What a manager wants of the station of this data folder.
+    fn keeper(&self) -> Keeper {
+        Keeper::open(&self.data, Base::new(self.config.as_deref(), self.data.join(LAST_GOOD)))
     }
 
     /// The given configuration, or the rig of the demo if none was given.
@@ -264,7 +277,10 @@ impl Place {
     fn config_of_data(&self) -> Result<Config> {
         let kept = self.data.join(LAST_GOOD);
         match &self.config {
-            None if kept.exists() => Config::load(Some(&kept)).map_err(refused_configuration),
+            None if kept.exists() => {
+                let base = Base::new(Some(&kept), kept.clone());
+                Keeper::open(&self.data, base).look().map_err(refused_configuration)
+            }
             None => {
                 let why =
                     format!("{} holds no station yet; name its --data-dir or --config", self.data.display());
@@ -346,6 +362,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Sessions { what } => sessions::perform(&place, what).await,
         Verb::Queue { what } => queue::perform(&place, what).await,
         Verb::Export(options) => export::perform(&place, options).await,
+        Verb::Settings { what } => settings::perform(&place, what).await,
         Verb::Bench(options) => measure(place.data, options).await,
     }
 }

@@ -3,5 +3,6 @@
 //! Topics and payloads are described in docs/fleet/asyncapi.yaml. The broker is transport, not authority: what changes
 //! something here is signed by a key of the station's own trust file.
 
+pub mod desired;
 pub mod message;
 pub mod topics;

@@ -36,6 +36,7 @@ use crate::emergency::{self as wired, EmergencyStop};
 use crate::io::Controls;
 use crate::motion::Mover;
 use crate::recipe::Recipes;
+use crate::restart::Restart;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Status};
@@ -83,6 +84,8 @@ pub struct Parts {
     pub delivery: watch::Receiver<Option<Fault>>,
     /// What is told of inputs and outputs.
     pub controls: watch::Receiver<Controls>,
+    /// Waits for the station's word that no session is open.
+    pub restart: Restart,
     /// Where its state is told.
     pub status: watch::Sender<Status>,
     /// Where its task shows that it is alive.
@@ -154,12 +157,16 @@ impl Station {
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         let mut controls = self.parts.controls.clone();
+        let mut restart = self.parts.restart.watch();
         let wired = self.parts.emergency.clone();
         let mut tested = wired.watch();
         let mut days = tokio::time::interval(DAYS);
         days.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell();
         loop {
+            if self.session.as_ref().is_none_or(|session| !session.doc.state.is_open()) {
+                self.parts.restart.grant();
+            }
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -182,6 +189,7 @@ impl Station {
                     self.record_emergency_test().await;
                     self.tell();
                 }
+                Ok(()) = restart.changed() => {}
                 () = wired.overdue() => wired.look(),
                 // A new day asks for a new test.
                 _ = days.tick(), if wired.input().is_some() => self.tell(),

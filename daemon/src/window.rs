@@ -29,6 +29,7 @@ use crate::command::{Act, Answer, Commands, Refusal};
 use crate::config::Config;
 use crate::constancy::{self, CameraHealth, Constancy};
 use crate::recipe::Recipes;
+use crate::restart::Restart;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
 use log::Strangers;
@@ -65,6 +66,9 @@ struct Inner {
     /// Events up to this one are another organisation's.
     since: u64,
     strangers: Mutex<Strangers>,
+    restart: Restart,
+    /// Why the fleet's configuration is not the one that its manager wants.
+    configured: watch::Sender<Option<Fault>>,
 }
 
 /// What a window is cut into.
@@ -129,6 +133,8 @@ impl Window {
             config,
             since,
             strangers,
+            restart: Restart::default(),
+            configured: watch::channel(None).0,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -157,9 +163,8 @@ impl Window {
         let newest_event = *self.inner.spool.changed().borrow();
         let mut status = self.inner.status.borrow().clone();
         status.newest_event = newest_event;
-        if let Some(fault) = self.inner.panel.borrow().clone() {
-            status.faults.push(fault);
-        }
+        status.faults.extend(self.inner.panel.borrow().clone());
+        status.faults.extend(self.inner.configured.borrow().clone());
         match self.delivery().await {
             Ok(delivery) => status.with_delivery(delivery),
             Err(error) => {
@@ -211,6 +216,7 @@ impl Window {
             status: self.inner.status.clone(),
             destinations: self.inner.destinations.clone(),
             panel: self.inner.panel.clone(),
+            configured: self.inner.configured.subscribe(),
             events: self.inner.spool.changed(),
         }
     }
@@ -312,6 +318,20 @@ impl Window {
         }
     }
 
+    /// How this process is ended to be started anew, once no session is open.
+    pub fn restart(&self) -> &Restart {
+        &self.inner.restart
+    }
+
+    /// Tells a technician why the fleet's configuration is not the one that its manager wants.
+    pub fn tell_configured(&self, fault: Option<Fault>) {
+        self.inner.configured.send_if_modified(|told| {
+            let differs = *told != fault;
+            *told = fault;
+            differs
+        });
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.inner.config
@@ -339,6 +359,7 @@ pub struct Changes {
     status: watch::Receiver<Status>,
     destinations: watch::Receiver<Vec<DestinationState>>,
     panel: watch::Receiver<Option<Fault>>,
+    configured: watch::Receiver<Option<Fault>>,
     events: watch::Receiver<u64>,
 }
 
@@ -350,6 +371,7 @@ impl Changes {
             changed = self.events.changed() => changed.is_ok(),
             Ok(()) = self.destinations.changed() => true,
             Ok(()) = self.panel.changed() => true,
+            Ok(()) = self.configured.changed() => true,
         }
     }
 }
