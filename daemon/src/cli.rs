@@ -21,6 +21,7 @@ mod report;
 mod selftest;
 mod service;
 mod sessions;
+mod settings;
 mod shoot;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ use crate::bench;
 use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
+use crate::fleet::desired::Keeper;
+use crate::fleet::desired::validation::Base;
 use crate::identify::SECONDS_USUAL;
 use crate::systemd;
 use line::Line;
@@ -180,6 +183,11 @@ enum Verb {
     Fleet(fleet::Fleet),
     /// Runs many simulated stations in one process against a broker, for load tests and demos.
     FleetSim(fleet_sim::FleetSim),
+    /// What the manager of a fleet set on this station: show, forget. See docs/fleet/configuration.md.
+    Settings {
+        #[command(subcommand)]
+        what: settings::What,
+    },
     /// Measures what the station promises: each figure with its limit, see docs/benchmarks.md.
     Bench(bench::Options),
 }
@@ -275,7 +283,12 @@ impl Place {
 
     /// The configuration, or exit 78 with everything that is wrong.
     fn config(&self) -> Result<Config> {
-        Config::load(self.config.as_deref()).map_err(refused_configuration)
+        self.keeper().look().map_err(refused_configuration)
+    }
+
+    /// What a manager wants of the station of this data folder.
+    fn keeper(&self) -> Keeper {
+        Keeper::open(&self.data, Base::new(self.config.as_deref(), self.data.join(LAST_GOOD)))
     }
 
     /// The given configuration, or the rig of the demo if none was given.
@@ -290,7 +303,10 @@ impl Place {
     fn config_of_data(&self) -> Result<Config> {
         let kept = self.data.join(LAST_GOOD);
         match &self.config {
-            None if kept.exists() => Config::load(Some(&kept)).map_err(refused_configuration),
+            None if kept.exists() => {
+                let base = Base::new(Some(&kept), kept.clone());
+                Keeper::open(&self.data, base).look().map_err(refused_configuration)
+            }
             None => {
                 let why =
                     format!("{} holds no station yet; name its --data-dir or --config", self.data.display());
@@ -377,6 +393,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Export(options) => export::perform(&place, options).await,
         Verb::Fleet(fleet) => fleet::perform(fleet).await,
         Verb::FleetSim(options) => fleet_sim::perform(options).await,
+        Verb::Settings { what } => settings::perform(&place, what).await,
         Verb::Bench(options) => measure(place.data, options).await,
     }
 }

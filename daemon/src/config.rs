@@ -1,4 +1,5 @@
-//! Configuration: `config/default.toml` (embedded), then one file, then `TURNSTAGE__SECTION__KEY` from the environment.
+//! Configuration: `config/default.toml` (embedded), one file, what the fleet wants, `TURNSTAGE__SECTION__KEY` from the
+//! environment; later ones go before.
 //!
 //! The embedded file is the reference: each layer is held against it key by key, so that every unknown key and wrong
 //! type is told at once with the layer it stands in. Values that cannot be are found on the merged whole, and devices
@@ -24,9 +25,12 @@ use turnstage_pipeline::InputLimits;
 use crate::status::StationName;
 
 mod controls;
+mod fleet_layer;
+mod local;
 mod sections;
 
 pub use controls::{Does, InputConfig, OutputConfig, Shows};
+pub use fleet_layer::{FleetLayer, FleetRecipes};
 pub use sections::{
     CameraConfig, CaptureConfig, Destination, FleetConfig, LogConfig, MetadataRule, MotionConfig,
     PanelConfig, RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
@@ -68,7 +72,7 @@ pub struct Config {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// File, or `the environment`.
+    /// File, `the environment`, or `the fleet's configuration, version N`.
     pub layer: String,
     /// Full key, for example `storage.frame_bytes`.
     pub key: String,
@@ -93,57 +97,86 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
+impl ConfigError {
+    /// The same in one line, for where it is part of a sentence.
+    pub fn line(&self) -> String {
+        self.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// One layer as written.
 struct Layer {
     name: String,
     table: Table,
+    of: Origin,
+}
+
+/// Where a layer is from, which says what it may set.
+enum Origin {
+    File,
+    Fleet,
+    Environment,
 }
 
 impl Config {
-    /// The embedded defaults, then `file`, then this process's environment.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+    /// The embedded defaults, then `file`, then what the fleet wants, then this process's environment.
+    pub fn load(file: Option<&Path>, fleet: Option<&FleetLayer>) -> Result<Self, ConfigError> {
         let environment: Vec<(String, String)> = std::env::vars().collect();
         match file {
-            None => Self::from_text(None, environment),
+            None => Self::layered(None, fleet, environment),
             Some(path) => {
                 let name = path.display().to_string();
                 let text = std::fs::read_to_string(path).map_err(|e| {
                     one(&name, "", format!("cannot be read: {e}. Correct the path given with --config."))
                 })?;
-                Self::from_text(Some((&name, &text)), environment)
+                Self::layered(Some((&name, &text)), fleet, environment)
             }
         }
     }
 
-    /// The rig of the demo.
+    /// The rig of the demo, which is no fleet's.
     pub fn demo() -> Result<Self, ConfigError> {
         Self::from_text(Some(("demo.toml (built in)", DEMO)), std::env::vars().collect())
     }
 
-    /// The same from a text and an environment of the caller's.
+    /// From a text and an environment of the caller's, without a fleet.
     pub fn from_text(
         file: Option<(&str, &str)>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::layered(file, None, environment)
+    }
+
+    /// The same with what the fleet wants.
+    pub fn layered(
+        file: Option<(&str, &str)>,
+        fleet: Option<&FleetLayer>,
         environment: Vec<(String, String)>,
     ) -> Result<Self, ConfigError> {
         let reference: Table = parse("default.toml (built in)", DEFAULT)?;
         let mut layers = Vec::new();
         if let Some((name, text)) = file {
-            layers.push(Layer { name: name.to_owned(), table: parse(name, text)? });
+            layers.push(Layer { name: name.to_owned(), table: parse(name, text)?, of: Origin::File });
         }
-        layers.push(Layer { name: ENVIRONMENT.to_owned(), table: environment_table(&environment) });
+        if let Some(fleet) = fleet {
+            layers.push(Layer { name: fleet.name(), table: fleet.table().clone(), of: Origin::Fleet });
+        }
+        let table = environment_table(&environment);
+        layers.push(Layer { name: ENVIRONMENT.to_owned(), table, of: Origin::Environment });
 
         let mut problems = Vec::new();
         for layer in &layers {
             compare(&reference, &layer.table, &layer.name, "", &mut problems);
-            match layer.name.as_str() {
-                ENVIRONMENT => closed_to_environment(layer, &mut problems),
-                _ => read_open_sections(layer, &mut problems),
+            match layer.of {
+                Origin::Environment => closed_to_environment(layer, &mut problems),
+                Origin::File => read_open_sections(layer, &mut problems),
+                Origin::Fleet => closed_to_fleet(layer, &mut problems),
             }
         }
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        let merged = merge(file, environment).map_err(|e| one("configuration", "", e.to_string()))?;
+        let merged = merge(file, fleet, environment).map_err(|e| one("configuration", "", e.to_string()))?;
         for (key, what) in merged.impossible() {
             problems.push(Problem { layer: layer_of(&layers, key), key: key.to_owned(), what });
         }
@@ -273,18 +306,24 @@ fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
 
 fn merge(
     file: Option<(&str, &str)>,
+    fleet: Option<&FleetLayer>,
     environment: Vec<(String, String)>,
 ) -> Result<Config, config::ConfigError> {
     let mut builder = config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
     if let Some((_, text)) = file {
         builder = builder.add_source(File::from_str(text, FileFormat::Toml));
     }
+    if let Some(fleet) = fleet {
+        builder = builder.add_source(File::from_str(&fleet.table().to_string(), FileFormat::Toml));
+    }
     // Values stay text until their place says otherwise: a station named "007" keeps its zeros.
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)
         .source(Some(environment.into_iter().collect()));
-    builder.add_source(environment).build()?.try_deserialize()
+    let mut merged: Config = builder.add_source(environment).build()?.try_deserialize()?;
+    merged.recipes.fleet = fleet.map(FleetLayer::recipes).unwrap_or_default();
+    Ok(merged)
 }
 
 /// The environment as a table of texts, to be held against the reference like a file.
@@ -380,6 +419,16 @@ fn closed_to_environment(layer: &Layer, problems: &mut Vec<Problem>) {
             what: "cannot be set from the environment; write it into the file".to_owned(),
         });
     }
+}
+
+/// Whoever is far away does not decide on people, hosts and identities.
+fn closed_to_fleet(layer: &Layer, problems: &mut Vec<Problem>) {
+    let closed = fleet_layer::keys(&layer.table).into_iter().filter(|(key, _)| local::holds(key));
+    problems.extend(closed.map(|(key, _)| Problem {
+        layer: layer.name.clone(),
+        key,
+        what: "is set at the station only; leave it out".to_owned(),
+    }));
 }
 
 /// Sections whose keys the reference cannot know: each entry is read by its own type.

@@ -1,7 +1,7 @@
 //! The station in its fleet: what it tells over the broker, and what it lets itself be told.
 //!
-//! One task, four loops beside each other: the link; live state ([`telling`]); the log, from where the broker has it
-//! ([`backlog`]); commands and configuration ([`listener`]). Topics and payloads are described in
+//! One task, five loops beside each other: the link; live state ([`telling`]); the log, from where the broker has it
+//! ([`backlog`]); commands ([`listener`]); configuration ([`configuring`]). Topics and payloads are described in
 //! docs/fleet/asyncapi.yaml. The broker is transport, not authority: what changes something here is signed by a key of
 //! the station's own trust file.
 
@@ -9,6 +9,8 @@ pub mod alarms;
 pub mod backlog;
 pub mod behind;
 pub mod commands;
+pub mod configuring;
+pub mod desired;
 pub mod discovery;
 pub mod ledger;
 pub mod light;
@@ -38,6 +40,8 @@ use crate::status::Fault;
 use crate::window::Window;
 use backlog::Backlog;
 use behind::Behind;
+use configuring::Configuring;
+use desired::Keeper;
 use ledger::Ledger;
 use listener::Listener;
 use message::Writer;
@@ -69,6 +73,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Folder of what is noted; nothing is in the simulated fleet.
     pub folder: Option<PathBuf>,
+    /// Tells Home Assistant of the station.
+    pub home_assistant: bool,
     /// Figures are told so often.
     pub figures_every: Duration,
     /// Most events told after an absence.
@@ -84,6 +90,7 @@ pub struct FleetTask {
     received: mpsc::Receiver<Received>,
     telling: Telling,
     backlog: Backlog,
+    configuring: Configuring,
     listener: Listener,
     denied: watch::Receiver<Option<Denied>>,
     fault: watch::Sender<Option<Fault>>,
@@ -137,7 +144,12 @@ fn trusted(config: &Config, data: &Path) -> (Ledger, Result<PathBuf, Refusal>) {
 
 impl FleetTask {
     /// The station of a window as a member of the fleet that its configuration names; its notes lie below `data`.
-    pub fn of(window: &Window, data: &Path, fault: watch::Sender<Option<Fault>>) -> Option<Self> {
+    pub fn of(
+        window: &Window,
+        keeper: Arc<Keeper>,
+        data: &Path,
+        fault: watch::Sender<Option<Fault>>,
+    ) -> Option<Self> {
         let config = window.config();
         if !config.fleet.is_on() {
             return None;
@@ -152,12 +164,13 @@ impl FleetTask {
         };
         let (ledger, trust) = trusted(config, data);
         Some(Self::new(Parts {
-            behind: Arc::new(RealStation::new(window.clone(), data)),
+            behind: Arc::new(RealStation::new(window.clone(), keeper, data)),
             broker,
             prefix: config.fleet.prefix.clone(),
             trust,
             ledger,
             folder: Some(data.join("fleet")),
+            home_assistant: config.fleet.home_assistant,
             figures_every: Duration::from_secs_f64(config.fleet.telemetry_s),
             events_back_max: config.fleet.events_back_max,
             fault,
@@ -166,16 +179,20 @@ impl FleetTask {
 
     /// A member of the fleet that has said nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { behind, broker, prefix, trust, ledger, folder, figures_every, events_back_max, fault } =
-            parts;
+        let Parts { behind, broker, prefix, trust, ledger, folder, .. } = parts;
+        let Parts { home_assistant, figures_every, events_back_max, fault, .. } = parts;
         let topics = Topics::of(&prefix, &behind.station());
         let writer = Arc::new(Writer::new(behind.clock().clone()));
         let farewell = Message {
             topic: topics.topic(&Below::Status),
-            payload: message::bytes(&writer.now(StatusBody::offline(behind.is_simulated(), None))),
+            payload: message::bytes(
+                &writer.now(StatusBody::offline(behind.is_simulated(), behind.config_version())),
+            ),
             retain: true,
         };
-        let (link, post, received) = Link::new(broker, Some(farewell), topics.heard());
+        let mut heard = topics.heard();
+        heard.extend(home_assistant.then(|| discovery::BIRTH.to_owned()));
+        let (link, post, received) = Link::new(broker, Some(farewell), heard);
         let (denied_sender, denied) = watch::channel(None);
         let telling = Telling {
             behind: behind.clone(),
@@ -194,9 +211,17 @@ impl FleetTask {
             file: folder.as_ref().map(|folder| folder.join("told.json")),
             denied: denied_sender,
         };
+        let configuring = Configuring {
+            behind: behind.clone(),
+            post: post.clone(),
+            topics: topics.clone(),
+            writer: writer.clone(),
+            trust: trust.clone(),
+            home_assistant,
+        };
         let listener =
             Listener::new(listener::Parts { behind, post: post.clone(), topics, writer, trust, ledger });
-        Self { link, post, received, telling, backlog, listener, denied, fault }
+        Self { link, post, received, telling, backlog, configuring, listener, denied, fault }
     }
 
     /// The post of its link.
@@ -206,13 +231,14 @@ impl FleetTask {
 
     /// Runs until the token ends it, with a goodbye to the broker.
     pub async fn run(self, cancel: CancellationToken) {
-        let Self { link, post, received, telling, backlog, listener, denied, fault } = self;
-        let (others, _other) = mpsc::channel(RECEIVED_MAX);
+        let Self { link, post, received, telling, backlog, configuring, listener, denied, fault } = self;
+        let (others, other) = mpsc::channel(RECEIVED_MAX);
         let beside = async {
             tokio::join!(
                 telling.run(),
                 backlog.run(),
                 listener.run(received, others),
+                configuring.run(other),
                 mind(&post, denied, &fault)
             );
         };

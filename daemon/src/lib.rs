@@ -29,6 +29,7 @@ pub mod motion;
 pub mod network;
 pub mod panel;
 pub mod recipe;
+pub mod restart;
 pub mod rig;
 pub mod rim;
 pub mod run;

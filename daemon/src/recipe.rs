@@ -1,4 +1,5 @@
-//! Recipes: how a kind of thing is shot, as TOML files. Built-in ones are embedded; a station's own go before them.
+//! Recipes: how a kind of thing is shot, as TOML files. Built-in ones are embedded; a station's own go before them, and
+//! those of its fleet before both.
 //!
 //! A recipe is checked whole when it is loaded: every wrong key and impossible value is told at once, by file and
 //! key. Capture classes and motions that do not exist yet are refused by rule id when a session starts.
@@ -14,7 +15,7 @@ use turnstage_drivers::camera::{Settings, Variant};
 use turnstage_pipeline::privacy::CaptureClass;
 use turnstage_pipeline::qc;
 
-use crate::config::RecipesConfig;
+use crate::config::{FleetRecipes, RecipesConfig};
 
 /// What is photographed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -396,18 +397,25 @@ const BUILT_IN: &[(&str, &str)] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Recipes {
     folder: Option<PathBuf>,
+    fleet: FleetRecipes,
 }
 
 impl Recipes {
     /// Built-in ones, and those in `folder` before them.
     pub fn new(folder: Option<&Path>) -> Self {
-        Self { folder: folder.map(Path::to_path_buf) }
+        Self { folder: folder.map(Path::to_path_buf), fleet: FleetRecipes::default() }
     }
 
     /// Those of a configuration.
     pub fn of(config: &RecipesConfig) -> Self {
         let folder = &config.folder;
-        Self::new((!folder.is_empty()).then(|| Path::new(folder)))
+        let own = Self::new((!folder.is_empty()).then(|| Path::new(folder)));
+        Self { fleet: config.fleet.clone(), ..own }
+    }
+
+    /// The station's own and the built-in ones, without the fleet's.
+    pub fn local(&self) -> Self {
+        Self::new(self.folder.as_deref())
     }
 
     /// One by name, read anew each time so that an edit takes effect with the next session.
@@ -427,6 +435,7 @@ impl Recipes {
                 names.insert(stem.to_string_lossy().into_owned(), ());
             }
         }
+        names.extend(self.fleet.all().keys().map(|name| (name.clone(), ())));
         names.into_keys().collect()
     }
 
@@ -441,9 +450,11 @@ impl Recipes {
 
     fn text(&self, name: &str) -> Result<(String, String), RecipeError> {
         let unknown = || RecipeError::Unknown { name: name.to_owned(), known: self.names().join(", ") };
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c));
-        if !plain {
+        if !is_name(name) {
             return Err(unknown());
+        }
+        if let Some(text) = self.fleet.all().get(name) {
+            return Ok((format!("{name} (of the fleet)"), text.clone()));
         }
         if let Some(path) = self.folder.as_ref().map(|folder| folder.join(format!("{name}.toml")))
             && path.exists()
@@ -457,6 +468,11 @@ impl Recipes {
         let built_in = BUILT_IN.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
         Ok((format!("{name} (built in)"), built_in.1.to_owned()))
     }
+}
+
+/// Whether a recipe can be called so: nothing that leads out of a folder.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c))
 }
 
 #[cfg(test)]

@@ -15,11 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
-use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
-use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
-use turnstage_cloud_sync::backoff::Backoff;
 use turnstage_cloud_sync::spool::{Opened, SpoolError};
-use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions, Wake};
+use turnstage_cloud_sync::uploader::{Uploader, Wake};
 use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
@@ -29,10 +26,11 @@ use crate::calibration::shelf::Shelf;
 use crate::care::Care;
 use crate::clock::SystemClock;
 use crate::command::{Command, Commands};
-use crate::config::{Config, Destination};
-use crate::derivative;
+use crate::config::Config;
 use crate::emergency::EmergencyStop;
 use crate::fleet::FleetTask;
+use crate::fleet::desired::Keeper;
+use crate::fleet::desired::keeping::KeepingTask;
 use crate::io::{self, Controls, IoTask};
 use crate::listen::{self, Found, Listening};
 use crate::motion::{MotionTask, Mover};
@@ -44,8 +42,11 @@ use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
 use crate::window::{self, ALIVE_LIMIT, Frame, Window};
 
-/// How often confirmed pictures are looked at for deletion.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+mod deliveries;
+
+use deliveries::{deliver, uploader};
+
+pub use deliveries::backends;
 
 /// A running station.
 pub struct Running {
@@ -148,7 +149,7 @@ impl Running {
     pub fn on(ground: Ground<'_>) -> anyhow::Result<Self> {
         let Ground { spool, opened, config, data, locked, told, clock, backends } = ground;
         let around = rig::surroundings(&config).map_err(anyhow::Error::msg).context("the simulated booth")?;
-        let uploader = uploader(&config, &spool, backends, &clock)?;
+        let uploader = uploader(&config, &spool, backends, &clock).context("uploader.backoff")?;
         let destinations = uploader.states();
         let (failed, delivery) = watch::channel(None);
         let (status, shown) =
@@ -199,6 +200,7 @@ impl Running {
             delivery,
             care,
             controls,
+            restart: window.restart().clone(),
             status,
             alive,
         };
@@ -216,8 +218,8 @@ impl Running {
     }
 
     /// Joins the fleet, where the configuration names a broker.
-    pub fn join(&mut self, data: &Path) {
-        let Some(task) = FleetTask::of(&self.window, data, self.fleet.clone()) else { return };
+    pub fn join(&mut self, data: &Path, keeper: Arc<Keeper>) {
+        let Some(task) = FleetTask::of(&self.window, keeper, data, self.fleet.clone()) else { return };
         let token = self.cancel.clone();
         self.tasks.spawn(async move {
             task.run(token).await;
@@ -252,6 +254,15 @@ impl Running {
             "panel"
         });
         finding
+    }
+
+    /// Brings what a manager wants into use, with a restart where it must, and rolls back what fails.
+    pub fn keep_configured(&mut self, keeper: Arc<Keeper>) {
+        let (window, token) = (self.window.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            KeepingTask { keeper, window }.run(token).await;
+            "configuration"
+        });
     }
 
     /// Why the panel is not where it was configured.
@@ -412,82 +423,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = e.source();
     }
     line
-}
-
-/// The configured destinations.
-pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
-    let each = config.destinations.iter().map(|(name, destination)| match destination {
-        Destination::Directory { root, create, require_mount, .. } => {
-            Arc::new(DirectoryBackend::new(DirectoryOptions {
-                name: name.clone(),
-                root: data.join(root),
-                create: *create,
-                require_mount: *require_mount,
-            })) as Arc<dyn Backend>
-        }
-        Destination::Imaging360 { url, token_file, .. } => {
-            let owner = &config.station;
-            let options = Imaging360Options::new(name, url, &owner.org, &owner.site, data.join(token_file));
-            let clock = Arc::new(SystemClock::new());
-            Arc::new(Imaging360::new(options, clock, imaging360::http_transport())) as Arc<dyn Backend>
-        }
-    });
-    each.collect()
-}
-
-fn uploader(
-    config: &Config,
-    spool: &Spool,
-    backends: Vec<Arc<dyn Backend>>,
-    clock: &SystemClock,
-) -> anyhow::Result<Uploader> {
-    let settings = &config.uploader;
-    let backoff = Backoff::new(
-        Duration::from_secs_f64(settings.backoff_base_s),
-        Duration::from_secs_f64(settings.backoff_max_s),
-    )
-    .map_err(|e| anyhow::anyhow!("uploader.backoff: {e}"))?;
-    let options = UploaderOptions {
-        org: config.station.org.clone(),
-        attempts_max: settings.attempts_max,
-        parallel: settings.parallel,
-        backoff,
-        ..UploaderOptions::default()
-    };
-    let uploader = Uploader::new(spool.clone(), backends, Arc::new(clock.clone()), options);
-    Ok(uploader.deriving(derivative::of(config)))
-}
-
-/// Delivers and tidies until `cancel`. A failing disk ends the deliveries, not the daemon: it is told in the log and
-/// by the station, which meets the same disk.
-async fn deliver(
-    uploader: Uploader,
-    spool: Spool,
-    failed: watch::Sender<Option<Fault>>,
-    cancel: CancellationToken,
-) {
-    let tidy = async {
-        let mut every = tokio::time::interval(TIDY_EVERY);
-        loop {
-            every.tick().await;
-            if let Err(e) = spool.tidy().await {
-                tracing::error!(error = %chain(&e), "confirmed pictures cannot be tidied");
-            }
-        }
-    };
-    tokio::select! {
-        ended = uploader.run(cancel.clone()) => {
-            if let Err(e) = ended {
-                tracing::error!(error = %chain(&e), "deliveries are stopped: the disk does not store");
-                failed.send_replace(Some(Fault::new(
-                    "delivery-stopped",
-                    format!("Nothing is delivered any more: {}", chain(&e)),
-                    "Pictures taken so far stay on this station.",
-                    "Call your technician; see: turnstage queue check. Then restart the station.",
-                )));
-            }
-        }
-        () = tidy => {}
-    }
-    cancel.cancelled().await;
 }

@@ -22,9 +22,9 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
-use turnstage_cloud_sync::{Clock, Spool};
 
 use crate::audit;
 use crate::calibration::shelf::Shelf;
@@ -37,6 +37,7 @@ use crate::emergency::{self as wired, EmergencyStop};
 use crate::io::Controls;
 use crate::motion::Mover;
 use crate::recipe::Recipes;
+use crate::restart::Restart;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Status};
@@ -86,6 +87,8 @@ pub struct Parts {
     pub care: Care,
     /// What is told of inputs and outputs.
     pub controls: watch::Receiver<Controls>,
+    /// Waits for the station's word that no session is open.
+    pub restart: Restart,
     /// Where its state is told.
     pub status: watch::Sender<Status>,
     /// Where its task shows that it is alive.
@@ -158,12 +161,16 @@ impl Station {
         let mut delivery = self.parts.delivery.clone();
         let mut controls = self.parts.controls.clone();
         let mut flags = self.parts.care.flags.watch();
+        let mut restart = self.parts.restart.watch();
         let wired = self.parts.emergency.clone();
         let mut tested = wired.watch();
         let mut days = tokio::time::interval(DAYS);
         days.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell();
         loop {
+            if self.session.as_ref().is_none_or(|session| !session.doc.state.is_open()) {
+                self.parts.restart.grant();
+            }
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -187,6 +194,7 @@ impl Station {
                     self.record_emergency_test().await;
                     self.tell();
                 }
+                Ok(()) = restart.changed() => {}
                 () = wired.overdue() => wired.look(),
                 // A new day asks for a new test.
                 _ = days.tick(), if wired.input().is_some() => self.tell(),

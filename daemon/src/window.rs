@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
-use turnstage_cloud_sync::{Clock, Record, Spool};
+use turnstage_cloud_sync::{Record, Spool};
 
 use crate::access::Visitor;
 use crate::arming::Arming;
@@ -34,6 +34,7 @@ use crate::constancy::{self, CameraHealth, Constancy};
 use crate::flags::Flag;
 use crate::identify::Asked;
 use crate::recipe::Recipes;
+use crate::restart::Restart;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
 use log::Strangers;
@@ -74,6 +75,9 @@ struct Inner {
     /// Events up to this one are another organisation's.
     since: u64,
     strangers: Mutex<Strangers>,
+    restart: Restart,
+    /// Why the fleet's configuration is not the one that its manager wants.
+    configured: watch::Sender<Option<Fault>>,
 }
 
 /// What a window is cut into.
@@ -147,6 +151,8 @@ impl Window {
             config,
             since,
             strangers,
+            restart: Restart::default(),
+            configured: watch::channel(None).0,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -179,6 +185,7 @@ impl Window {
         status.identify = self.inner.care.identify.told();
         let beside = [&self.inner.panel, &self.inner.fleet];
         status.faults.extend(beside.into_iter().filter_map(|fault| fault.borrow().clone()));
+        status.faults.extend(self.inner.configured.borrow().clone());
         match self.delivery().await {
             Ok(delivery) => status.with_delivery(delivery),
             Err(error) => {
@@ -234,6 +241,7 @@ impl Window {
             care: self.inner.care.clone(),
             flags: self.inner.care.flags.watch(),
             identify: self.inner.care.identify.watch(),
+            configured: self.inner.configured.subscribe(),
             events: self.inner.spool.changed(),
         }
     }
@@ -335,6 +343,20 @@ impl Window {
         }
     }
 
+    /// How this process is ended to be started anew, once no session is open.
+    pub fn restart(&self) -> &Restart {
+        &self.inner.restart
+    }
+
+    /// Tells a technician why the fleet's configuration is not the one that its manager wants.
+    pub fn tell_configured(&self, fault: Option<Fault>) {
+        self.inner.configured.send_if_modified(|told| {
+            let differs = *told != fault;
+            *told = fault;
+            differs
+        });
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.inner.config
@@ -366,6 +388,7 @@ pub struct Changes {
     care: Care,
     flags: watch::Receiver<Vec<Flag>>,
     identify: watch::Receiver<Option<Asked>>,
+    configured: watch::Receiver<Option<Fault>>,
     events: watch::Receiver<u64>,
 }
 
@@ -382,6 +405,7 @@ impl Changes {
             Ok(()) = self.identify.changed() => true,
             // Its end is a change like its beginning.
             () = self.care.identify.ended() => true,
+            Ok(()) = self.configured.changed() => true,
         }
     }
 }

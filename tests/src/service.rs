@@ -25,17 +25,31 @@ pub struct Service {
 impl Service {
     /// Starts it with a configuration and more environment; ready when the panel answers.
     pub async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
+        let mut service = Self::start_on(config, environment, |_, _| ());
+        service.address = service.found().await;
+        service
+    }
+
+    /// The same after something was laid into its data folder; the second path is its configuration. Nothing is waited for.
+    pub fn start_on(config: &str, environment: &[(&str, OsString)], lay: impl FnOnce(&Path, &Path)) -> Self {
         let folder = TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join("station.toml"), config).expect("a configuration");
+        let file = folder.path().join("station.toml");
+        std::fs::write(&file, config).expect("a configuration");
+        lay(&folder.path().join("data"), &file);
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let child = spawn(folder.path(), &environment);
         // Where two tests of one process come here, the first has installed it.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        let mut service = Self { child, environment, folder, address: ([127, 0, 0, 1], 0).into(), client };
-        service.address = service.found().await;
-        service
+        Self { child, environment, folder, address: ([127, 0, 0, 1], 0).into(), client }
+    }
+
+    /// Waits until it ends with this code, and starts it anew as a service manager does.
+    pub async fn comes_back_after(&mut self, code: i32) {
+        let ended = self.child.wait().expect("an end").code();
+        assert_eq!(ended, Some(code), "{}", self.log());
+        self.start_again().await;
     }
 
     /// Ends it as a power cut does: signal 9.
@@ -51,8 +65,16 @@ impl Service {
         self.child.wait().expect("it ends").code()
     }
 
+    /// Ends it without a word, and starts it anew.
+    pub async fn kill_and_start_again(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
     /// Starts it again on the same folder, after it ended.
     pub async fn start_again(&mut self) {
+        // Where it listened is no word of the new one.
+        drop(std::fs::remove_file(self.data().join("api.json")));
         self.child = spawn(self.folder.path(), &self.environment);
         self.address = self.found().await;
     }
@@ -80,7 +102,8 @@ impl Service {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    /// Reads something of its interface.
+    pub async fn get(&self, path: &str) -> Value {
         let answer = self.client.get(format!("http://{}{path}", self.address)).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; {}", self.log()));
         answer.json().await.expect("JSON")
@@ -168,12 +191,12 @@ impl Service {
 }
 
 fn spawn(folder: &Path, environment: &[(String, OsString)]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+    let log = std::fs::File::options().append(true).create(true).open(folder.join("log"));
     let mut command = Command::new(binary());
     command.arg("run").arg("--config").arg(folder.join("station.toml"));
     command.arg("--data-dir").arg(folder.join("data"));
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a log"));
     command.spawn().expect("it runs")
 }
 

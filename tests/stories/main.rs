@@ -22,6 +22,7 @@ mod external;
 mod faults;
 mod flags;
 mod fleet;
+mod fleet_config;
 mod formats;
 mod geometry;
 mod halt;

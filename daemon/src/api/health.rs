@@ -11,7 +11,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
-use turnstage_cloud_sync::Clock;
 
 use super::problem::Problem;
 use super::{Api, Here};

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use turnstage_cloud_sync::Clock;
 
 use super::table::{Row, Table, Unmeasured};
 use crate::clock::SystemClock;

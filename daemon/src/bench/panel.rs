@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use turnstage_cloud_sync::Clock;
-
 use super::client::{Client, Events};
 use super::measure::quantile;
 use super::spin::{self, EXPOSURE_MS, FRAMES, LIMIT, TRANSFER_MS};

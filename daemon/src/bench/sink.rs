@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use turnstage_cloud_sync::Clock;
 
 use super::child;
 use super::client::Client;

@@ -10,8 +10,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use turnstage_cloud_sync::Clock;
-
 use super::measure::Meter;
 use super::picture::{self, NOISE, SIZE};
 use super::table::{Row, Unmeasured};

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Subcommand;
 use serde_json::json;
-use turnstage_cloud_sync::Clock;
 
 use super::Place;
 use super::answer::answer;

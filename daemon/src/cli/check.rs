@@ -10,7 +10,7 @@ use turnstage_drivers::io::{self, Input, Signal};
 use turnstage_drivers::turntable::{TurntableInfo, WithoutLink};
 
 use super::answer::answer;
-use super::{Place, calibrate, line as wire};
+use super::{Place, calibrate, line as wire, settings};
 use crate::calibration::shelf::Shelf;
 use crate::config::{Config, Does};
 use crate::emergency::{EmergencyStop, Need};
@@ -44,6 +44,7 @@ pub struct Line {
 pub async fn check(place: &Place, json: bool) -> Result<u8> {
     let config = place.config()?;
     let mut lines = vec![line("configuration", exit::CONFIGURATION, Ok("every key is good".to_owned()))];
+    lines.extend(settings::checked(place));
     let folder = &config.recipes.folder;
     let recipes = Recipes::of(&config.recipes);
     if !folder.is_empty() && !Path::new(folder).is_dir() {

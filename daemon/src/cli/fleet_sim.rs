@@ -150,6 +150,7 @@ fn member(options: &FleetSim, station: Arc<LightStation>) -> Result<FleetTask> {
         trust: options.trust_file.clone().ok_or_else(nobody),
         ledger: Ledger::in_memory(),
         folder: None,
+        home_assistant: false,
         figures_every: Duration::try_from_secs_f64(options.telemetry_s.max(1.0))
             .unwrap_or(Duration::from_secs(60)),
         events_back_max: u64::MAX,

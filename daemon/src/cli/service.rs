@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,11 +14,13 @@ use turnstage_drivers::link;
 use super::answer::answer;
 use super::desk::{Desk, Now, TableNow, storage_code};
 use super::line::Line;
-use super::{LAST_GOOD, Place, check};
+use super::{Place, check};
 use crate::command::Act;
 use crate::config::{Config, ConfigError};
 use crate::exit::{self, Exit};
+use crate::fleet::desired::Keeper;
 use crate::listen::{self, Found};
+use crate::restart::Step;
 use crate::run::{Running, Start};
 use crate::session::SessionState;
 use crate::station::SAFE_MODE;
@@ -27,10 +30,11 @@ use crate::words::Language;
 
 /// Runs until a signal or until a task dies.
 pub async fn run(place: &Place, strict: bool) -> Result<u8> {
-    let (config, locked, told) = match Config::load(place.config.as_deref()) {
+    let keeper = Arc::new(place.keeper());
+    let (config, locked, told) = match keeper.begin() {
         Ok(config) => (config, Vec::new(), Vec::new()),
         Err(e) if strict => return Err(Exit::new(exit::CONFIGURATION, e).into()),
-        Err(e) => safe_mode(place, &e)?,
+        Err(e) => safe_mode(&keeper, &e)?,
     };
     if strict {
         let mut lines = Vec::new();
@@ -55,7 +59,8 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     } else {
         running.open(&place.data);
     }
-    running.join(&place.data);
+    running.keep_configured(keeper.clone());
+    running.join(&place.data, keeper);
     systemd::notify(&[NotifyState::Ready]);
     let code = serve(&mut running).await;
     systemd::notify(&[NotifyState::Stopping]);
@@ -191,6 +196,7 @@ async fn serve(running: &mut Running) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut restart = signal(SignalKind::hangup())?;
+    let mut due = running.window.restart().watch();
     let mut changes = running.window.changes();
     let fed = systemd::watchdog();
     let mut feed = tokio::time::interval(fed.map_or(Duration::from_secs(3600), |limit| limit / 3));
@@ -204,6 +210,7 @@ async fn serve(running: &mut Running) -> Result<u8> {
             _ = terminate.recv() => return Ok(exit::OK),
             _ = interrupt.recv() => return Ok(exit::OK),
             _ = restart.recv() => return Ok(exit::RESTART),
+            Ok(_) = due.wait_for(|step| *step == Step::Due) => return Ok(exit::RESTART),
             // Its sender lives in the station task.
             changed = changes.next() => if !changed {
                 return Ok(exit::TASK_DIED);
@@ -237,23 +244,16 @@ type Fallback = (Config, Vec<Fault>, Vec<Fault>);
 
 /// The last good configuration, which goes on capturing, or the defaults, which do not: a station that never had a
 /// good configuration does not know its owner.
-fn safe_mode(place: &Place, error: &ConfigError) -> Result<Fallback> {
-    let last = place.data.join(LAST_GOOD);
-    let kept = std::fs::read_to_string(&last).ok();
-    // The environment itself may be what is wrong: without it the kept text may load.
-    let good = kept.as_ref().and_then(|text| {
-        let alone = || Config::from_text(Some((LAST_GOOD, text)), Vec::new());
-        Config::load(Some(&last)).or_else(|_| alone()).ok()
-    });
+fn safe_mode(keeper: &Keeper, error: &ConfigError) -> Result<Fallback> {
+    let good = keeper.begin_on_last_good().ok();
     tracing::error!(%error, "safe mode");
-    let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
     let why = match good {
         Some(_) => "The last settings that worked are in use.",
         None => "Nothing is captured: no settings ever worked on this station.",
     };
     let fault = Fault::new(
         SAFE_MODE,
-        format!("Safe mode, the settings cannot be used: {}", problems.join("; ")),
+        format!("Safe mode, the settings cannot be used: {}", error.line()),
         why,
         "Correct the named keys, then restart the station.",
     );

@@ -14,6 +14,7 @@ use turnstage_drivers::turntable::mounted::Mount;
 use crate::motion::Drive;
 
 use super::controls::{InputConfig, OutputConfig};
+use super::fleet_layer::FleetRecipes;
 
 /// Who owns the pictures.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -131,6 +132,9 @@ pub struct RecipesConfig {
     pub folder: String,
     /// Used when none is named.
     pub default: String,
+    /// Those of the fleet, which go before all others; no key of a file.
+    #[serde(skip)]
+    pub fleet: FleetRecipes,
 }
 
 /// A camera of the rig.
@@ -299,6 +303,8 @@ pub struct FleetConfig {
     pub trust_file: PathBuf,
     /// Seconds over which a fleet returns to its broker.
     pub return_s: f64,
+    /// Seconds until the link must be back after a restart into a new configuration.
+    pub trial_s: f64,
     /// Seconds between two tellings of the figures.
     pub telemetry_s: f64,
     /// Most events told after an absence.
@@ -314,7 +320,7 @@ impl FleetConfig {
     }
 
     /// What its values must be: whether it is so, the key, and the sentence.
-    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 6] {
+    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 7] {
         let identity = self.cert_file.as_os_str().is_empty() == self.key_file.as_os_str().is_empty();
         let prefix = !self.prefix.is_empty()
             && self.prefix.split('/').all(|part| !part.is_empty())
@@ -332,6 +338,7 @@ impl FleetConfig {
             ),
             (identity, "fleet.cert_file", "needs fleet.key_file, and the other way round"),
             ((0.0..=3600.0).contains(&self.return_s), "fleet.return_s", "must be 0 to 3600"),
+            ((5.0..=600.0).contains(&self.trial_s), "fleet.trial_s", "must be 5 to 600"),
             ((5.0..=3600.0).contains(&self.telemetry_s), "fleet.telemetry_s", "must be 5 to 3600"),
             (
                 (100..=10_000_000).contains(&self.events_back_max),

@@ -15,6 +15,7 @@ use crate::status::{StationName, Status};
 use crate::window::Told;
 
 use super::commands::Order;
+use super::desired::{Desired, Offered, Reported};
 use super::telemetry::Group;
 
 /// What came of a command.
@@ -60,6 +61,21 @@ pub trait Behind: Send + Sync {
 
     /// The same for what anybody who reaches the broker can cause: only so often a minute.
     async fn record_stranger(&self, from: &str, event: NewEvent);
+
+    /// Takes a configuration whose signature was verified.
+    async fn offer(&self, desired: Desired, actor: &Actor) -> Offered;
+
+    /// Follows the configuration in use, and why the wanted one is not.
+    fn reported(&self) -> watch::Receiver<Reported>;
+
+    /// The broker is reached: a configuration on trial has passed it.
+    fn link_is_up(&self);
+
+    /// Version of the fleet's configuration that is in use, if there is one.
+    fn config_version(&self) -> Option<u64> {
+        let version = self.reported().borrow().version;
+        (version > 0).then_some(version)
+    }
 
     /// Does what is asked. The same `id` is not asked twice.
     async fn obey(&self, id: &str, actor: &Actor, order: &Order) -> Obeyed;

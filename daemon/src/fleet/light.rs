@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::mqtt::Figures;
 use turnstage_cloud_sync::spool::{self, Limits, SpoolError};
-use turnstage_cloud_sync::{Clock, Event};
+use turnstage_cloud_sync::{Event, Sha256};
 
 use super::behind::{Behind, Obeyed};
 use super::commands::Order;
+use super::desired::{Desired, Offered, Reported, State};
 use super::telemetry::devices::Devices;
 use super::telemetry::quality::Quality;
 use super::telemetry::queue::Queue;
@@ -61,6 +62,7 @@ pub struct LightStation {
     held: Mutex<Held>,
     /// What a command asked of the session at hand.
     asked: watch::Sender<Asked>,
+    reported: watch::Sender<Reported>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -101,6 +103,7 @@ impl LightStation {
             newest: watch::Sender::new(0),
             held: Mutex::new(held),
             asked: watch::Sender::default(),
+            reported: watch::Sender::default(),
         }
     }
 
@@ -362,6 +365,37 @@ impl Behind for LightStation {
     async fn record_stranger(&self, _from: &str, event: NewEvent) {
         self.put(event);
     }
+
+    async fn offer(&self, desired: Desired, _actor: &Actor) -> Offered {
+        let Reported { version, .. } = *self.reported.borrow();
+        if desired.version <= version {
+            return Offered::Known(State::InUse);
+        }
+        let problems = desired.problems_on_defaults();
+        if !problems.is_empty() {
+            let (wanted, told) = (Some(desired.version), problems.clone());
+            self.reported.send_modify(|reported| {
+                *reported = Reported { state: State::Refused, wanted, problems: told, ..reported.clone() };
+            });
+            let reason = "The configuration is wrong.".to_owned();
+            return Offered::Refused { rule: "config-invalid", reason, problems };
+        }
+        let recipes = desired.recipes.iter().map(|(name, text)| (name.clone(), Sha256::of(text.as_bytes())));
+        self.reported.send_replace(Reported {
+            version: desired.version,
+            state: State::InUse,
+            recipes: recipes.collect(),
+            config: desired.config,
+            ..Reported::default()
+        });
+        Offered::Taken
+    }
+
+    fn reported(&self) -> watch::Receiver<Reported> {
+        self.reported.subscribe()
+    }
+
+    fn link_is_up(&self) {}
 
     async fn obey(&self, _id: &str, _actor: &Actor, order: &Order) -> Obeyed {
         match order {

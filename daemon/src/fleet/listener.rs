@@ -14,8 +14,8 @@ use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use turnstage_cloud_sync::Sha256;
 use turnstage_cloud_sync::mqtt::{Denied, LinkState, Message, Post, Received};
-use turnstage_cloud_sync::{Clock, Sha256};
 
 use super::behind::{Behind, Obeyed};
 use super::commands::{self, Claims, Order};

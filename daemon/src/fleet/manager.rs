@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use turnstage_cloud_sync::ClockQuality;
 use turnstage_cloud_sync::mqtt::{Broker, Denied, Identity, Link, Message, Post, Received, Tls};
-use turnstage_cloud_sync::{Clock, ClockQuality};
 
 use super::commands::{COMMAND_SCHEMA, Claims};
 use super::message::Envelope;

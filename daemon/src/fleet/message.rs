@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use turnstage_cloud_sync::{Clock, ClockQuality, Event, Stamp};
+use turnstage_cloud_sync::{ClockQuality, Event, Stamp};
 
 use crate::clock::{self, SystemClock};
 

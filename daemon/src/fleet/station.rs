@@ -5,6 +5,7 @@
 //! arms, goes on after a stop, or references; a session turns only where somebody at the rig has armed it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -17,11 +18,13 @@ use turnstage_cloud_sync::{Sha256, Transfer, TransferError};
 
 use super::behind::{Behind, Obeyed};
 use super::commands::Order;
+use super::desired::{Desired, Keeper, Offered, Reported};
 use super::telemetry::{Extra, Group, Telemetry};
 use crate::access::{Role, Visitor};
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Place, Refusal, Which};
 use crate::diagnostics::{self, Bundle};
+use crate::restart::Step;
 use crate::secrets::{self, SecretName};
 use crate::status::{StationName, Status};
 use crate::window::{Changes, Told, Window};
@@ -29,14 +32,15 @@ use crate::window::{Changes, Told, Window};
 /// See the module.
 pub struct RealStation {
     window: Window,
+    keeper: Arc<Keeper>,
     telemetry: Mutex<Telemetry>,
 }
 
 impl RealStation {
     /// The station of a window; its files lie below `data`.
-    pub fn new(window: Window, data: &Path) -> Self {
+    pub fn new(window: Window, keeper: Arc<Keeper>, data: &Path) -> Self {
         let telemetry = Mutex::new(Telemetry::new(data.to_owned(), PathBuf::from("/")));
-        Self { window, telemetry }
+        Self { window, keeper, telemetry }
     }
 
     async fn act(&self, id: &str, actor: &Actor, act: Act) -> Obeyed {
@@ -86,6 +90,23 @@ impl RealStation {
         rotated.map_or_else(Obeyed::Failed, |rotated| Obeyed::Done(json!(rotated)))
     }
 
+    /// Ends the program; what became of it is told by the next run.
+    async fn restart(&self) -> Obeyed {
+        if self.window.status().await.session.is_some() {
+            return Obeyed::Rejected(Refusal::new(
+                "session-open",
+                "A session is open. Finish it, then ask again.",
+            ));
+        }
+        let restart = self.window.restart();
+        let mut step = restart.watch();
+        restart.ask();
+        if step.wait_for(|step| *step == Step::Granted).await.is_ok() {
+            restart.go();
+        }
+        std::future::pending().await
+    }
+
     /// Trusts whom the link to the broker trusts.
     fn transfer(&self) -> Result<Transfer, TransferError> {
         let file = &self.window.config().fleet.ca_file;
@@ -124,7 +145,7 @@ impl Behind for RealStation {
     }
 
     async fn figures(&self, link: Figures) -> Vec<(Group, Value)> {
-        let extra = Extra { link: link.into(), config_version: None };
+        let extra = Extra { link: link.into(), config_version: self.config_version() };
         self.telemetry.lock().await.groups(&self.window, extra).await
     }
 
@@ -142,6 +163,25 @@ impl Behind for RealStation {
 
     async fn record_stranger(&self, from: &str, event: NewEvent) {
         self.window.record_stranger(from, event).await;
+    }
+
+    async fn offer(&self, desired: Desired, actor: &Actor) -> Offered {
+        let (keeper, actor) = (self.keeper.clone(), actor.clone());
+        // It reads recipes and writes to the disk.
+        let offered = tokio::task::spawn_blocking(move || keeper.offer(desired, &actor)).await;
+        offered.unwrap_or_else(|error| Offered::Refused {
+            rule: "config-not-kept",
+            reason: format!("It could not be looked at: {error}."),
+            problems: Vec::new(),
+        })
+    }
+
+    fn reported(&self) -> watch::Receiver<Reported> {
+        self.keeper.watch()
+    }
+
+    fn link_is_up(&self) {
+        self.keeper.link_is_up();
     }
 
     async fn obey(&self, id: &str, actor: &Actor, order: &Order) -> Obeyed {
@@ -168,6 +208,7 @@ impl Behind for RealStation {
                 self.upload(&url, diagnostics::log_range(&self.window, self.window.data(), &log).await).await
             }
             Order::RotateSecret { secret, url, sha256 } => self.rotate(actor, &secret, url, sha256).await,
+            Order::Restart {} => self.restart().await,
             _ => Obeyed::Rejected(Refusal::new("not-here", "This station cannot do that.")),
         }
     }

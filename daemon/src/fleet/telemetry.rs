@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::mqtt;
 use turnstage_cloud_sync::spool::SpoolError;
-use turnstage_cloud_sync::{Clock, ClockQuality, Sha256, Stamp};
+use turnstage_cloud_sync::{ClockQuality, Sha256, Stamp};
 
 use crate::window::{Recent, Window};
 use machine::{Figures, Machine};

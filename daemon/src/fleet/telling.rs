@@ -11,7 +11,6 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use turnstage_cloud_sync::Clock;
 use turnstage_cloud_sync::mqtt::{Message, Post};
 
 use super::alarms::{Alarms, News};
@@ -75,7 +74,7 @@ impl Telling {
     }
 
     fn tell_status(&self, status: &Status, told: &mut Option<StatusBody>) {
-        let body = StatusBody::of(status, None);
+        let body = StatusBody::of(status, self.behind.config_version());
         if told.as_ref() != Some(&body) {
             self.latest(&Below::Status, &body);
             *told = Some(body);

@@ -1,6 +1,5 @@
 //! Everything that a page shows, read once, and what follows from it.
 
-use turnstage_cloud_sync::Clock;
 use turnstage_drivers::Position;
 
 use super::ask::{Ask, Sheet};

@@ -10,7 +10,6 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::json;
-use turnstage_cloud_sync::Clock;
 
 use super::Viewer;
 use super::region::{Region, Shown, revision};

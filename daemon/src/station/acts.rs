@@ -18,6 +18,7 @@ use crate::audit;
 use crate::calibration::{ITEM, measuring, with_board};
 use crate::command::{Accepted, Act, Actor, Override, Place, Refusal, Which};
 use crate::recipe::{Motion, Recipe, Subject};
+use crate::restart;
 use crate::session::{ItemChange, SESSION_SCHEMA, Session, SessionDoc, SessionState, Step, Timing, keep};
 
 pub(super) type Done = Result<(Accepted, Then), Refusal>;
@@ -446,6 +447,10 @@ impl Station {
     }
 
     pub(super) fn not_locked(&self) -> Result<(), Refusal> {
+        if matches!(self.parts.restart.step(), restart::Step::Granted | restart::Step::Due) {
+            let reason = "The station restarts with new settings in this moment. Try again when it is ready.";
+            return Err(Refusal::new("station-restarts", reason));
+        }
         match self.parts.locked.first() {
             Some(fault) => Err(Refusal::new(&fault.rule, format!("{}. {}", fault.what, fault.todo))),
             None => Ok(()),

@@ -3,10 +3,10 @@
 //! They are told of and never decide: what cannot be read or kept costs a line in the log, no session.
 
 use serde_json::json;
+use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::event::NewEvent;
 use turnstage_cloud_sync::spool::{Commit, SpoolError};
 use turnstage_cloud_sync::store::Document;
-use turnstage_cloud_sync::{Clock, Spool};
 
 use super::acts::{Done, not_kept};
 use super::{Station, Then};
