@@ -92,9 +92,11 @@ impl Link {
     }
 
     /// Holds the connection until `cancel`; then says the farewell, waits a short while for the broker to take it, and
-    /// disconnects. Without a connection it ends at once: the broker said the last will already.
+    /// disconnects. Without a connection it ends at once: the broker said the last will already. The state that the
+    /// posts see stays as it was last.
     pub async fn run(mut self, cancel: CancellationToken) {
         let (mut failed, mut pushed_out) = (0, 0);
+        let mut told = "";
         loop {
             let looked = self.broker.look();
             self.shared.state.send_replace(LinkState::Connecting);
@@ -111,7 +113,15 @@ impl Link {
                     self.address()
                 ));
             }
-            if !self.pause(lost.trouble, failed, looked, &cancel).await {
+            // An outage is told once, not with every try.
+            let (rule, reason) = (lost.trouble.rule, &lost.trouble.reason);
+            match rule == told && !lost.was_up {
+                true => tracing::debug!(rule, "{reason}"),
+                false => tracing::warn!(rule, "{reason}"),
+            }
+            told = rule;
+            let wait = self.wait(&lost.trouble, lost.loss, failed);
+            if !self.pause(lost.trouble, wait, looked, &cancel).await {
                 return;
             }
         }
@@ -119,14 +129,12 @@ impl Link {
 
     /// Waits before the next try; false where there is none.
     async fn pause(
-        &mut self,
+        &self,
         trouble: Trouble,
-        failed: u32,
+        wait: Duration,
         looked: Look,
         cancel: &CancellationToken,
     ) -> bool {
-        let wait = self.wait(&trouble, failed);
-        tracing::warn!(rule = trouble.rule, again_in_ms = wait.as_millis() as u64, "{}", trouble.reason);
         let fixable = trouble.kind == TroubleKind::Credentials;
         self.shared.state.send_replace(LinkState::Down { trouble, again_in: wait });
         let waited = async {
@@ -146,10 +154,11 @@ impl Link {
     }
 
     /// How long to wait after a connection was lost (`failed` is 0) or could not be made for the `failed`th time.
-    fn wait(&mut self, trouble: &Trouble, failed: u32) -> Duration {
+    fn wait(&mut self, trouble: &Trouble, loss: Loss, failed: u32) -> Duration {
         let return_max = self.broker.return_max;
         let slow = trouble.kind == TroubleKind::Credentials || trouble.rule == "broker-taken-over";
-        if slow {
+        // What the broker objects to is looked for on the next connections.
+        if slow && loss == Loss::Broken {
             return Duration::from_secs(self.rng.u64(CREDENTIALS_WAIT_S));
         }
         if failed == 0 {
@@ -299,9 +308,7 @@ impl Link {
             Heard::Up { session_present, window, packet_bytes_max, keep_alive } => {
                 (session.up, session.session_present) = (true, session_present);
                 session.silence_max = keep_alive.mul_f64(2.5);
-                let will = self.farewell.as_ref().map(|farewell| farewell.topic.as_str());
-                self.shared
-                    .outbox(|outbox| outbox.connected(window, packet_bytes_max, session_present, will));
+                self.shared.outbox(|outbox| outbox.connected(window, packet_bytes_max));
                 if self.filters.is_empty() {
                     self.announce(session, None);
                 } else if !sender.subscribe(&self.filters) {

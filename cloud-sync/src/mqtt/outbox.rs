@@ -161,24 +161,16 @@ impl Outbox {
         self.backlog.retain(|delivery| delivery.id != id);
     }
 
-    /// The broker accepts messages: at most `window` at a time, none of whose packets has more than
-    /// `packet_bytes_max`. What it may have forgotten or replaced meanwhile is told anew: all retained live state
-    /// where it has no session of ours, `will`, which it published for us, in any case.
-    pub fn connected(
-        &mut self,
-        window: u16,
-        packet_bytes_max: usize,
-        session_present: bool,
-        will: Option<&str>,
-    ) {
+    /// The broker accepts messages: at most `window` at a time, none of whose packets has more than `packet_bytes_max`.
+    ///
+    /// All retained live state is said anew. Meanwhile the broker may have published the last will, or have come back from
+    /// an older store with our session in it and yesterday's state; that it has a session of ours proves neither.
+    pub fn connected(&mut self, window: u16, packet_bytes_max: usize) {
         self.limits = Some(Limits { window: window.clamp(1, WINDOW).into(), packet_bytes_max });
         self.figures.connects += 1;
-        let again = |live: &Live| live.told && live.message.retain;
-        let anew = self
-            .live
-            .iter()
-            .filter(|(topic, live)| again(live) && (!session_present || Some(topic.as_str()) == will));
-        for topic in anew.map(|(topic, _)| topic.clone()).collect::<Vec<_>>() {
+        let anew: Vec<_> =
+            self.live.iter().filter(|(_, live)| live.told).map(|(topic, _)| topic.clone()).collect();
+        for topic in anew {
             if let Some(live) = self.live.get_mut(&topic) {
                 (live.told, live.again) = (false, true);
             }

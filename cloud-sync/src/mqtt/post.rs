@@ -88,16 +88,16 @@ impl Post {
     }
 
     /// Live state: the newest message of a topic replaces an older one that was not sent, and goes before all
-    /// deliveries. A retained one is told anew to a broker that forgot it. 256 topics at most; a message on a further
+    /// deliveries. Retained ones are said anew at each connect, so a broker never shows old ones. 256 topics at most; a message on a further
     /// one, or on a topic that cannot be, is dropped with a warning and counted.
     pub fn latest(&self, message: Message) {
         self.shared.outbox(|outbox| outbox.latest(message));
         self.shared.wake.notify_one();
     }
 
-    /// At least once up to the broker's acknowledgement, over any number of connections; returns then. In the order in
-    /// which they are handed in, each before the answer to the next. 256 wait in the link, further ones here, so a
-    /// caller that awaits is slowed down as it should be.
+    /// At least once up to the broker's acknowledgement, over any number of connections; returns then. Sent in the order
+    /// in which they are handed in, several on their way at a time. 256 wait in the link, further ones here, so a caller
+    /// that awaits is slowed down as it should be.
     ///
     /// The caller keeps the message durable: nothing is written here. Dropped before the end, the message may or may
     /// not arrive. Once the link ended this never returns: wait for your own end beside it.

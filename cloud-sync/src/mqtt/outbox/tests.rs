@@ -24,7 +24,7 @@ fn backlog(outbox: &mut Outbox, count: usize) -> Vec<u64> {
 
 fn connected() -> Outbox {
     let mut outbox = Outbox::default();
-    outbox.connected(WINDOW, ROOM, false, None);
+    outbox.connected(WINDOW, ROOM);
     outbox
 }
 
@@ -63,7 +63,7 @@ fn only_the_newest_of_a_topic_is_said_after_an_absence() {
     let mut outbox = Outbox::default();
     (0..500).for_each(|number| outbox.latest(message("status", &number.to_string())));
     assert_eq!(sent(&mut outbox), [], "not connected");
-    outbox.connected(WINDOW, ROOM, true, None);
+    outbox.connected(WINDOW, ROOM);
     assert_eq!(sent(&mut outbox), [("status".to_owned(), "499".to_owned())]);
 }
 
@@ -90,7 +90,7 @@ fn what_was_in_flight_is_sent_again_first_and_in_order() {
     outbox.left(1);
     outbox.answered(1, Ok(()));
     outbox.lost(Loss::Broken);
-    outbox.connected(WINDOW, ROOM, true, None);
+    outbox.connected(WINDOW, ROOM);
     assert_eq!(sent(&mut outbox)[..11], first[1..]);
     let figures = outbox.figures();
     assert_eq!((figures.sent, figures.resent, figures.acked), (24, 11, 1));
@@ -105,13 +105,13 @@ fn a_live_message_in_flight_is_sent_again_unless_a_newer_one_took_its_place() {
     assert_eq!(sent(&mut outbox).len(), 2);
     outbox.latest(message("b", "2"));
     outbox.lost(Loss::Broken);
-    outbox.connected(WINDOW, ROOM, true, None);
+    outbox.connected(WINDOW, ROOM);
     let again = sent(&mut outbox);
     assert_eq!(again, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
 }
 
 #[test]
-fn a_broker_that_forgot_everything_is_told_retained_state_anew() {
+fn a_broker_that_comes_back_is_told_all_retained_state_anew() {
     let mut outbox = connected();
     outbox.latest(message("status", "online"));
     outbox.latest(message("config", "3"));
@@ -122,18 +122,10 @@ fn a_broker_that_forgot_everything_is_told_retained_state_anew() {
         outbox.left(packet_id);
         outbox.answered(packet_id, Ok(()));
     });
-    let mut back = |session_present| {
-        outbox.lost(Loss::Broken);
-        outbox.connected(WINDOW, ROOM, session_present, Some("status"));
-        let said: BTreeSet<_> = topics(&mut outbox).into_iter().collect();
-        (1..3).for_each(|packet_id| {
-            outbox.left(packet_id);
-            outbox.answered(packet_id, Ok(()));
-        });
-        said
-    };
-    assert_eq!(back(true), BTreeSet::from(["status".to_owned()]), "the broker said the will meanwhile");
-    assert_eq!(back(false), BTreeSet::from(["status".to_owned(), "config".to_owned()]));
+    outbox.lost(Loss::Broken);
+    outbox.connected(WINDOW, ROOM);
+    let said: BTreeSet<_> = topics(&mut outbox).into_iter().collect();
+    assert_eq!(said, BTreeSet::from(["status".to_owned(), "config".to_owned()]));
 }
 
 #[test]
@@ -142,7 +134,7 @@ fn what_is_larger_than_the_limit_is_denied_and_holds_nothing() {
     let large = outbox.deliver(message("large", &"x".repeat(500)));
     let small = outbox.deliver(event(1));
     outbox.latest(message("status", &"x".repeat(500)));
-    outbox.connected(WINDOW, 100, false, None);
+    outbox.connected(WINDOW, 100);
     assert_eq!(topics(&mut outbox), ["event"]);
     let settled = outbox.settled();
     assert_eq!((settled.len(), settled[0].0), (1, large));
@@ -164,7 +156,7 @@ fn topics_that_cannot_be_are_denied_at_once() {
         assert_eq!(settled[0].0, id);
         assert_eq!(settled[0].1.as_ref().unwrap_err().code, 144);
     }
-    outbox.connected(WINDOW, ROOM, false, None);
+    outbox.connected(WINDOW, ROOM);
     assert_eq!(sent(&mut outbox), []);
 }
 
@@ -180,12 +172,12 @@ fn live_topics_are_bounded() {
 fn what_the_broker_cannot_bear_is_found_and_denied_and_the_rest_goes_on() {
     let mut outbox = Outbox::default();
     let ids = backlog(&mut outbox, 5);
-    outbox.latest(message("status", "online"));
+    outbox.latest(Message { retain: false, ..message("status", "online") });
     let (mut taken, mut connections) = (Vec::new(), 0);
     while outbox.figures().waiting_deliveries + outbox.figures().waiting_latest > 0 {
         connections += 1;
         assert!(connections < 10, "a loop: {taken:?}");
-        outbox.connected(WINDOW, ROOM, true, None);
+        outbox.connected(WINDOW, ROOM);
         // It ends the connection when it sees event 2, before it has answered to anything of the same reading.
         loop {
             let batch = sent(&mut outbox);
@@ -215,7 +207,7 @@ fn a_connection_that_only_breaks_denies_nothing() {
     let mut outbox = Outbox::default();
     outbox.deliver(event(1));
     for _ in 0..50 {
-        outbox.connected(WINDOW, ROOM, true, None);
+        outbox.connected(WINDOW, ROOM);
         assert_eq!(sent(&mut outbox).len(), 1);
         outbox.lost(Loss::Broken);
     }
@@ -247,7 +239,7 @@ fn a_delivery_that_nobody_waits_for_is_not_sent() {
     let first = outbox.deliver(event(1));
     outbox.deliver(event(2));
     outbox.withdraw(first);
-    outbox.connected(WINDOW, ROOM, false, None);
+    outbox.connected(WINDOW, ROOM);
     assert_eq!(sent(&mut outbox), [("event".to_owned(), "2".to_owned())]);
 }
 
@@ -264,7 +256,7 @@ fn a_packet_is_as_long_as_the_standard_says() {
 enum Act {
     Latest(u8),
     Deliver,
-    Connect { window: u16, session_present: bool },
+    Connect { window: u16 },
     Send(u8),
     Answer { place: u8, deny: bool },
     Lose { objection: bool },
@@ -274,8 +266,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (0..4_u8).prop_map(Act::Latest),
         4 => Just(Act::Deliver),
-        2 => (1..=WINDOW, any::<bool>())
-            .prop_map(|(window, session_present)| Act::Connect { window, session_present }),
+        2 => (1..=WINDOW).prop_map(|window| Act::Connect { window }),
         6 => (1..20_u8).prop_map(Act::Send),
         6 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(place, deny)| Act::Answer { place, deny }),
         1 => prop::bool::weighted(0.2).prop_map(|objection| Act::Lose { objection }),
@@ -316,8 +307,8 @@ impl World {
                 let id = self.outbox.deliver(Message { retain: false, ..message("event", &payload) });
                 self.delivered.insert(id, payload);
             }
-            Act::Connect { window, session_present } if !self.up => {
-                self.outbox.connected(window, ROOM, session_present, Some("live0"));
+            Act::Connect { window } if !self.up => {
+                self.outbox.connected(window, ROOM);
                 (self.up, self.window, self.next_packet_id) = (true, window.into(), 1);
                 self.connection += 1;
             }
@@ -378,7 +369,7 @@ impl World {
     /// The network is good from now on.
     fn comes_to_rest(&mut self) {
         for _ in 0..2000 {
-            self.does(&Act::Connect { window: WINDOW, session_present: true });
+            self.does(&Act::Connect { window: WINDOW });
             self.does(&Act::Send(20));
             if self.open.is_empty() {
                 return;

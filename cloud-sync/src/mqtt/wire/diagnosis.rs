@@ -150,16 +150,12 @@ fn of_state(error: &ConnectionError, broker: &str, secure: bool, up: bool) -> Op
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             Some(sent_away(*reason_code, reason_string.as_deref(), broker))
         }
-        ConnectionError::MqttState(state) if ended(state) => (secure && !up).then(|| {
-            // The broker looks at our certificate after our side of the handshake; its alert can be lost on the way.
-            credentials(
-                "broker-credentials",
-                format!(
-                    "the broker {broker} ends the connection after the TLS handshake: most likely it does not accept \
-                     this station's certificate, or wants one"
-                ),
-            )
-        }),
+        // A proxy that speaks TLS for a broker that is not there ends it so, too: it is tried again as on a bad network.
+        ConnectionError::MqttState(state) if secure && !up && ended(state) => Some(network(
+            broker,
+            "it ended the connection after the TLS handshake; if it stays so, it may not like this station's certificate",
+        )),
+        ConnectionError::MqttState(state) if ended(state) => None,
         ConnectionError::MqttState(StateError::Deserialization(error)) => Some(refused(format!(
             "the broker {broker} sends what cannot be read ({error}): see its log, and check that it speaks MQTT 5"
         ))),
@@ -262,4 +258,113 @@ fn credentials(rule: &'static str, reason: String) -> Trouble {
 
 pub(in crate::mqtt) fn refused(reason: String) -> Trouble {
     Trouble { kind: TroubleKind::Refused, rule: "broker-refused", reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnosed(error: ConnectionError, up: bool) -> (TroubleKind, &'static str, Loss) {
+        let Ended { trouble, loss, .. } = of(&error, "broker.example:8883", true, up);
+        assert!(trouble.reason.contains("broker.example:8883"), "{}", trouble.reason);
+        (trouble.kind, trouble.rule, loss)
+    }
+
+    fn during(error: rustls::Error) -> ConnectionError {
+        ConnectionError::Tls(TlsError::Io(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// As TLS 1.3 tells it: when we read the answer to what we sent after the handshake.
+    fn afterwards(error: rustls::Error) -> ConnectionError {
+        let io = io::Error::new(io::ErrorKind::InvalidData, error);
+        ConnectionError::MqttState(StateError::Deserialization(PacketError::Io(io)))
+    }
+
+    #[test]
+    fn a_rejected_certificate_of_ours_is_known_in_and_after_the_handshake() {
+        for alert in [
+            AlertDescription::CertificateRequired,
+            AlertDescription::CertificateExpired,
+            AlertDescription::CertificateRevoked,
+            AlertDescription::UnknownCA,
+            AlertDescription::BadCertificate,
+        ] {
+            let expected = (TroubleKind::Credentials, "broker-credentials", Loss::Broken);
+            assert_eq!(diagnosed(during(rustls::Error::AlertReceived(alert)), false), expected);
+            assert_eq!(diagnosed(afterwards(rustls::Error::AlertReceived(alert)), false), expected);
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_the_broker_is_told_with_what_is_wrong() {
+        for (why, words) in [
+            (CertificateError::Expired, "expired"),
+            (CertificateError::NotValidYet, "not valid yet"),
+            (CertificateError::NotValidForName, "another name"),
+            (CertificateError::UnknownIssuer, "authority"),
+            (CertificateError::Revoked, "revoked"),
+        ] {
+            let error = during(rustls::Error::InvalidCertificate(why));
+            assert!(of(&error, "b:1", true, false).trouble.reason.contains(words), "{words}");
+            assert_eq!(diagnosed(error, false), (TroubleKind::Credentials, "broker-tls", Loss::Broken));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_busy_broker() {
+        let refusal = |code| diagnosed(ConnectionError::ConnectionRefused(code), false);
+        for code in [ConnectReturnCode::NotAuthorized, ConnectReturnCode::BadUserNamePassword] {
+            assert_eq!(refusal(code), (TroubleKind::Credentials, "broker-credentials", Loss::Broken));
+        }
+        let busy = (TroubleKind::Network, "network-unreachable", Loss::Broken);
+        assert_eq!(refusal(ConnectReturnCode::ServerBusy), busy);
+        let other = (TroubleKind::Refused, "broker-refused", Loss::Broken);
+        assert_eq!(refusal(ConnectReturnCode::ClientIdentifierNotValid), other);
+    }
+
+    #[test]
+    fn a_goodbye_of_the_broker_is_told_by_its_reason() {
+        let goodbye = |reason_code| {
+            let reason_string = Some("why".to_owned());
+            let state = StateError::ServerDisconnect { reason_code, reason_string };
+            diagnosed(ConnectionError::MqttState(state), true)
+        };
+        use DisconnectReasonCode as Code;
+        let shutdown = (TroubleKind::Network, "network-unreachable", Loss::Broken);
+        assert_eq!(goodbye(Code::ServerShuttingDown), shutdown);
+        assert_eq!(goodbye(Code::KeepAliveTimeout), shutdown);
+        assert_eq!(
+            goodbye(Code::SessionTakenOver),
+            (TroubleKind::Refused, "broker-taken-over", Loss::Broken)
+        );
+        assert_eq!(goodbye(Code::PacketTooLarge), (TroubleKind::Refused, "broker-refused", Loss::Objection));
+        assert_eq!(goodbye(Code::NotAuthorized).2, Loss::Objection);
+    }
+
+    #[test]
+    fn what_breaks_is_the_network_and_what_is_unreadable_is_looked_for() {
+        let broken = (TroubleKind::Network, "network-unreachable", Loss::Broken);
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(diagnosed(ConnectionError::Io(reset()), false), broken);
+        assert_eq!(diagnosed(ConnectionError::MqttState(StateError::ConnectionAborted), true), broken);
+        assert_eq!(diagnosed(ConnectionError::MqttState(StateError::ConnectionAborted), false), broken);
+        assert_eq!(diagnosed(ConnectionError::MqttState(StateError::AwaitPingResp), true), broken);
+        let during_read = StateError::Deserialization(PacketError::Io(reset()));
+        assert_eq!(diagnosed(ConnectionError::MqttState(during_read), true), broken);
+        let unreadable = StateError::Deserialization(PacketError::InvalidConnectReturnCode(149));
+        let (kind, _, loss) = diagnosed(ConnectionError::MqttState(unreadable), true);
+        assert_eq!((kind, loss), (TroubleKind::Refused, Loss::Objection));
+    }
+
+    #[test]
+    fn only_a_silent_end_of_a_connection_that_was_up_looks_like_being_pushed_out() {
+        let silently = |error, up| of(&error, "b:1", true, up).silently;
+        let aborted = || ConnectionError::MqttState(StateError::ConnectionAborted);
+        assert!(silently(aborted(), true) && !silently(aborted(), false));
+        let io = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(!silently(
+            ConnectionError::MqttState(StateError::Deserialization(PacketError::Io(io))),
+            true
+        ));
+    }
 }
