@@ -172,7 +172,7 @@ fn live_topics_are_bounded() {
 fn what_the_broker_cannot_bear_is_found_and_denied_and_the_rest_goes_on() {
     let mut outbox = Outbox::default();
     let ids = backlog(&mut outbox, 5);
-    outbox.latest(message("status", "online"));
+    outbox.latest(Message { retain: false, ..message("status", "online") });
     let (mut taken, mut connections) = (Vec::new(), 0);
     while outbox.figures().waiting_deliveries + outbox.figures().waiting_latest > 0 {
         connections += 1;
