@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use turnstage_cloud_sync::Sha256;
 use turnstage_drivers::Angle;
 use turnstage_drivers::camera::{Settings, Variant};
 use turnstage_pipeline::privacy::CaptureClass;
@@ -427,6 +428,15 @@ impl Recipes {
             }
         }
         names.into_keys().collect()
+    }
+
+    /// SHA-256 of the text of every recipe that can be read, by name: whether two stations shoot alike.
+    pub fn hashes(&self) -> BTreeMap<String, Sha256> {
+        let hash = |name: String| {
+            let (_, text) = self.text(&name).ok()?;
+            Some((name, Sha256::of(text.as_bytes())))
+        };
+        self.names().into_iter().filter_map(hash).collect()
     }
 
     fn text(&self, name: &str) -> Result<(String, String), RecipeError> {

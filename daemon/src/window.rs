@@ -4,6 +4,7 @@
 //! visible in the spool frame by frame, because a frame is accepted only when it is durable; so a page shows the same
 //! before and after a restart. Records of another organisation are never shown (V-13).
 
+mod figures;
 mod log;
 mod sessions;
 pub(crate) mod thumbnails;
@@ -35,6 +36,7 @@ use log::Strangers;
 use thumbnails::Thumbnails;
 use views::{CalibrationsView, PlateView, QueueView};
 
+pub use figures::Recent;
 pub use log::{Told, owner_since};
 pub use sessions::Filter;
 
