@@ -18,6 +18,7 @@ mod drift;
 mod emergency_stop;
 mod external;
 mod faults;
+mod fleet_messages;
 mod formats;
 mod geometry;
 mod halt;
