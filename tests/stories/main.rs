@@ -19,6 +19,7 @@ mod emergency_stop;
 mod external;
 mod faults;
 mod fleet_messages;
+mod fleet_monitoring;
 mod formats;
 mod geometry;
 mod halt;
