@@ -1,5 +1,6 @@
 //! What stories share: a station in this process, the real binary as a child, and the rule about prerequisites.
 
+pub mod asyncapi;
 pub mod broker;
 pub mod browser;
 pub mod cloud;

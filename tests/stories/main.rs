@@ -23,6 +23,8 @@ mod faults;
 mod flags;
 mod fleet;
 mod fleet_config;
+mod fleet_messages;
+mod fleet_monitoring;
 mod formats;
 mod geometry;
 mod halt;

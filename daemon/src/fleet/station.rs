@@ -198,9 +198,9 @@ impl Behind for RealStation {
             Order::Identify { seconds } => {
                 done(self.window.identify(actor, seconds).await.map(|()| Value::Null))
             }
-            Order::SetFlag { flag, on, reason } => {
-                done(self.window.set_flag(actor, &flag, on, &reason).await.map(|flags| json!(flags)))
-            }
+            Order::SetFlag { flag, on, reason } => done(
+                self.window.set_flag(actor, &flag, on, &reason).await.map(|flags| json!({ "flags": flags })),
+            ),
             Order::Diagnostics { url } => {
                 self.upload(&url, diagnostics::bundle(&self.window, self.window.data()).await).await
             }

@@ -179,7 +179,7 @@ impl Telemetry {
         }
         told.add(Group::Clock, &ClockState::of(&now));
         told.add(Group::Link, &extra.link);
-        if let Some(files) = self.from_files(window, &now).await {
+        if let Some(files) = self.read_files(window, &now).await {
             told.add(Group::Machine, &files.figures);
             let versions = versions::Versions::of(files.system, files.recipes, extra.config_version);
             told.add(Group::Versions, &versions);
@@ -209,7 +209,7 @@ impl Telemetry {
     }
 
     /// `None` when the thread ended; the machine is then read anew from the next time on.
-    async fn from_files(&mut self, window: &Window, now: &Stamp) -> Option<FromFiles> {
+    async fn read_files(&mut self, window: &Window, now: &Stamp) -> Option<FromFiles> {
         let mut machine = self.machine.clone();
         let (window, data, now) = (window.clone(), self.data.clone(), now.clone());
         let read = tokio::task::spawn_blocking(move || {
