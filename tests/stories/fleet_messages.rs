@@ -272,7 +272,7 @@ fn name(value: &Value) -> String {
 
 #[test]
 fn every_situation_is_described_and_no_other() {
-    let mut writer = Writer::new(SystemClock::new());
+    let writer = Writer::new(SystemClock::new());
     let mut told = BTreeSet::new();
     for situation in situations() {
         let mut status = Status::starting(station(), false);
