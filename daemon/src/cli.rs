@@ -179,7 +179,7 @@ enum Verb {
     ///
     /// With --format one session in another form: its pictures, or pictures and poses for photogrammetry.
     Export(export::Export),
-    /// Sees, commands and configures many stations over their broker: keygen, watch, get, run.
+    /// Sees, commands and configures many stations over their broker: keygen, watch, get, run, set, rollout.
     Fleet(fleet::Fleet),
     /// Runs many simulated stations in one process against a broker, for load tests and demos.
     FleetSim(fleet_sim::FleetSim),

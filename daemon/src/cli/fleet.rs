@@ -2,6 +2,7 @@
 //!
 //! Speaks to the broker alone; no station needs to run here.
 
+mod rollout;
 mod run;
 mod watch;
 
@@ -63,6 +64,10 @@ enum What {
     },
     /// Sends a command to stations and waits for what becomes of it.
     Run(run::Run),
+    /// Gives stations a configuration, all at once.
+    Set(rollout::Set),
+    /// Gives some stations a configuration first, and the others when all of those use it.
+    Rollout(rollout::Rollout),
 }
 
 /// Does it.
@@ -73,6 +78,8 @@ pub async fn perform(fleet: Fleet) -> Result<u8> {
         What::Watch(watch) => watch::perform(options(&fleet)?, watch).await,
         What::Get { station } => watch::get(options(&fleet)?, station).await,
         What::Run(run) => run::perform(options(&fleet)?, run).await,
+        What::Set(set) => rollout::set(options(&fleet)?, set).await,
+        What::Rollout(rollout) => rollout::rollout(options(&fleet)?, rollout).await,
     }
 }
 

@@ -14,8 +14,10 @@ use turnstage_cloud_sync::ClockQuality;
 use turnstage_cloud_sync::mqtt::{Broker, Denied, Identity, Link, Message, Post, Received, Tls};
 
 use super::commands::{COMMAND_SCHEMA, Claims};
+use super::configuring::{CONFIG_SCHEMA, ConfigClaims};
+use super::desired::Desired;
 use super::message::Envelope;
-use super::signed::{COMMAND, Signer};
+use super::signed::{self, COMMAND, CONFIG, Signer};
 use super::topics::{self, Below, Topics};
 use crate::clock::SystemClock;
 use crate::durable;
@@ -124,6 +126,8 @@ pub struct Seen {
     pub alarms: BTreeMap<String, Envelope<Value>>,
     /// Its configuration.
     pub reported: Option<Envelope<Value>>,
+    /// Version of the configuration that is wanted of it; nobody's signature was looked at.
+    pub desired_version: Option<u64>,
     /// Commands, by id.
     pub commands: BTreeMap<String, Envelope<Value>>,
     /// Events that came while this manager looked, doubles dropped.
@@ -161,6 +165,12 @@ impl Fleet {
     /// Takes a message in; `None` of what is no station's, cannot be read, or was here before.
     pub fn take(&mut self, prefix: &str, topic: &str, payload: &[u8]) -> Option<Heard> {
         let (station, below) = topics::parse(prefix, topic)?;
+        if below == Below::Desired {
+            let seen = self.stations.entry(station).or_default();
+            seen.desired_version =
+                signed::unverified::<ConfigClaims>(payload).map(|claims| claims.desired.version);
+            return None;
+        }
         let message = match payload {
             [] => None,
             payload => match serde_json::from_slice::<Envelope<Value>>(payload) {
@@ -292,6 +302,21 @@ impl Manager {
         let text = signer.sign(COMMAND, &claims).map_err(|error| error.to_string())?;
         let topic = self.topics(station).topic(&Below::Command(kind.to_owned(), id.clone()));
         Ok((id, Message { topic, payload: text.into(), retain: false }))
+    }
+
+    /// Signs a configuration for a station.
+    pub fn configuration(&self, station: &StationName, desired: &Desired) -> Result<Message, String> {
+        let signer = self.options.signer()?;
+        let claims = ConfigClaims {
+            schema: CONFIG_SCHEMA,
+            id: uuid::Uuid::now_v7().to_string(),
+            station: format!("{}/{}/{}", station.org, station.site, station.name),
+            sender: self.sender(),
+            issued_ms: self.clock.now().wall_ms,
+            desired: desired.clone(),
+        };
+        let text = signer.sign(CONFIG, &claims).map_err(|error| error.to_string())?;
+        Ok(Message { topic: self.topics(station).topic(&Below::Desired), payload: text.into(), retain: true })
     }
 
     /// Hands a message to the broker, and waits until it has it.

@@ -125,6 +125,9 @@ fn line(station: &StationName, seen: &Seen) -> String {
     let state = if seen.online() { status("kind") } else { "offline".to_owned() };
     let queue = seen.telemetry.get("queue");
     let storage = seen.telemetry.get("storage");
+    let pictures = |state: &str| queue.and_then(|queue| queue.body[state]["pictures"].as_u64());
+    let waiting = pictures("queued").zip(pictures("uploading")).map(|(queued, uploading)| queued + uploading);
+    let oldest = queue.and_then(|queue| queue.body["oldest_age_s"].as_f64());
     let mut what = status("sentence");
     if what.chars().count() > 40 {
         what = what.chars().take(39).chain(['…']).collect();
@@ -132,8 +135,8 @@ fn line(station: &StationName, seen: &Seen) -> String {
     format!(
         "{:<32} {state:<7} {what:<40} {:>7} {:>8} {:>5} {:>6} {:>6}",
         named(station),
-        told(body(queue, "waiting")),
-        told(body(queue, "oldest_age_s")),
+        told(json!(waiting)),
+        oldest.map_or("-".to_owned(), |age_s| format!("{:.0} s", age_s)),
         told(body(storage, "sessions_left")),
         seen.alarms.len(),
         told(body(seen.reported.as_ref(), "version")),
