@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod credentials;
 pub mod derivative;
 pub mod event;
+pub mod meter;
 pub mod queue;
 pub mod spool;
 pub mod store;
@@ -18,6 +19,7 @@ pub mod uploader;
 pub use backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt};
 pub use derivative::{Derivative, Derive};
 pub use event::{Event, NewEvent};
+pub use meter::Meter;
 pub use queue::{Key, Record, State};
 pub use spool::Spool;
 

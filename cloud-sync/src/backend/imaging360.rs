@@ -446,6 +446,10 @@ impl Backend for Imaging360 {
         notices
     }
 
+    fn crosses_network(&self) -> bool {
+        true
+    }
+
     fn takes_events(&self) -> bool {
         true
     }
