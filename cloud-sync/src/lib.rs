@@ -68,6 +68,11 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Hash of what `reader` gives, in pieces.
+    pub fn of_reader(reader: &mut dyn std::io::Read) -> std::io::Result<Self> {
+        spool::repair::hash_reader(reader)
+    }
+
     /// From a digest computed elsewhere.
     pub fn from_bytes(digest: [u8; 32]) -> Self {
         Self(digest)

@@ -29,7 +29,7 @@ mod sections;
 pub use controls::{Does, InputConfig, OutputConfig, Shows};
 pub use sections::{
     CameraConfig, CaptureConfig, Destination, FleetConfig, LogConfig, MetadataRule, MotionConfig,
-    PanelConfig, RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
+    NetworkConfig, PanelConfig, RecipesConfig, RigConfig, Station, Storage, UpdateConfig, UploaderConfig,
 };
 
 /// The reference of every key.
@@ -62,6 +62,8 @@ pub struct Config {
     pub uploader: UploaderConfig,
     pub panel: PanelConfig,
     pub fleet: FleetConfig,
+    pub update: UpdateConfig,
+    pub network: NetworkConfig,
     pub log: LogConfig,
 }
 
@@ -144,7 +146,7 @@ impl Config {
             return Err(ConfigError { problems });
         }
         let merged = merge(file, environment).map_err(|e| one("configuration", "", e.to_string()))?;
-        for (key, what) in merged.impossible() {
+        for (key, what) in merged.impossible().into_iter().chain(merged.update.impossible()) {
             problems.push(Problem { layer: layer_of(&layers, key), key: key.to_owned(), what });
         }
         if problems.is_empty() { Ok(merged) } else { Err(ConfigError { problems }) }

@@ -3,6 +3,9 @@
 //! Station, motion, inputs and outputs, rim, uploader and network watch run under one `JoinSet` and one cancellation token. A task that ends by itself is a
 //! death of the daemon (exit 70); missing hardware, a bad configuration and a failing disk are states instead.
 
+mod bundles;
+mod delivery;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +16,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
-use turnstage_cloud_sync::backend::directory::{DirectoryBackend, DirectoryOptions};
-use turnstage_cloud_sync::backend::imaging360::{self, Imaging360, Imaging360Options};
-use turnstage_cloud_sync::backoff::Backoff;
 use turnstage_cloud_sync::spool::{Opened, SpoolError};
-use turnstage_cloud_sync::uploader::{Uploader, UploaderOptions, Wake};
+use turnstage_cloud_sync::uploader::{Uploader, Wake};
+use turnstage_cloud_sync::{Meter, Spool};
 use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
@@ -28,8 +28,7 @@ use crate::arming::Arming;
 use crate::calibration::shelf::Shelf;
 use crate::clock::SystemClock;
 use crate::command::{Command, Commands};
-use crate::config::{Config, Destination};
-use crate::derivative;
+use crate::config::Config;
 use crate::emergency::EmergencyStop;
 use crate::io::{self, Controls, IoTask};
 use crate::listen::{self, Found, Listening};
@@ -40,10 +39,11 @@ use crate::rig::{self, Rig};
 use crate::rim::RimTask;
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
+use crate::update::{Needs, UpdateTask};
 use crate::window::{self, ALIVE_LIMIT, Frame, Window};
+use delivery::{deliver, uploader};
 
-/// How often confirmed pictures are looked at for deletion.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+pub use delivery::{backends, meter, metered_backends};
 
 /// A running station.
 pub struct Running {
@@ -63,6 +63,8 @@ pub struct Running {
     pub around: Surroundings,
     mover: Mover,
     panel: watch::Sender<Option<Fault>>,
+    /// Until it is started.
+    updating: Option<UpdateTask>,
     tasks: JoinSet<&'static str>,
     cancel: CancellationToken,
 }
@@ -106,6 +108,8 @@ pub struct Ground<'a> {
     pub clock: SystemClock,
     /// Where pictures go.
     pub backends: Vec<Arc<dyn Backend>>,
+    /// What counts their bytes.
+    pub meter: Meter,
 }
 
 /// The disk cannot be used.
@@ -137,43 +141,43 @@ impl Running {
             }
             Err(e) => return Err(e.into()),
         };
-        let backends = backends(&config, data);
-        Self::on(Ground { spool, opened, config, data, locked, told, clock, backends })
+        let meter = meter(&config, opened.as_ref().map(|_| data), &clock);
+        let backends = metered_backends(&config, data, Some(&meter));
+        Self::on(Ground { spool, opened, config, data, locked, told, clock, backends, meter })
     }
 
     /// Starts the tasks on a spool that is open already.
     pub fn on(ground: Ground<'_>) -> anyhow::Result<Self> {
-        let Ground { spool, opened, config, data, locked, told, clock, backends } = ground;
+        let needs = needs(&ground);
+        let Ground { spool, opened, config, data, locked, told, clock, backends, meter } = ground;
         let around = rig::surroundings(&config).map_err(anyhow::Error::msg).context("the simulated booth")?;
-        let uploader = uploader(&config, &spool, backends, &clock)?;
-        let destinations = uploader.states();
+        let uploader = uploader(&config, &spool, backends, &clock, &meter).context("uploader.backoff")?;
+        let starting = Status::starting(config.station_name(), rig::is_simulated(&config));
+        let (status, status_receiver) = watch::channel(starting);
         let (failed, delivery) = watch::channel(None);
-        let (status, status_receiver) =
-            watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
         let (alive, living) = watch::channel(Instant::now());
-        let cancel = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, cancel) = (JoinSet::new(), CancellationToken::new());
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
         let wired = EmergencyStop::of(&config);
         let controls = control(&config, &around, &commands, &wired, &status_receiver, &mut tasks, &cancel);
-
-        let recipes = Recipes::of(&config.recipes);
-        let rig = Rig::new(&config, around.clone());
+        let (updating, updates, hold) = UpdateTask::new(needs, status_receiver.clone(), mover.clone());
+        let (recipes, rig) = (Recipes::of(&config.recipes), Rig::new(&config, around.clone()));
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
-        let (panel, _) = watch::channel(None);
-        let shelf = Shelf::of(data);
+        let (panel, shelf) = (watch::Sender::new(None), Shelf::of(data));
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: status_receiver.clone(),
             alive: living,
-            destinations,
+            destinations: uploader.states(),
             panel: panel.subscribe(),
             spool: spool.clone(),
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
             shelf: shelf.clone(),
+            updates,
+            meter: meter.clone(),
             clock: clock.clone(),
             since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
@@ -191,12 +195,13 @@ impl Running {
             locked,
             told,
             delivery,
+            hold,
             controls,
             status,
             alive,
         };
         serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
-        let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
+        let wake = send(uploader, spool.clone(), meter, failed, &mut tasks, &cancel);
         Ok(Self {
             commands,
             status: status_receiver,
@@ -207,6 +212,7 @@ impl Running {
             around,
             mover,
             panel,
+            updating: Some(updating),
             tasks,
             cancel,
         })
@@ -248,6 +254,17 @@ impl Running {
         finding
     }
 
+    /// Starts the task that installs updates of the system, and proves one that was booted. Only for a service, before its
+    /// panel opens: in the station of a single command nobody installs anything.
+    pub fn update(&mut self) {
+        let Some(task) = self.updating.take() else { return };
+        let updating = task.run(self.cancel.clone());
+        self.tasks.spawn(async move {
+            updating.await;
+            "update"
+        });
+    }
+
     /// Why the panel is not where it was configured.
     pub fn panel_fault(&self) -> Option<Fault> {
         self.panel.borrow().clone()
@@ -282,6 +299,24 @@ impl Running {
             }
         }
         self.spool
+    }
+}
+
+/// What updates are done with.
+fn needs(ground: &Ground<'_>) -> Needs {
+    let Ground { spool, opened, config, data, clock, backends, meter, .. } = ground;
+    Needs {
+        config: config.update.clone(),
+        reserve_bytes: config.storage.free_bytes_hard,
+        org: config.station.org.clone(),
+        data: data.to_path_buf(),
+        spool: spool.clone(),
+        on_disk: opened.is_some(),
+        clock: clock.clone(),
+        required: rig::required(config),
+        backends: backends.clone(),
+        meter: meter.clone(),
+        fetch: bundles::fetcher(),
     }
 }
 
@@ -360,6 +395,7 @@ fn watch_rim(task: Option<RimTask>, tasks: &mut JoinSet<&'static str>, cancel: &
 fn send(
     uploader: Uploader,
     spool: Spool,
+    meter: Meter,
     failed: watch::Sender<Option<Fault>>,
     tasks: &mut JoinSet<&'static str>,
     cancel: &CancellationToken,
@@ -372,7 +408,7 @@ fn send(
     });
     let token = cancel.clone();
     tasks.spawn(async move {
-        deliver(uploader, spool, failed, token).await;
+        deliver(uploader, spool, meter, failed, token).await;
         "uploader"
     });
     wake
@@ -405,82 +441,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = e.source();
     }
     line
-}
-
-/// The configured destinations.
-pub fn backends(config: &Config, data: &Path) -> Vec<Arc<dyn Backend>> {
-    let each = config.destinations.iter().map(|(name, destination)| match destination {
-        Destination::Directory { root, create, require_mount, .. } => {
-            Arc::new(DirectoryBackend::new(DirectoryOptions {
-                name: name.clone(),
-                root: data.join(root),
-                create: *create,
-                require_mount: *require_mount,
-            })) as Arc<dyn Backend>
-        }
-        Destination::Imaging360 { url, token_file, .. } => {
-            let owner = &config.station;
-            let options = Imaging360Options::new(name, url, &owner.org, &owner.site, data.join(token_file));
-            let clock = Arc::new(SystemClock::new());
-            Arc::new(Imaging360::new(options, clock, imaging360::http_transport())) as Arc<dyn Backend>
-        }
-    });
-    each.collect()
-}
-
-fn uploader(
-    config: &Config,
-    spool: &Spool,
-    backends: Vec<Arc<dyn Backend>>,
-    clock: &SystemClock,
-) -> anyhow::Result<Uploader> {
-    let settings = &config.uploader;
-    let backoff = Backoff::new(
-        Duration::from_secs_f64(settings.backoff_base_s),
-        Duration::from_secs_f64(settings.backoff_max_s),
-    )
-    .map_err(|e| anyhow::anyhow!("uploader.backoff: {e}"))?;
-    let options = UploaderOptions {
-        org: config.station.org.clone(),
-        attempts_max: settings.attempts_max,
-        parallel: settings.parallel,
-        backoff,
-        ..UploaderOptions::default()
-    };
-    let uploader = Uploader::new(spool.clone(), backends, Arc::new(clock.clone()), options);
-    Ok(uploader.deriving(derivative::of(config)))
-}
-
-/// Delivers and tidies until `cancel`. A failing disk ends the deliveries, not the daemon: it is told in the log and
-/// by the station, which meets the same disk.
-async fn deliver(
-    uploader: Uploader,
-    spool: Spool,
-    failed: watch::Sender<Option<Fault>>,
-    cancel: CancellationToken,
-) {
-    let tidy = async {
-        let mut every = tokio::time::interval(TIDY_EVERY);
-        loop {
-            every.tick().await;
-            if let Err(e) = spool.tidy().await {
-                tracing::error!(error = %chain(&e), "confirmed pictures cannot be tidied");
-            }
-        }
-    };
-    tokio::select! {
-        ended = uploader.run(cancel.clone()) => {
-            if let Err(e) = ended {
-                tracing::error!(error = %chain(&e), "deliveries are stopped: the disk does not store");
-                failed.send_replace(Some(Fault::new(
-                    "delivery-stopped",
-                    format!("Nothing is delivered any more: {}", chain(&e)),
-                    "Pictures taken so far stay on this station.",
-                    "Call your technician; see: turnstage queue check. Then restart the station.",
-                )));
-            }
-        }
-        () = tidy => {}
-    }
-    cancel.cancelled().await;
 }

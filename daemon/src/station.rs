@@ -12,6 +12,7 @@ mod fits;
 mod presence;
 mod telling;
 mod underway;
+mod updating;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ use crate::recipe::Recipes;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Status};
+use crate::update::Hold;
 use answers::Answers;
 use baseline::Baseline;
 use underway::{Underway, given_up, while_running};
@@ -81,6 +83,8 @@ pub struct Parts {
     pub told: Vec<Fault>,
     /// Why nothing is delivered any more, if so.
     pub delivery: watch::Receiver<Option<Fault>>,
+    /// What an update of the system forbids meanwhile.
+    pub hold: watch::Receiver<Hold>,
     /// What is told of inputs and outputs.
     pub controls: watch::Receiver<Controls>,
     /// Where its state is told.
@@ -154,6 +158,7 @@ impl Station {
         let mut motion = self.parts.mover.watch();
         let mut delivery = self.parts.delivery.clone();
         let mut controls = self.parts.controls.clone();
+        let (mut hold, mut looked) = (self.parts.hold.clone(), 0);
         let wired = self.parts.emergency.clone();
         let mut tested = wired.watch();
         let mut days = tokio::time::interval(DAYS);
@@ -178,6 +183,7 @@ impl Station {
                 },
                 Ok(()) = delivery.changed() => self.tell(),
                 Ok(()) = controls.changed() => self.tell(),
+                Ok(()) = hold.changed() => self.heed_update(&mut looked).await,
                 Ok(()) = tested.changed() => {
                     self.record_emergency_test().await;
                     self.tell();

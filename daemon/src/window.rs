@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
-use turnstage_cloud_sync::{Clock, Record, Spool};
+use turnstage_cloud_sync::{Clock, Meter, Record, Spool};
 
 use crate::access::Visitor;
 use crate::arming::Arming;
@@ -31,6 +31,7 @@ use crate::constancy::{self, CameraHealth, Constancy};
 use crate::recipe::Recipes;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
+use crate::update::Updates;
 use log::Strangers;
 use thumbnails::Thumbnails;
 use views::{CalibrationsView, PlateView, QueueView};
@@ -60,6 +61,8 @@ struct Inner {
     recipes: Recipes,
     thumbnails: Thumbnails,
     shelf: Shelf,
+    updates: Updates,
+    meter: Meter,
     clock: SystemClock,
     config: Config,
     /// Events up to this one are another organisation's.
@@ -87,6 +90,10 @@ pub struct Frame {
     pub thumbnails: Option<PathBuf>,
     /// Calibrations and clean plates.
     pub shelf: Shelf,
+    /// Updates of the system.
+    pub updates: Updates,
+    /// What went over the network today.
+    pub meter: Meter,
     /// The time.
     pub clock: SystemClock,
     /// Checked configuration.
@@ -112,7 +119,7 @@ impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
         let Frame { commands, status, destinations, panel, spool, recipes, thumbnails, .. } = frame;
-        let Frame { alive, shelf, clock, config, since, .. } = frame;
+        let Frame { alive, shelf, updates, meter, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -125,6 +132,8 @@ impl Window {
             recipes,
             thumbnails,
             shelf,
+            updates,
+            meter,
             clock,
             config,
             since,
@@ -310,6 +319,16 @@ impl Window {
             axes: all.axes,
             unreadable: all.unreadable,
         }
+    }
+
+    /// Updates of the system.
+    pub fn updates(&self) -> &Updates {
+        &self.inner.updates
+    }
+
+    /// What went over the network today.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.meter
     }
 
     /// The configuration.

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod cloud;
 pub mod delivering;
+pub mod rauc;
 pub mod service;
 pub mod turns;
 pub mod view;
@@ -146,6 +147,7 @@ impl Bench {
         config: Config,
         data: TempDir,
     ) -> Self {
+        let meter = turnstage::run::meter(&config, None, &clock);
         let ground = Ground {
             spool,
             opened: None,
@@ -155,6 +157,7 @@ impl Bench {
             told: Vec::new(),
             clock,
             backends,
+            meter,
         };
         Self { running: Running::on(ground).expect("the station starts"), data }
     }

@@ -50,6 +50,7 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     if let Some(opened) = &running.opened {
         opened.sentences().for_each(|sentence| tracing::info!("{sentence}"));
     }
+    running.update();
     if strict {
         opened(&mut running, &place.data).await?;
     } else {
@@ -81,7 +82,7 @@ pub async fn opened(running: &mut Running, data: &Path) -> Result<SocketAddr> {
 }
 
 /// The station that runs, or exit 66.
-async fn running(place: &Place) -> Result<Line> {
+pub async fn running(place: &Place) -> Result<Line> {
     let none = || {
         let data = place.data.display();
         let todo = "start one with turnstage run, or name its folder with --data-dir";

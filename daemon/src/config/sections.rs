@@ -12,6 +12,7 @@ use turnstage_drivers::camera::Settings;
 use turnstage_drivers::turntable::mounted::Mount;
 
 use crate::motion::Drive;
+use crate::update::lock::Maintenance;
 
 use super::controls::{InputConfig, OutputConfig};
 
@@ -336,6 +337,52 @@ impl FleetConfig {
                 "must be 100 to 10000000",
             ),
         ]
+    }
+}
+
+/// When and how the system is updated.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateConfig {
+    /// Hours in which updates are installed; empty: at any hour.
+    pub window: String,
+    /// IANA time zone of these hours; empty: this machine's.
+    pub time_zone: String,
+    /// Seconds that an updated system may take to work.
+    pub prove_s: f64,
+}
+
+impl UpdateConfig {
+    /// What of it cannot be: key and sentence.
+    pub(super) fn impossible(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if let Err(what) = Maintenance::new(&self.window, "UTC") {
+            found.push(("update.window", what));
+        }
+        if let Err(what) = Maintenance::new("", &self.time_zone) {
+            found.push(("update.time_zone", what));
+        }
+        if !(10.0..=3600.0).contains(&self.prove_s) {
+            found.push(("update.prove_s", "must be 10 to 3600".to_owned()));
+        }
+        found
+    }
+}
+
+/// What the link to the network costs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// It is paid by the byte.
+    pub metered: bool,
+    /// Most bytes a day while it is; 0: no limit.
+    pub bytes_a_day_max: u64,
+}
+
+impl NetworkConfig {
+    /// Most bytes a day, if there is a limit.
+    pub fn budget(&self) -> Option<u64> {
+        (self.metered && self.bytes_a_day_max > 0).then_some(self.bytes_a_day_max)
     }
 }
 
