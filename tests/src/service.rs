@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{PATIENCE, binary};
 /// See the module.
 pub struct Service {
     child: Child,
+    environment: Vec<(String, OsString)>,
     folder: TempDir,
     address: SocketAddr,
     client: reqwest::Client,
@@ -25,20 +26,35 @@ impl Service {
     /// Starts it with a configuration and more environment; ready when the panel answers.
     pub async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let file = folder.path().join("station.toml");
-        std::fs::write(&file, config).expect("a configuration");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(&file).arg("--data-dir").arg(folder.path().join("data"));
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().expect("it runs");
+        std::fs::write(folder.path().join("station.toml"), config).expect("a configuration");
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let child = spawn(folder.path(), &environment);
         // Where two tests of one process come here, the first has installed it.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        let mut service = Self { child, folder, address: ([127, 0, 0, 1], 0).into(), client };
+        let mut service = Self { child, environment, folder, address: ([127, 0, 0, 1], 0).into(), client };
         service.address = service.found().await;
         service
+    }
+
+    /// Ends it as a power cut does: signal 9.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// Ends it as the service manager does; its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "it is not there any more");
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// Starts it again on the same folder, after it ended.
+    pub async fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), &self.environment);
+        self.address = self.found().await;
     }
 
     async fn found(&self) -> SocketAddr {
@@ -59,12 +75,26 @@ impl Service {
         self.folder.path().join("data")
     }
 
+    /// A kill and a new start.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// The same with another configuration.
+    pub async fn restart_with(&mut self, config: &str) {
+        self.kill();
+        std::fs::write(self.folder.path().join("station.toml"), config).expect("a configuration");
+        self.start_again().await;
+    }
+
     /// What it complained about.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    /// Reads something.
+    pub async fn get(&self, path: &str) -> Value {
         let answer = self.client.get(format!("http://{}{path}", self.address)).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; {}", self.log()));
         answer.json().await.expect("JSON")
@@ -78,6 +108,11 @@ impl Service {
     /// The same from somewhere else, through a proxy on this machine.
     pub async fn ask_from_afar(&self, command: &str, body: Value) -> Result<Value, Value> {
         Self::answer(self.command(command, body).header("X-Forwarded-For", "192.0.2.7")).await
+    }
+
+    /// Posts to a path; the problem where it is refused.
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, Value> {
+        Self::answer(self.client.post(format!("http://{}{path}", self.address)).json(&body)).await
     }
 
     fn command(&self, command: &str, body: Value) -> reqwest::RequestBuilder {
@@ -106,6 +141,12 @@ impl Service {
         self.ask("resume", body).await.unwrap_or_else(|problem| panic!("{problem}"));
     }
 
+    /// Events of its log after one, at most 500.
+    pub async fn events(&self, after: u64) -> Vec<Value> {
+        let told = self.get(&format!("/api/v1/events?after={after}&limit=500")).await;
+        told.as_array().expect("a list").clone()
+    }
+
     /// The state now.
     pub async fn status(&self) -> Value {
         self.get("/api/v1/status").await
@@ -113,15 +154,20 @@ impl Service {
 
     /// Waits for a state.
     pub async fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.until_at("/api/v1/status", what, is).await
+    }
+
+    /// Waits for what is read at a path.
+    pub async fn until_at(&self, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
         loop {
-            let status = self.status().await;
-            if is(&status) {
-                return status;
+            let state = self.get(path).await;
+            if is(&state) {
+                return state;
             }
-            assert!(Instant::now() < end, "not {what}: {status:#}; {}", self.log());
+            assert!(Instant::now() < end, "not {what}: {state:#}; {}", self.log());
             // Until the next event, or a little while: a moving table makes no events.
-            let after = &status["newest_event"];
+            let after = &self.status().await["newest_event"];
             self.get(&format!("/api/v1/events?after={after}&limit=1&wait_ms=50")).await;
         }
     }
@@ -137,6 +183,16 @@ impl Service {
         let records = self.get(&format!("/api/v1/sessions/{session}/records")).await;
         serde_json::from_value(records).expect("records")
     }
+}
+
+fn spawn(folder: &Path, environment: &[(String, OsString)]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+    let mut command = Command::new(binary());
+    command.arg("run").arg("--config").arg(folder.join("station.toml"));
+    command.arg("--data-dir").arg(folder.join("data"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("it runs")
 }
 
 impl Drop for Service {
