@@ -87,12 +87,15 @@ struct Copy {
 impl Copy {
     fn begin(from: PathBuf, to: PathBuf) -> Result<Self, FetchError> {
         let done = fs::metadata(part(&to)).map_or(0, |part| part.len());
-        let there = fs::metadata(&from).map_err(|error| {
-            never(
-                "update-file-missing",
-                format!("{}: {error}. Plug the stick in, then repeat it.", from.display()),
-            )
-        })?;
+        let missing = |why: &dyn std::fmt::Display| {
+            let todo = "Plug the stick in, then repeat it.";
+            never("update-file-missing", format!("{}: {why}. {todo}", from.display()))
+        };
+        let there = fs::metadata(&from).map_err(|error| missing(&error))?;
+        if !there.is_file() {
+            // A device may have no end.
+            return Err(missing(&"this is no file"));
+        }
         // What is here of another, shorter file is worth nothing.
         let done = if done <= there.len() { done } else { 0 };
         Ok(Self { from, to, done })
@@ -126,8 +129,8 @@ impl Copy {
         let is = File::open(&path).and_then(|mut file| Sha256::of_reader(&mut file)).map_err(here)?;
         if is != sha256 {
             drop(fs::remove_file(&path));
-            let reason =
-                format!("the bundle is not the one that was asked for: its hash is {is}, not {sha256}");
+            // Which it is instead is nobody's business: whoever asks may have named any file of this machine.
+            let reason = format!("the bundle is not the one that was asked for: its hash is not {sha256}");
             return Err(never("update-hash", reason));
         }
         File::open(&path).and_then(|file| file.sync_all()).map_err(here)?;
@@ -173,8 +176,13 @@ mod tests {
         assert!(!other.exists() && !part(&other).exists());
         let large = copy(&from, &other, Sha256::of(&bytes()), 100, &|_| ()).await.unwrap_err();
         assert!(matches!(&large, FetchError::Never { rule, .. } if rule == "update-too-large"), "{large:?}");
-        let gone = copy(&folder.path().join("none"), &other, Sha256::of(b""), 1, &|_| ()).await.unwrap_err();
-        assert!(matches!(&gone, FetchError::Never { rule, .. } if rule == "update-file-missing"), "{gone:?}");
+        for none in [folder.path().join("none"), PathBuf::from("/dev/zero")] {
+            let gone = copy(&none, &other, Sha256::of(b""), 1, &|_| ()).await.unwrap_err();
+            assert!(
+                matches!(&gone, FetchError::Never { rule, .. } if rule == "update-file-missing"),
+                "{gone:?}"
+            );
+        }
     }
 
     #[test]
