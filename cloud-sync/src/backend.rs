@@ -162,6 +162,11 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
+    /// Its deliveries go over the network: they wait where a metered link's budget is used up.
+    fn crosses_network(&self) -> bool {
+        false
+    }
+
     /// Delivers and proves, or says why not: one receipt for each file, in the order given. Idempotent: the same
     /// delivery twice has the effect of one.
     async fn deliver(&self, delivery: &Delivery) -> Result<Vec<Receipt>, PutError>;

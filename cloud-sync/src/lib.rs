@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod credentials;
 pub mod derivative;
 pub mod event;
+pub mod meter;
 pub mod mqtt;
 pub mod queue;
 pub mod spool;
@@ -20,6 +21,7 @@ pub mod uploader;
 pub use backend::{Backend, Delivery, Parcel, Payload, PutError, Receipt};
 pub use derivative::{Derivative, Derive};
 pub use event::{Event, NewEvent};
+pub use meter::Meter;
 pub use queue::{Key, Record, State};
 pub use spool::Spool;
 pub use transfer::{Transfer, TransferError};
@@ -67,6 +69,11 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest;
         Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Hash of what `reader` gives, in pieces.
+    pub fn of_reader(reader: &mut dyn std::io::Read) -> std::io::Result<Self> {
+        spool::repair::hash_reader(reader)
     }
 
     /// From a digest computed elsewhere.

@@ -27,6 +27,7 @@ use crate::backend::{Backend, Payload, PutError, Receipt, Unit};
 use crate::backoff::Backoff;
 use crate::derivative::Derive;
 use crate::event::NewEvent;
+use crate::meter::Meter;
 use crate::queue::{Change, Failure, Key, Record};
 use crate::spool::{Commit, Spool, SpoolError};
 
@@ -95,6 +96,8 @@ pub struct Uploader {
     lanes: Lanes,
     /// Organisations and destinations whose waiting records were told of.
     told: BTreeSet<String>,
+    /// What went over the network today; without one nothing is limited.
+    meter: Option<Meter>,
     states: watch::Sender<Vec<DestinationState>>,
 }
 
@@ -118,7 +121,7 @@ impl Uploader {
         let named =
             |backend: Arc<dyn Backend>| (backend.name().to_owned(), Destination::new(backend, newest));
         let destinations: BTreeMap<_, _> = backends.into_iter().map(named).collect();
-        let states = destinations.iter().map(|(name, one)| one.state(name, 0)).collect();
+        let states = destinations.iter().map(|(name, one)| one.state(name, 0, None)).collect();
         Self {
             spool,
             clock,
@@ -128,6 +131,7 @@ impl Uploader {
             destinations,
             lanes: Lanes::default(),
             told: BTreeSet::new(),
+            meter: None,
             states: watch::Sender::new(states),
         }
     }
@@ -139,6 +143,13 @@ impl Uploader {
                 one.derive = Some(derive);
             }
         }
+        self
+    }
+
+    /// Held to the budget of a metered link: while that is used up nothing begins to go over the network, what is under
+    /// way ends, and what is small (tokens, events) goes on.
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
         self
     }
 
@@ -177,7 +188,11 @@ impl Uploader {
     }
 
     fn show(&self) {
-        let state = |(name, one): (&String, &Destination)| one.state(name, self.lanes.under_way(name));
+        let spent = self.meter.as_ref().and_then(Meter::spent);
+        let state = |(name, one): (&String, &Destination)| {
+            let spent = spent.clone().filter(|_| one.backend.crosses_network());
+            one.state(name, self.lanes.under_way(name), spent)
+        };
         let states: Vec<_> = self.destinations.iter().map(state).collect();
         self.states.send_if_modified(|shown| {
             let news = *shown != states;
@@ -209,15 +224,13 @@ impl Uploader {
             self.lanes
                 .push_aside(async move { Done::Asked { destination: name, answer: backend.ready().await } });
         }
-        let asked = Asked {
-            org: self.options.org.clone(),
-            room: self
-                .destinations
-                .iter()
-                .map(|(name, one)| (name.clone(), self.room(name, one.reach)))
-                .collect(),
-            now,
+        let spent = self.meter.as_ref().is_some_and(|meter| meter.spent().is_some());
+        let room = |(name, one): (&String, &Destination)| match spent && one.backend.crosses_network() {
+            true => (name.clone(), 0),
+            false => (name.clone(), self.room(name, one.reach)),
         };
+        let room = self.destinations.iter().map(room).collect();
+        let asked = Asked { org: self.options.org.clone(), room, now };
         let work = self.spool.work(asked).await?;
         self.tell(&work).await?;
         pause_ms = work.wait_ms.map_or(pause_ms, |wait_ms| pause_ms.min(wait_ms.max(1)));

@@ -243,6 +243,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
     // The button itself is at the rig.
     post("/api/v1/commands/test-emergency-stop", BOOTH),
     post("/api/v1/commands/answer", BOOTH),
+    get("/api/v1/update", CARE),
+    post("/api/v1/update/install", CARE),
+    post("/api/v1/update/cancel", CARE),
+    post("/api/v1/update/mark-good", CARE),
+    post("/api/v1/update/rollback", CARE),
+    post("/api/v1/update/reboot", CARE),
 ];
 
 /// The line of an endpoint.

@@ -13,6 +13,7 @@ mod health;
 pub mod problem;
 mod read;
 mod sign_in;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ use crate::access::{Guard, Visitor, guard};
 use crate::window::Window;
 use health::Counters;
 use problem::Problem;
+
+pub use updates::UpdateView;
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -136,6 +139,12 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(care::identify))
         .routes(routes!(care::flags, care::set_flag))
         .routes(routes!(care::bundle))
+        .routes(routes!(updates::update))
+        .routes(routes!(updates::install))
+        .routes(routes!(updates::cancel))
+        .routes(routes!(updates::mark_good))
+        .routes(routes!(updates::rollback))
+        .routes(routes!(updates::reboot))
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(health::healthz))

@@ -23,6 +23,7 @@ mod service;
 mod sessions;
 mod settings;
 mod shoot;
+mod update;
 
 use std::path::PathBuf;
 
@@ -174,6 +175,11 @@ enum Verb {
     Queue {
         #[command(subcommand)]
         what: queue::What,
+    },
+    /// Updates the system or goes back to the one before: status, install, cancel, mark-good, rollback. See docs/updates.md.
+    Update {
+        #[command(subcommand)]
+        what: update::What,
     },
     /// Copies the originals of sessions to a folder, with a manifest of hashes, and reads them back.
     ///
@@ -390,6 +396,7 @@ pub async fn perform(cli: Cli) -> Result<u8> {
         Verb::Capture(options) => shoot::capture(&place, options).await,
         Verb::Sessions { what } => sessions::perform(&place, what).await,
         Verb::Queue { what } => queue::perform(&place, what).await,
+        Verb::Update { what } => update::perform(&place, what).await,
         Verb::Export(options) => export::perform(&place, options).await,
         Verb::Fleet(fleet) => fleet::perform(fleet).await,
         Verb::FleetSim(options) => fleet_sim::perform(options).await,

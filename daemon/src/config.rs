@@ -25,15 +25,17 @@ use turnstage_pipeline::InputLimits;
 use crate::status::StationName;
 
 mod controls;
+mod effective;
 mod fleet_layer;
 mod local;
 mod sections;
 
 pub use controls::{Does, InputConfig, OutputConfig, Shows};
+pub use effective::effective;
 pub use fleet_layer::{FleetLayer, FleetRecipes};
 pub use sections::{
     CameraConfig, CaptureConfig, Destination, FleetConfig, LogConfig, MetadataRule, MotionConfig,
-    PanelConfig, RecipesConfig, RigConfig, Station, Storage, UploaderConfig,
+    NetworkConfig, PanelConfig, RecipesConfig, RigConfig, Station, Storage, UpdateConfig, UploaderConfig,
 };
 
 /// The reference of every key.
@@ -66,6 +68,8 @@ pub struct Config {
     pub uploader: UploaderConfig,
     pub panel: PanelConfig,
     pub fleet: FleetConfig,
+    pub update: UpdateConfig,
+    pub network: NetworkConfig,
     pub log: LogConfig,
 }
 
@@ -177,7 +181,7 @@ impl Config {
             return Err(ConfigError { problems });
         }
         let merged = merge(file, fleet, environment).map_err(|e| one("configuration", "", e.to_string()))?;
-        for (key, what) in merged.impossible() {
+        for (key, what) in merged.impossible().into_iter().chain(merged.update.impossible()) {
             problems.push(Problem { layer: layer_of(&layers, key), key: key.to_owned(), what });
         }
         if problems.is_empty() { Ok(merged) } else { Err(ConfigError { problems }) }
@@ -226,19 +230,9 @@ impl Config {
         );
         let wait_s = self.capture.camera_wait_s;
         demand((0.0..=3600.0).contains(&wait_s), "capture.camera_wait_s", "must be 0 to 3600");
-        let uploader = &self.uploader;
-        demand((1..=1000).contains(&uploader.attempts_max), "uploader.attempts_max", "must be 1 to 1000");
-        demand((1..=16).contains(&uploader.parallel), "uploader.parallel", "must be 1 to 16");
-        demand(
-            (0.1..=3600.0).contains(&uploader.backoff_base_s),
-            "uploader.backoff_base_s",
-            "must be 0.1 to 3600",
-        );
-        demand(
-            (uploader.backoff_base_s..=86_400.0).contains(&uploader.backoff_max_s),
-            "uploader.backoff_max_s",
-            "must be at least uploader.backoff_base_s and at most a day (86400)",
-        );
+        for (good, key, what) in self.uploader.demands() {
+            demand(good, key, what);
+        }
         demand(
             self.panel.address().is_some(),
             "panel.listen",
@@ -274,24 +268,6 @@ impl Config {
             free_bytes_soft: self.storage.free_bytes_soft,
             free_bytes_hard: self.storage.free_bytes_hard,
             keep_confirmed: Duration::from_secs_f64(self.storage.keep_confirmed_days * 86_400.0),
-        }
-    }
-}
-
-/// What a file stands for over the defaults and below this process's environment, for people to read: not checked.
-pub fn effective(file: Table) -> Table {
-    let mut all: Table = DEFAULT.parse().unwrap_or_default();
-    let environment: Vec<(String, String)> = std::env::vars().collect();
-    overlay(&mut all, file);
-    overlay(&mut all, environment_table(&environment));
-    all
-}
-
-fn overlay(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
-            (_, value) => drop(below.insert(key, value)),
         }
     }
 }

@@ -38,5 +38,6 @@ pub mod session;
 pub mod station;
 pub mod status;
 pub mod systemd;
+pub mod update;
 pub mod window;
 pub mod words;

@@ -242,6 +242,12 @@ fn devices(config: &Config) -> impl Iterator<Item = &DeviceOptions> {
     config.rig.turntable.iter().chain(config.rig.cameras.values().map(|camera| &camera.device))
 }
 
+/// Cameras without which no session is shot.
+pub fn required(config: &Config) -> Vec<String> {
+    let required = config.rig.cameras.iter().filter(|(_, camera)| camera.required);
+    required.map(|(name, _)| name.clone()).collect()
+}
+
 /// Nothing of the rig is real, so nobody can be hurt.
 pub fn is_simulated(config: &Config) -> bool {
     devices(config).all(|device| device.driver == "sim")

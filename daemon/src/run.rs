@@ -3,6 +3,9 @@
 //! All run under one `JoinSet` and one cancellation token. A task that ends by itself is a death of the daemon (exit 70);
 //! missing hardware, a bad configuration and a failing disk are states instead.
 
+mod bundles;
+mod delivery;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +16,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use turnstage_cloud_sync::Spool;
 use turnstage_cloud_sync::backend::Backend;
 use turnstage_cloud_sync::spool::{Opened, SpoolError};
 use turnstage_cloud_sync::uploader::{Uploader, Wake};
+use turnstage_cloud_sync::{Meter, Spool};
 use turnstage_drivers::Surroundings;
 
 use crate::access::accounts::Accounts;
@@ -40,13 +43,11 @@ use crate::rig::{self, Rig};
 use crate::rim::RimTask;
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
+use crate::update::{Needs, UpdateTask};
 use crate::window::{self, ALIVE_LIMIT, Frame, Window};
+use delivery::{deliver, uploader};
 
-mod deliveries;
-
-use deliveries::{deliver, uploader};
-
-pub use deliveries::backends;
+pub use delivery::{backends, meter, metered_backends};
 
 /// A running station.
 pub struct Running {
@@ -67,6 +68,8 @@ pub struct Running {
     mover: Mover,
     panel: watch::Sender<Option<Fault>>,
     fleet: watch::Sender<Option<Fault>>,
+    /// Until it is started.
+    updating: Option<UpdateTask>,
     tasks: JoinSet<&'static str>,
     cancel: CancellationToken,
 }
@@ -110,6 +113,8 @@ pub struct Ground<'a> {
     pub clock: SystemClock,
     /// Where pictures go.
     pub backends: Vec<Arc<dyn Backend>>,
+    /// What counts their bytes.
+    pub meter: Meter,
 }
 
 /// The disk cannot be used.
@@ -141,38 +146,38 @@ impl Running {
             }
             Err(e) => return Err(e.into()),
         };
-        let backends = backends(&config, data);
-        Self::on(Ground { spool, opened, config, data, locked, told, clock, backends })
+        let meter = meter(&config, opened.as_ref().map(|_| data), &clock);
+        let backends = metered_backends(&config, data, Some(&meter));
+        Self::on(Ground { spool, opened, config, data, locked, told, clock, backends, meter })
     }
 
     /// Starts the tasks on a spool that is open already.
     pub fn on(ground: Ground<'_>) -> anyhow::Result<Self> {
-        let Ground { spool, opened, config, data, locked, told, clock, backends } = ground;
+        let care = Care::of(ground.data);
+        let needs = needs(&ground, &care);
+        let Ground { spool, opened, config, data, locked, told, clock, backends, meter } = ground;
         let around = rig::surroundings(&config).map_err(anyhow::Error::msg).context("the simulated booth")?;
-        let uploader = uploader(&config, &spool, backends, &clock).context("uploader.backoff")?;
-        let destinations = uploader.states();
+        let uploader = uploader(&config, &spool, backends, &clock, &meter).context("uploader.backoff")?;
+        let starting = Status::starting(config.station_name(), rig::is_simulated(&config));
+        let (status, shown) = watch::channel(starting);
         let (failed, delivery) = watch::channel(None);
-        let (status, shown) =
-            watch::channel(Status::starting(config.station_name(), rig::is_simulated(&config)));
         let (alive, living) = watch::channel(Instant::now());
-        let cancel = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, cancel) = (JoinSet::new(), CancellationToken::new());
         let mover = drive(&config, &around, &mut tasks, &cancel);
         let (commands, command_receiver) = Commands::channel(mover.clone());
         let wired = EmergencyStop::of(&config);
-        let care = Care::of(data);
         let controls = control(&config, &around, &commands, (&wired, &care), &shown, &mut tasks, &cancel);
+        let (updating, updates, hold) = UpdateTask::new(needs, shown.clone(), mover.clone());
         let (recipes, shelf) = (Recipes::of(&config.recipes), Shelf::of(data));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
-        let (panel, _) = watch::channel(None);
-        let (fleet, _) = watch::channel(None);
+        let (panel, fleet) = (watch::Sender::new(None), watch::Sender::new(None));
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: shown.clone(),
             alive: living,
-            destinations,
+            destinations: uploader.states(),
             panel: panel.subscribe(),
             fleet: fleet.subscribe(),
             spool: spool.clone(),
@@ -181,6 +186,8 @@ impl Running {
             shelf: shelf.clone(),
             care: care.clone(),
             data: data.to_path_buf(),
+            updates,
+            meter: meter.clone(),
             clock: clock.clone(),
             since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
@@ -199,15 +206,30 @@ impl Running {
             told,
             delivery,
             care,
+            hold,
             controls,
             restart: window.restart().clone(),
             status,
             alive,
         };
         serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
-        let wake = send(uploader, spool.clone(), failed, &mut tasks, &cancel);
-        let status = shown;
-        Ok(Self { commands, status, window, wake, spool, opened, around, mover, panel, fleet, tasks, cancel })
+        let wake = send(uploader, spool.clone(), meter, failed, &mut tasks, &cancel);
+        let (status, updating) = (shown, Some(updating));
+        Ok(Self {
+            commands,
+            status,
+            window,
+            wake,
+            spool,
+            opened,
+            around,
+            mover,
+            panel,
+            fleet,
+            updating,
+            tasks,
+            cancel,
+        })
     }
 
     /// Everything that the station answers to, for who asks without a socket.
@@ -265,6 +287,17 @@ impl Running {
         });
     }
 
+    /// Starts the task that installs updates of the system, and proves one that was booted. Only for a service, before its
+    /// panel opens: in the station of a single command nobody installs anything.
+    pub fn update(&mut self) {
+        let Some(task) = self.updating.take() else { return };
+        let updating = task.run(self.cancel.clone());
+        self.tasks.spawn(async move {
+            updating.await;
+            "update"
+        });
+    }
+
     /// Why the panel is not where it was configured.
     pub fn panel_fault(&self) -> Option<Fault> {
         self.panel.borrow().clone()
@@ -299,6 +332,25 @@ impl Running {
             }
         }
         self.spool
+    }
+}
+
+/// What updates are done with.
+fn needs(ground: &Ground<'_>, care: &Care) -> Needs {
+    let Ground { spool, opened, config, data, clock, backends, meter, .. } = ground;
+    Needs {
+        config: config.update.clone(),
+        reserve_bytes: config.storage.free_bytes_hard,
+        org: config.station.org.clone(),
+        data: data.to_path_buf(),
+        spool: spool.clone(),
+        on_disk: opened.is_some(),
+        clock: clock.clone(),
+        required: rig::required(config),
+        backends: backends.clone(),
+        meter: meter.clone(),
+        fetch: bundles::fetcher(),
+        flags: care.flags.clone(),
     }
 }
 
@@ -378,6 +430,7 @@ fn watch_rim(task: Option<RimTask>, tasks: &mut JoinSet<&'static str>, cancel: &
 fn send(
     uploader: Uploader,
     spool: Spool,
+    meter: Meter,
     failed: watch::Sender<Option<Fault>>,
     tasks: &mut JoinSet<&'static str>,
     cancel: &CancellationToken,
@@ -390,7 +443,7 @@ fn send(
     });
     let token = cancel.clone();
     tasks.spawn(async move {
-        deliver(uploader, spool, failed, token).await;
+        deliver(uploader, spool, meter, failed, token).await;
         "uploader"
     });
     wake

@@ -12,6 +12,7 @@ mod fits;
 mod presence;
 mod telling;
 mod underway;
+mod updating;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ use crate::restart::Restart;
 use crate::rig::Rig;
 use crate::session::{self, Outcome, Session, SessionDoc, SessionState, Stage, Step};
 use crate::status::{Fault, Status};
+use crate::update::Hold;
 use answers::Answers;
 use baseline::Baseline;
 use underway::{Underway, given_up, while_running};
@@ -85,6 +87,8 @@ pub struct Parts {
     pub delivery: watch::Receiver<Option<Fault>>,
     /// What those who look after it set on it.
     pub care: Care,
+    /// What an update of the system forbids meanwhile.
+    pub hold: watch::Receiver<Hold>,
     /// What is told of inputs and outputs.
     pub controls: watch::Receiver<Controls>,
     /// Waits for the station's word that no session is open.
@@ -162,6 +166,7 @@ impl Station {
         let mut controls = self.parts.controls.clone();
         let mut flags = self.parts.care.flags.watch();
         let mut restart = self.parts.restart.watch();
+        let (mut hold, mut looked) = (self.parts.hold.clone(), 0);
         let wired = self.parts.emergency.clone();
         let mut tested = wired.watch();
         let mut days = tokio::time::interval(DAYS);
@@ -190,6 +195,7 @@ impl Station {
                 Ok(()) = delivery.changed() => self.tell(),
                 Ok(()) = controls.changed() => self.tell(),
                 Ok(()) = flags.changed() => self.tell(),
+                Ok(()) = hold.changed() => self.heed_update(&mut looked).await,
                 Ok(()) = tested.changed() => {
                     self.record_emergency_test().await;
                     self.tell();

@@ -5,6 +5,7 @@
 //! nothing more important goes on. Only one shows; which one goes first is the order of panel, API and telemetry alike.
 
 use serde::{Deserialize, Serialize};
+use turnstage_cloud_sync::meter::BUDGET;
 use turnstage_cloud_sync::uploader::DestinationState;
 use turnstage_drivers::Position;
 use utoipa::ToSchema;
@@ -83,6 +84,8 @@ pub enum Situation {
     Sending { pictures: u64 },
     /// Idle, and there is no way out.
     Offline { pictures: u64 },
+    /// Idle, and today's bytes of a metered link are used up.
+    BudgetSpent { pictures: u64 },
     /// Idle, and one destination is not there for a reason of its own.
     DestinationAway { name: String, pictures: u64, reason: String },
     /// The cloud does not take this station's sign-in.
@@ -115,6 +118,8 @@ pub enum Situation {
     OutOfService { who: String, reason: String },
     /// The disk failed.
     StorageFault,
+    /// The system is being updated, and no session begins; how much of an installation is done.
+    Updating { what: String, percent: Option<u8> },
     /// The last good configuration is in use.
     SafeMode,
     /// The configuration is wrong and there is none before it.
@@ -144,8 +149,10 @@ impl Situation {
             | S::Complete { .. }
             | S::Sending { .. }
             | S::Offline { .. }
+            | S::BudgetSpent { .. }
             | S::DestinationAway { .. } => Kind::Ready,
             S::Starting
+            | S::Updating { .. }
             | S::Referencing
             | S::Comparing
             | S::Announced
@@ -450,6 +457,7 @@ impl Status {
                 self.drifts.first().map(|drift| Situation::Drifted { drift: drift.clone() })
             }
             Some((_, failure)) if is_network(&failure.rule) => Some(Situation::Offline { pictures }),
+            Some((_, failure)) if failure.rule == BUDGET => Some(Situation::BudgetSpent { pictures }),
             Some((one, failure)) => Some(Situation::DestinationAway {
                 name: one.name.clone(),
                 pictures,
@@ -494,6 +502,16 @@ mod tests {
             idle(Delivery { waiting: 36, destinations: away("network-unreachable"), ..Delivery::default() });
         assert_eq!(status.situation, Situation::Offline { pictures: 36 });
         assert_eq!((status.kind, status.sentence.as_str()), (Kind::Ready, "Ready, no network"));
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_a_way_of_working_and_never_amber() {
+        let status = idle(Delivery { waiting: 36, destinations: away(BUDGET), ..Delivery::default() });
+        assert_eq!(status.situation, Situation::BudgetSpent { pictures: 36 });
+        assert_eq!(
+            (status.kind, status.sentence.as_str()),
+            (Kind::Ready, "Ready, today's bytes are used up")
+        );
     }
 
     #[test]

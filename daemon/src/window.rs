@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::store::Document;
 use turnstage_cloud_sync::uploader::DestinationState;
-use turnstage_cloud_sync::{Record, Spool};
+use turnstage_cloud_sync::{Meter, Record, Spool};
 
 use crate::access::Visitor;
 use crate::arming::Arming;
@@ -37,6 +37,7 @@ use crate::recipe::Recipes;
 use crate::restart::Restart;
 use crate::session::SessionDoc;
 use crate::status::{Delivery, Fault, Status};
+use crate::update::Updates;
 use log::Strangers;
 use thumbnails::Thumbnails;
 use views::{CalibrationsView, PlateView, QueueView};
@@ -70,6 +71,8 @@ struct Inner {
     shelf: Shelf,
     care: Care,
     data: PathBuf,
+    updates: Updates,
+    meter: Meter,
     clock: SystemClock,
     config: Config,
     /// Events up to this one are another organisation's.
@@ -106,6 +109,10 @@ pub struct Frame {
     pub care: Care,
     /// Everything is kept below this folder.
     pub data: PathBuf,
+    /// Updates of the system.
+    pub updates: Updates,
+    /// What went over the network today.
+    pub meter: Meter,
     /// The time.
     pub clock: SystemClock,
     /// Checked configuration.
@@ -131,7 +138,7 @@ impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
         let Frame { commands, status, destinations, panel, fleet, spool, recipes, thumbnails, .. } = frame;
-        let Frame { alive, shelf, care, data, clock, config, since, .. } = frame;
+        let Frame { alive, shelf, care, data, updates, meter, clock, config, since, .. } = frame;
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -147,6 +154,8 @@ impl Window {
             shelf,
             care,
             data,
+            updates,
+            meter,
             clock,
             config,
             since,
@@ -355,6 +364,16 @@ impl Window {
             *told = fault;
             differs
         });
+    }
+
+    /// Updates of the system.
+    pub fn updates(&self) -> &Updates {
+        &self.inner.updates
+    }
+
+    /// What went over the network today.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.meter
     }
 
     /// The configuration.

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod cloud;
 pub mod delivering;
 pub mod headquarters;
+pub mod rauc;
 pub mod service;
 pub mod turns;
 pub mod view;
@@ -149,6 +150,7 @@ impl Bench {
         config: Config,
         data: TempDir,
     ) -> Self {
+        let meter = turnstage::run::meter(&config, None, &clock);
         let ground = Ground {
             spool,
             opened: None,
@@ -158,6 +160,7 @@ impl Bench {
             told: Vec::new(),
             clock,
             backends,
+            meter,
         };
         Self { running: Running::on(ground).expect("the station starts"), data }
     }

@@ -97,6 +97,19 @@ impl Service {
         self.folder.path().join("data")
     }
 
+    /// A kill and a new start.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// The same with another configuration.
+    pub async fn restart_with(&mut self, config: &str) {
+        self.kill();
+        std::fs::write(self.folder.path().join("station.toml"), config).expect("a configuration");
+        self.start_again().await;
+    }
+
     /// What it complained about.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -117,6 +130,11 @@ impl Service {
     /// The same from somewhere else, through a proxy on this machine.
     pub async fn ask_from_afar(&self, command: &str, body: Value) -> Result<Value, Value> {
         Self::answer(self.command(command, body).header("X-Forwarded-For", "192.0.2.7")).await
+    }
+
+    /// Posts to a path; the problem where it is refused.
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, Value> {
+        Self::answer(self.client.post(format!("http://{}{path}", self.address)).json(&body)).await
     }
 
     fn command(&self, command: &str, body: Value) -> reqwest::RequestBuilder {
@@ -158,15 +176,20 @@ impl Service {
 
     /// Waits for a state.
     pub async fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.until_at("/api/v1/status", what, is).await
+    }
+
+    /// Waits for what is read at a path.
+    pub async fn until_at(&self, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
         loop {
-            let status = self.status().await;
-            if is(&status) {
-                return status;
+            let state = self.get(path).await;
+            if is(&state) {
+                return state;
             }
-            assert!(Instant::now() < end, "not {what}: {status:#}; {}", self.log());
+            assert!(Instant::now() < end, "not {what}: {state:#}; {}", self.log());
             // Until the next event, or a little while: a moving table makes no events.
-            let after = &status["newest_event"];
+            let after = &self.status().await["newest_event"];
             self.get(&format!("/api/v1/events?after={after}&limit=1&wait_ms=50")).await;
         }
     }

@@ -284,7 +284,9 @@ async fn whatever_bytes_come_the_answer_is_a_problem_and_the_station_lives() {
     let good = good.to_string().into_bytes();
     // An empty object is what these take.
     let plain = |path: &str| {
-        ["stop", "pause", "abort", "sign-out", "turn", "plate", "arm"].iter().any(|name| path.ends_with(name))
+        ["stop", "pause", "abort", "sign-out", "turn", "plate", "arm", "cancel", "mark-good", "rollback"]
+            .iter()
+            .any(|name| path.ends_with(name))
     };
     for endpoint in ENDPOINTS.iter().filter(|e| e.method == "POST" && !plain(e.path)) {
         for _ in 0..40 {

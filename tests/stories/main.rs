@@ -48,6 +48,7 @@ mod sign_in_of_the_station;
 mod spin;
 mod tidy;
 mod together;
+mod update;
 mod variants;
 mod wet_lens;
 mod wrong_tenant;

@@ -455,6 +455,10 @@ impl Backend for Imaging360 {
         notices
     }
 
+    fn crosses_network(&self) -> bool {
+        true
+    }
+
     fn takes_events(&self) -> bool {
         true
     }

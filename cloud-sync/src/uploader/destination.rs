@@ -135,12 +135,14 @@ impl Destination {
         }
     }
 
-    pub fn state(&self, name: &str, under_way: usize) -> DestinationState {
-        let online = matches!(self.reach, Reach::Online | Reach::Hopeful);
+    /// `spent`: why nothing goes there today, although it may be there.
+    pub fn state(&self, name: &str, under_way: usize, spent: Option<Failure>) -> DestinationState {
+        let reached = matches!(self.reach, Reach::Online | Reach::Hopeful);
+        let online = reached && spent.is_none();
         DestinationState {
             name: name.to_owned(),
             online,
-            failure: self.failure.clone().filter(|_| !online),
+            failure: self.failure.clone().filter(|_| !reached).or(spent),
             notices: self.notices(),
             under_way,
         }

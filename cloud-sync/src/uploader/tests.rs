@@ -13,6 +13,7 @@ use crate::spool::test_support::{event, file, options};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::{ClockQuality, Sha256, Stamp};
 
+mod budget;
 mod derived;
 mod restart;
 mod upkeep;

@@ -70,7 +70,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.rule.as_str() {
             "session-unknown" | "frame-unknown" | "session-none" | "calibration-unknown" => 404,
-            "station-busy" | "station-gone" | "storage-fault" => 503,
+            "station-busy" | "station-gone" | "storage-fault" | "update-none" => 503,
             "disk-full" | "disk-room" => 507,
             "role-not-allowed" | "wrong-tenant" => 403,
             _ => 409,

@@ -146,6 +146,12 @@ impl Desk {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
+    /// Sends something that is no command of the table's; a refusal ends the command.
+    pub async fn send(&self, method: Method, path: &str, body: serde_json::Value) -> Result<Bytes> {
+        let (status, bytes) = self.line.send(method, path, Some(body)).await?;
+        good(status, bytes)
+    }
+
     /// Lets the table turn for whoever stands at this keyboard, if they say so: only where this process runs the station.
     /// A station that runs already is asked from anywhere on this machine, and over any tunnel to it.
     pub async fn arm(&self, armed: bool) -> Result<()> {
@@ -299,9 +305,12 @@ pub async fn asked_to_end() -> Result<()> {
 /// A refusal as an end of the command.
 fn refused(problem: &Problem) -> Exit {
     let code = match problem.rule.as_str() {
-        "camera-missing" | "camera-none" | "motion-missing" | "motion-none" | "emergency-stop-lost" => {
-            exit::HARDWARE
-        }
+        "camera-missing"
+        | "camera-none"
+        | "motion-missing"
+        | "motion-none"
+        | "emergency-stop-lost"
+        | "update-none" => exit::HARDWARE,
         "storage-fault" | "disk-room" | "disk-full" => exit::STORAGE,
         "recipe-invalid" | "camera-unknown" | "destination-unknown" | "destination-none" => {
             exit::CONFIGURATION

@@ -54,6 +54,7 @@ pub async fn run(place: &Place, strict: bool) -> Result<u8> {
     if let Some(opened) = &running.opened {
         opened.sentences().for_each(|sentence| tracing::info!("{sentence}"));
     }
+    running.update();
     if strict {
         opened(&mut running, &place.data).await?;
     } else {

@@ -12,6 +12,7 @@ use turnstage_drivers::camera::Settings;
 use turnstage_drivers::turntable::mounted::Mount;
 
 use crate::motion::Drive;
+use crate::update::lock::Maintenance;
 
 use super::controls::{InputConfig, OutputConfig};
 use super::fleet_layer::FleetRecipes;
@@ -281,6 +282,22 @@ impl PanelConfig {
     }
 }
 
+impl UploaderConfig {
+    /// What its values must be: whether it is so, the key, and the sentence.
+    pub(super) fn demands(&self) -> [(bool, &'static str, &'static str); 4] {
+        [
+            ((1..=1000).contains(&self.attempts_max), "uploader.attempts_max", "must be 1 to 1000"),
+            ((1..=16).contains(&self.parallel), "uploader.parallel", "must be 1 to 16"),
+            ((0.1..=3600.0).contains(&self.backoff_base_s), "uploader.backoff_base_s", "must be 0.1 to 3600"),
+            (
+                (self.backoff_base_s..=86_400.0).contains(&self.backoff_max_s),
+                "uploader.backoff_max_s",
+                "must be at least uploader.backoff_base_s and at most a day (86400)",
+            ),
+        ]
+    }
+}
+
 /// The broker, and what is told over it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -346,6 +363,52 @@ impl FleetConfig {
                 "must be 100 to 10000000",
             ),
         ]
+    }
+}
+
+/// When and how the system is updated.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateConfig {
+    /// Hours in which updates are installed; empty: at any hour.
+    pub window: String,
+    /// IANA time zone of these hours; empty: this machine's.
+    pub time_zone: String,
+    /// Seconds that an updated system may take to work.
+    pub prove_s: f64,
+}
+
+impl UpdateConfig {
+    /// What of it cannot be: key and sentence.
+    pub(super) fn impossible(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if let Err(what) = Maintenance::new(&self.window, "UTC") {
+            found.push(("update.window", what));
+        }
+        if let Err(what) = Maintenance::new("", &self.time_zone) {
+            found.push(("update.time_zone", what));
+        }
+        if !(10.0..=3600.0).contains(&self.prove_s) {
+            found.push(("update.prove_s", "must be 10 to 3600".to_owned()));
+        }
+        found
+    }
+}
+
+/// What the link to the network costs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// It is paid by the byte.
+    pub metered: bool,
+    /// Most bytes a day while it is; 0: no limit.
+    pub bytes_a_day_max: u64,
+}
+
+impl NetworkConfig {
+    /// Most bytes a day, if there is a limit.
+    pub fn budget(&self) -> Option<u64> {
+        (self.metered && self.bytes_a_day_max > 0).then_some(self.bytes_a_day_max)
     }
 }
 

@@ -178,3 +178,23 @@ fn an_input_is_told_what_it_lacks_for_what_it_should_do() {
         assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:?}");
     }
 }
+
+#[test]
+fn hours_a_zone_or_a_limit_of_updates_that_cannot_be_are_told_by_their_keys() {
+    let found = problems("[update]\nwindow = \"2-5\"\ntime_zone = \"Europe/Atlantis\"\nprove_s = 1\n", &[]);
+    for (at, key) in ["update.window", "update.time_zone", "update.prove_s"].into_iter().enumerate() {
+        assert!(found[at].starts_with(&format!("station.toml: {key}: ")), "{found:?}");
+    }
+    assert_eq!(problems("[update]\nwindow = \"22:00-04:00\"\ntime_zone = \"Europe/Berlin\"\n", &[]), [""; 0]);
+}
+
+#[test]
+fn a_budget_counts_on_a_metered_link_only() {
+    let budget = |text: &str| {
+        let config = Config::from_text(Some(("station.toml", text)), Vec::new()).unwrap();
+        config.network.budget()
+    };
+    assert_eq!(budget("[network]\nbytes_a_day_max = 500\n"), None);
+    assert_eq!(budget("[network]\nmetered = true\n"), None);
+    assert_eq!(budget("[network]\nmetered = true\nbytes_a_day_max = 500\n"), Some(500));
+}

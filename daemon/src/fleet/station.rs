@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -27,7 +28,13 @@ use crate::diagnostics::{self, Bundle};
 use crate::restart::Step;
 use crate::secrets::{self, SecretName};
 use crate::status::{StationName, Status};
+use crate::update::{By, Phase, Request};
 use crate::window::{Changes, Told, Window};
+
+/// A machine that was asked to restart is gone within so long.
+const REBOOT_LIMIT: Duration = Duration::from_secs(300);
+/// An update that goes on was read from its file within so long.
+const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub struct RealStation {
@@ -105,6 +112,53 @@ impl RealStation {
             restart.go();
         }
         std::future::pending().await
+    }
+
+    /// Restarts the machine; that it did is told by the next run.
+    async fn reboot(&self, id: &str, actor: &Actor) -> Obeyed {
+        let by = By { actor: actor.clone(), command: id.to_owned() };
+        match self.window.updates().reboot("the fleet asked for it", by).await {
+            Ok(()) => {
+                tokio::time::sleep(REBOOT_LIMIT).await;
+                Obeyed::Failed(Refusal::new(
+                    "reboot-refused",
+                    "The machine was asked to restart, and did not.",
+                ))
+            }
+            Err(refusal) => Obeyed::Rejected(refusal),
+        }
+    }
+
+    /// Waits for the end of an update that this command began.
+    async fn follow_update(&self, id: &str) -> Obeyed {
+        let mut state = self.window.updates().state();
+        let mut seen = false;
+        loop {
+            let now = state.borrow_and_update().clone();
+            let ours = now.request.as_ref().is_some_and(|request| request.command == id);
+            match now.phase {
+                Phase::Good if ours => {
+                    return Obeyed::Done(json!({ "version": now.request.map(|request| request.version) }));
+                }
+                Phase::Failed { rule, reason } if ours => return Obeyed::Failed(Refusal::new(&rule, reason)),
+                Phase::RolledBack { reasons, pending: false } if ours => {
+                    return Obeyed::Failed(Refusal::new("update-rolled-back", reasons.join(" ")));
+                }
+                _ if !ours && (seen || now.request.is_some()) => {
+                    let reason = "It was cancelled, or another update took its place.";
+                    return Obeyed::Failed(Refusal::new("update-idle", reason));
+                }
+                _ => {}
+            }
+            seen |= ours;
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+                // After a restart it is read from its file, if it is there.
+                () = tokio::time::sleep(READ_LIMIT), if !seen => return interrupted(),
+            }
+        }
     }
 
     /// Trusts whom the link to the broker trusts.
@@ -209,18 +263,31 @@ impl Behind for RealStation {
             }
             Order::RotateSecret { secret, url, sha256 } => self.rotate(actor, &secret, url, sha256).await,
             Order::Restart {} => self.restart().await,
-            _ => Obeyed::Rejected(Refusal::new("not-here", "This station cannot do that.")),
+            Order::Reboot {} => self.reboot(id, actor).await,
+            Order::Update { url, sha256, version } => {
+                let (actor, command) = (actor.clone(), id.to_owned());
+                let request =
+                    Request { url, sha256, size_bytes: None, version, reboot: true, actor, command };
+                match self.window.updates().ask(request).await {
+                    Ok(()) => self.follow_update(id).await,
+                    Err(refusal) => Obeyed::Rejected(refusal),
+                }
+            }
         }
     }
 
-    async fn after_restart(&self, _id: &str, order: &Order, same_boot: bool) -> Obeyed {
+    async fn after_restart(&self, id: &str, order: &Order, same_boot: bool) -> Obeyed {
         match order {
+            // It goes on by itself, over any number of boots.
+            Order::Update { .. } => self.follow_update(id).await,
             Order::Restart {} => Obeyed::Done(Value::Null),
             Order::Reboot {} if !same_boot => Obeyed::Done(Value::Null),
-            _ => Obeyed::Failed(Refusal::new(
-                "interrupted",
-                "The station restarted while it obeyed. Look at its state and its log before you ask again.",
-            )),
+            _ => interrupted(),
         }
     }
+}
+
+fn interrupted() -> Obeyed {
+    let reason = "The station restarted while it obeyed. Look at its state and its log before you ask again.";
+    Obeyed::Failed(Refusal::new("interrupted", reason))
 }

@@ -83,6 +83,7 @@ impl Station {
         self.not_locked()?;
         self.parts.care.flags.in_service()?;
         self.not_held()?;
+        self.not_updating()?;
         self.none_open().await?;
         if item.trim().is_empty() {
             return Err(Refusal::new("item-missing", "Scan or name the item first."));
@@ -252,6 +253,7 @@ impl Station {
     async fn resume(&mut self, id: &str, actor: &Actor, act: &Act, going: Going<'_>) -> Done {
         self.not_locked()?;
         self.not_held()?;
+        self.not_updating()?;
         if let Some(session) = going.session {
             self.open(session).await?;
         }
@@ -282,6 +284,7 @@ impl Station {
     async fn retake(&mut self, id: &str, actor: &Actor, act: &Act, (which, place): (&Which, &Place)) -> Done {
         self.not_locked()?;
         self.not_held()?;
+        self.not_updating()?;
         let Some(session) = self.session.as_mut() else { return Err(no_session()) };
         match session.doc.state {
             SessionState::Review => armed(&self.parts, &session.doc.recipe)?,

@@ -9,6 +9,7 @@ use crate::motion::{Adrift, Motion};
 use crate::rig::Rig;
 use crate::session::{Session, SessionState};
 use crate::status::{Fault, Situation, TableStatus};
+use crate::update::UNDERWAY;
 
 impl Station {
     /// Publishes the state now.
@@ -20,6 +21,8 @@ impl Station {
         let open = self.session.as_ref().filter(|session| session.doc.state.is_open());
         let session = open.map(|session| session.status());
         let mut faults: Vec<Fault> = self.parts.locked.iter().chain(&self.faults).cloned().collect();
+        let (underway, update) = self.of_update();
+        faults.extend(underway);
         faults.extend(self.parts.delivery.borrow().clone());
         let controls = self.parts.controls.borrow().clone();
         let now = stamp(&self.parts.clock);
@@ -30,6 +33,7 @@ impl Station {
         faults.extend(unread(&self.parts.rig));
         faults.extend(self.parts.told.iter().cloned());
         faults.extend(controls.notices());
+        faults.extend(update);
         faults.extend(presence::guessed(&self.parts.mover));
         self.parts.status.send_modify(|status| {
             status.table = TableStatus::of(&motion);
@@ -109,6 +113,7 @@ impl Station {
         let told = || Situation::Fault { what: fault.what.clone(), todo: fault.todo.clone() };
         match fault.rule.as_str() {
             "storage-fault" => Situation::StorageFault,
+            UNDERWAY => Situation::Updating { what: fault.what.clone(), percent: self.installed_percent() },
             SAFE_MODE => Situation::SafeModeClosed,
             "motion-link-lost" => match self.parts.mover.state().adrift {
                 None => Situation::TableLost { deg: None },

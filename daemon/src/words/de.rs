@@ -71,6 +71,10 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::Offline { pictures } => {
             ("Bereit, ohne Netz".to_owned(), format!("{} Weiterarbeiten ist möglich.", safe(*pictures)))
         }
+        S::BudgetSpent { pictures } => (
+            "Bereit, Datenvolumen von heute verbraucht".to_owned(),
+            format!("{} Weiter morgen.", safe(*pictures)),
+        ),
         S::DestinationAway { name, pictures, reason } => {
             (format!("Bereit, {name} fehlt"), format!("{} ({reason})", safe(*pictures)))
         }
@@ -133,6 +137,13 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::OutOfService { who, reason } => (
             "Außer Betrieb".to_owned(),
             format!("{}. Keine Sitzung beginnt. {who} fragen.", reason.trim_end_matches('.')),
+        ),
+        S::Updating { percent, .. } => (
+            percent.map_or_else(
+                || "Das System wird aktualisiert".to_owned(),
+                |percent| format!("Das System wird aktualisiert: {percent} %"),
+            ),
+            "Strom anlassen. Es endet von selbst, vielleicht mit einem Neustart.".to_owned(),
         ),
         S::SafeMode => (
             "Sicherer Modus".to_owned(),

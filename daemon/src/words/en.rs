@@ -58,6 +58,9 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
             format!("Sending {}. You can go on.", count(*pictures, "picture", "pictures")),
         ),
         S::Offline { pictures } => ("Ready, no network".to_owned(), format!("{} Carry on.", safe(*pictures))),
+        S::BudgetSpent { pictures } => {
+            ("Ready, today's bytes are used up".to_owned(), format!("{} Sent tomorrow.", safe(*pictures)))
+        }
         S::DestinationAway { name, pictures, reason } => {
             (format!("Ready, {name} is not there"), format!("{} {}", safe(*pictures), sentence(reason)))
         }
@@ -123,6 +126,10 @@ pub(super) fn lines(situation: &Situation) -> (String, String) {
         S::OutOfService { who, reason } => (
             "Out of service".to_owned(),
             format!("{}. No session begins. Ask {who}.", reason.trim_end_matches('.')),
+        ),
+        S::Updating { what, percent } => (
+            percent.map_or_else(|| what.clone(), |percent| format!("{what}: {percent} %")),
+            "Leave the power on. It ends by itself, perhaps with a reboot.".to_owned(),
         ),
         S::SafeMode => (
             "Safe mode".to_owned(),
