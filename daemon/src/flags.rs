@@ -179,7 +179,6 @@ fn write(path: &Path, flags: &[Flag]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use turnstage_cloud_sync::Clock;
 
     fn set(flags: &Flags, name: &str, value: bool, reason: &str) -> Result<(), Refusal> {
         flags.set(name, value, reason, &Actor("technician:tom".to_owned()), &SystemClock::new().now())

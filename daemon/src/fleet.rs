@@ -8,6 +8,7 @@
 pub mod alarms;
 pub mod backlog;
 pub mod behind;
+pub mod client;
 pub mod commands;
 pub mod configuring;
 pub mod desired;
@@ -15,7 +16,6 @@ pub mod discovery;
 pub mod ledger;
 pub mod light;
 pub mod listener;
-pub mod manager;
 pub mod message;
 pub mod signed;
 pub mod state;

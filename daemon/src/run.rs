@@ -44,7 +44,7 @@ use crate::rim::RimTask;
 use crate::station::{Parts, Station};
 use crate::status::{Fault, Status};
 use crate::update::{Needs, UpdateTask};
-use crate::window::{self, ALIVE_LIMIT, Frame, Window};
+use crate::window::{ALIVE_LIMIT, Frame, Window};
 use delivery::{deliver, uploader};
 
 pub use delivery::{backends, meter, metered_backends};
@@ -66,8 +66,6 @@ pub struct Running {
     /// The booth that simulated devices stand in.
     pub around: Surroundings,
     mover: Mover,
-    panel: watch::Sender<Option<Fault>>,
-    fleet: watch::Sender<Option<Fault>>,
     /// Until it is started.
     updating: Option<UpdateTask>,
     tasks: JoinSet<&'static str>,
@@ -171,15 +169,12 @@ impl Running {
         let (recipes, shelf) = (Recipes::of(&config.recipes), Shelf::of(data));
         let rig = Rig::new(&config, around.clone());
         let thumbnails = opened.as_ref().map(|_| config.spool(data).dir.join("thumbs"));
-        let (panel, fleet) = (watch::Sender::new(None), watch::Sender::new(None));
         watch_rim(RimTask::of(&rig, &shelf, &mover), &mut tasks, &cancel);
         let window = Window::new(Frame {
             commands: commands.clone(),
             status: shown.clone(),
             alive: living,
             destinations: uploader.states(),
-            panel: panel.subscribe(),
-            fleet: fleet.subscribe(),
             spool: spool.clone(),
             recipes: recipes.clone(),
             thumbnails: thumbnails.clone(),
@@ -189,7 +184,6 @@ impl Running {
             updates,
             meter: meter.clone(),
             clock: clock.clone(),
-            since: window::owner_since(data, &config.station.org, &spool),
             config: config.clone(),
         });
         let parts = Parts {
@@ -215,21 +209,7 @@ impl Running {
         serve(Station::new(parts), command_receiver, &mut tasks, &cancel);
         let wake = send(uploader, spool.clone(), meter, failed, &mut tasks, &cancel);
         let (status, updating) = (shown, Some(updating));
-        Ok(Self {
-            commands,
-            status,
-            window,
-            wake,
-            spool,
-            opened,
-            around,
-            mover,
-            panel,
-            fleet,
-            updating,
-            tasks,
-            cancel,
-        })
+        Ok(Self { commands, status, window, wake, spool, opened, around, mover, updating, tasks, cancel })
     }
 
     /// Everything that the station answers to, for who asks without a socket.
@@ -241,7 +221,9 @@ impl Running {
 
     /// Joins the fleet, where the configuration names a broker.
     pub fn join(&mut self, data: &Path, keeper: Arc<Keeper>) {
-        let Some(task) = FleetTask::of(&self.window, keeper, data, self.fleet.clone()) else { return };
+        let Some(task) = FleetTask::of(&self.window, keeper, data, self.window.fleet().clone()) else {
+            return;
+        };
         let token = self.cancel.clone();
         self.tasks.spawn(async move {
             task.run(token).await;
@@ -256,7 +238,7 @@ impl Running {
         let socket = listen::socket(&config.socket, data);
         let mut address = config.address().unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
         let (found, finding) = watch::channel(Found::default());
-        let mut fault = self.panel.clone();
+        let mut fault = self.window.panel().clone();
         if !address.ip().is_loopback() && Accounts::of(data).is_empty() {
             fault.send_replace(Some(Fault::new(
                 "panel-needs-account",
@@ -300,7 +282,7 @@ impl Running {
 
     /// Why the panel is not where it was configured.
     pub fn panel_fault(&self) -> Option<Fault> {
-        self.panel.borrow().clone()
+        self.window.panel().borrow().clone()
     }
 
     /// Resolves with the name of a task that died; pending while all live.

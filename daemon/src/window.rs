@@ -63,8 +63,8 @@ struct Inner {
     status: watch::Receiver<Status>,
     alive: watch::Receiver<Instant>,
     destinations: watch::Receiver<Vec<DestinationState>>,
-    panel: watch::Receiver<Option<Fault>>,
-    fleet: watch::Receiver<Option<Fault>>,
+    panel: watch::Sender<Option<Fault>>,
+    fleet: watch::Sender<Option<Fault>>,
     spool: Spool,
     recipes: Recipes,
     thumbnails: Thumbnails,
@@ -93,10 +93,6 @@ pub struct Frame {
     pub alive: watch::Receiver<Instant>,
     /// The destinations now.
     pub destinations: watch::Receiver<Vec<DestinationState>>,
-    /// Why the panel is not where it was configured.
-    pub panel: watch::Receiver<Option<Fault>>,
-    /// What a person should see to about the fleet's broker.
-    pub fleet: watch::Receiver<Option<Fault>>,
     /// Frames, events and sessions.
     pub spool: Spool,
     /// Recipes.
@@ -117,8 +113,6 @@ pub struct Frame {
     pub clock: SystemClock,
     /// Checked configuration.
     pub config: Config,
-    /// See [`owner_since`].
-    pub since: u64,
 }
 
 /// A recipe in a list.
@@ -137,8 +131,9 @@ pub struct RecipeLine {
 impl Window {
     /// A window on a station.
     pub fn new(frame: Frame) -> Self {
-        let Frame { commands, status, destinations, panel, fleet, spool, recipes, thumbnails, .. } = frame;
-        let Frame { alive, shelf, care, data, updates, meter, clock, config, since, .. } = frame;
+        let Frame { commands, status, destinations, spool, recipes, thumbnails, .. } = frame;
+        let Frame { alive, shelf, care, data, updates, meter, clock, config, .. } = frame;
+        let since = owner_since(&data, &config.station.org, &spool);
         let strangers = Mutex::default();
         let thumbnails = Thumbnails::new(thumbnails, config.input);
         let inner = Inner {
@@ -146,8 +141,8 @@ impl Window {
             status,
             alive,
             destinations,
-            panel,
-            fleet,
+            panel: watch::Sender::new(None),
+            fleet: watch::Sender::new(None),
             spool,
             recipes,
             thumbnails,
@@ -245,8 +240,8 @@ impl Window {
         Changes {
             status: self.inner.status.clone(),
             destinations: self.inner.destinations.clone(),
-            panel: self.inner.panel.clone(),
-            fleet: self.inner.fleet.clone(),
+            panel: self.inner.panel.subscribe(),
+            fleet: self.inner.fleet.subscribe(),
             care: self.inner.care.clone(),
             flags: self.inner.care.flags.watch(),
             identify: self.inner.care.identify.watch(),
@@ -355,6 +350,16 @@ impl Window {
     /// How this process is ended to be started anew, once no session is open.
     pub fn restart(&self) -> &Restart {
         &self.inner.restart
+    }
+
+    /// Where it is told why the panel is not where it was configured.
+    pub fn panel(&self) -> &watch::Sender<Option<Fault>> {
+        &self.inner.panel
+    }
+
+    /// Where it is told what a person should see to about the fleet's broker.
+    pub fn fleet(&self) -> &watch::Sender<Option<Fault>> {
+        &self.inner.fleet
     }
 
     /// Tells a technician why the fleet's configuration is not the one that its manager wants.

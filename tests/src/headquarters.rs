@@ -69,6 +69,15 @@ impl Headquarters {
         )
     }
 
+    /// Writes `manager.toml` of somebody with the key that may everything.
+    pub fn write_manager(&self, broker: &Broker) {
+        let text = format!(
+            "broker = \"mqtt://127.0.0.1:{}\"\nsigning_key_file = \"hq.pem\"\nkey_id = \"hq\"\nsender = \"ana@hq\"\n",
+            broker.port()
+        );
+        std::fs::write(self.folder.path().join("manager.toml"), text).expect("a file");
+    }
+
     /// A command that is valid for a minute from now on.
     pub fn order(&self, station: &str, kind: &str, arguments: Value) -> Order {
         let now_ms = Timestamp::now().as_millisecond();

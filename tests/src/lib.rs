@@ -276,4 +276,4 @@ pub fn pictures(folder: &Path) -> BTreeMap<PathBuf, Sha256> {
 }
 
 /// Longest that a story waits for anything in real time.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(100);

@@ -65,12 +65,6 @@ impl Service {
         self.child.wait().expect("it ends").code()
     }
 
-    /// Ends it without a word, and starts it anew.
-    pub async fn kill_and_start_again(&mut self) {
-        self.kill();
-        self.start_again().await;
-    }
-
     /// Starts it again on the same folder, after it ended.
     pub async fn start_again(&mut self) {
         // Where it listened is no word of the new one.
@@ -198,12 +192,6 @@ impl Service {
     pub async fn settled(&self) -> Value {
         let status = self.until("settled", |status| status["session"]["state"] != "shooting").await;
         status["session"].clone()
-    }
-
-    /// Ends it at once, as a crash does; its data stay.
-    pub fn kill(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 
     /// Every record of a session.

@@ -2,6 +2,8 @@
 
 mod commands;
 mod outages;
+mod rollout;
+mod said;
 
 use serde_json::Value;
 use turnstage_tests::broker::Broker;
@@ -13,9 +15,12 @@ use turnstage_tests::service::Service;
 /// Name of the station of these stories.
 const STATION: &str = "acme/berlin/booth-7";
 
-/// A station of the simulated rig in a fleet.
+/// A station of the simulated rig in a fleet, that listens to it.
 async fn station(headquarters: &Headquarters, broker: &Broker) -> Service {
-    Service::start(&configuration(headquarters, broker), &[]).await
+    let mut watcher = broker.watch("turnstage/+/+/+/status").await;
+    let service = Service::start(&configuration(headquarters, broker), &[]).await;
+    until_status(&mut watcher, "the station", |status| status["online"] == true).await;
+    service
 }
 
 fn configuration(headquarters: &Headquarters, broker: &Broker) -> String {

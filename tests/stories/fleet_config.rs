@@ -108,10 +108,10 @@ async fn a_service_that_is_killed_in_every_start_of_a_trial_comes_back_with_what
     service.comes_back_after(75).await;
     for _ in 0..2 {
         assert_eq!(shown(&service)["state"], "trial");
-        service.kill_and_start_again().await;
+        service.restart().await;
     }
     assert_eq!(shown(&service)["state"], "trial", "the third start");
-    service.kill_and_start_again().await;
+    service.restart().await;
     let now = shown(&service);
     assert_eq!((&now["version"], &now["state"]), (&json!(0), &json!("rolled-back")), "{now}");
     assert!(now["reason"].as_str().expect("a sentence").contains("3 starts"), "{now}");

@@ -256,6 +256,10 @@ fn situations() -> Vec<Situation> {
         S::Drifted { drift: drift(Since::Weekday { weekday: 6 }) },
         S::Drifted { drift: drift(Since::Date { date: "2026-11-21".into() }) },
         S::Drifted { drift: drift(Since::Turns { turns: 4 }) },
+        S::BudgetSpent { pictures: 3 },
+        S::OutOfService { who: text(), reason: text() },
+        S::Updating { what: text(), percent: None },
+        S::Updating { what: text(), percent: Some(40) },
         S::Look { what: text(), todo: text() },
         S::Fault { what: text(), todo: text() },
     ];

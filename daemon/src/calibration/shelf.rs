@@ -228,7 +228,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Unusable> {
 
 #[cfg(test)]
 mod tests {
-    use turnstage_cloud_sync::Clock;
 
     use super::super::{CameraLimits, Range, Spread};
     use super::*;

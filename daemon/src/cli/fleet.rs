@@ -2,7 +2,7 @@
 //!
 //! Speaks to the broker alone; no station needs to run here.
 
-mod rollout;
+pub mod rollout;
 mod run;
 mod watch;
 
@@ -20,7 +20,7 @@ use turnstage_cloud_sync::mqtt::{Link, LinkState, TroubleKind};
 use super::answer::answer;
 use crate::access::Role;
 use crate::exit::{self, Exit};
-use crate::fleet::manager::{Manager, Options, is_meant};
+use crate::fleet::client::{Manager, Options, is_meant};
 use crate::fleet::signed::Signer;
 use crate::status::StationName;
 

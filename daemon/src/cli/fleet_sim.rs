@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use turnstage_cloud_sync::mqtt::{Broker, Figures, LinkState, Post, Tls};
 
 use super::answer::answer;
+use super::fleet::rollout;
 use crate::clock::SystemClock;
 use crate::command::Refusal;
 use crate::exit::{self, Exit};
+use crate::fleet::client::Options;
 use crate::fleet::ledger::Ledger;
 use crate::fleet::light::{LightStation, Liveliness};
 use crate::fleet::{self, FleetTask};
@@ -75,6 +77,9 @@ pub struct FleetSim {
     /// Measure a connect storm and so many seconds of steady telling, print a table and end.
     #[arg(long, value_name = "SECONDS")]
     measure: Option<u64>,
+    /// With --measure: give all of them a configuration as this manager, and measure until each has said that it uses it.
+    #[arg(long, value_name = "FILE")]
+    manager: Option<PathBuf>,
     /// Process id of the broker, for its part of the table.
     #[arg(long)]
     broker_pid: Option<u32>,
@@ -101,7 +106,7 @@ pub async fn perform(options: FleetSim) -> Result<u8> {
     let fleet = running.collect::<Vec<()>>();
     let told = async {
         match options.measure {
-            Some(seconds) => measure(&posts, Duration::from_secs(seconds), options.broker_pid).await,
+            Some(_) => measure(&posts, &options).await,
             None => watch(&posts).await,
         }
     };
@@ -288,8 +293,9 @@ fn broker(pid: Option<u32>) -> Used {
     pid.map(|pid| used(&pid.to_string())).unwrap_or_default()
 }
 
-/// Connect storm, then steady telling; exit 69 where not all came to be connected.
-async fn measure(posts: &[Post], steady: Duration, pid: Option<u32>) -> Result<u8> {
+/// Connect storm, steady telling, roll-out; exit 69 where not all came to be connected or configured.
+async fn measure(posts: &[Post], options: &FleetSim) -> Result<u8> {
+    let (steady, pid) = (Duration::from_secs(options.measure.unwrap_or_default()), options.broker_pid);
     answer!("{} stations", posts.len());
     answer!(
         "{:<16} {:>9} {:>9} {:>13} {:>7} {:>6} {:>10} {:>10} {:>8} {:>8}",
@@ -318,5 +324,10 @@ async fn measure(posts: &[Post], steady: Duration, pid: Option<u32>) -> Result<u
     let phase = Phase::begin(posts, pid);
     sleep(steady).await;
     phase.end("steady", posts);
-    Ok(exit::OK)
+    let Some(file) = &options.manager else { return Ok(exit::OK) };
+    let manager = Options::read(file).map_err(|what| Exit::new(exit::CONFIGURATION, what))?;
+    let phase = Phase::begin(posts, pid);
+    let code = rollout::to_all(manager, &format!("{}/*/*", options.org)).await?;
+    phase.end("roll-out", posts);
+    Ok(code)
 }

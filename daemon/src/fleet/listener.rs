@@ -197,7 +197,7 @@ impl Listener {
             }
             Err(Unheard::Refused(refusal)) => {
                 message.done();
-                let actor = actor(&claims.sender);
+                let actor = actor(&sender(&key, &claims));
                 let data = told(&claims.id, &claims.kind, CommandState::Rejected, Some(&refusal));
                 self.behind.record(audit::entry("fleet.command", &actor, None, data)).await;
                 self.answer(kind, id, CommandState::Rejected, Some(sender(&key, &claims)), refusal);

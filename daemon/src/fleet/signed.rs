@@ -27,6 +27,10 @@ pub const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Version of the trust file.
 const TRUST_SCHEMA: u32 = 1;
 
+/// A private key in PKCS#8 before its 32 bytes: version 0, the algorithm 1.3.101.112, an octet string in an octet string.
+const PKCS8_HEAD: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -158,15 +162,12 @@ impl Signer {
         Ok(Self { id: id.to_owned(), pair })
     }
 
-    /// A new key as PEM.
+    /// A new key as PEM, in the first form of PKCS#8, which every program reads (RFC 8410, section 7).
     pub fn generate() -> Result<String, String> {
-        let random = ring::rand::SystemRandom::new();
-        let der =
-            Ed25519KeyPair::generate_pkcs8(&random).map_err(|_| "no random numbers can be had".to_owned())?;
-        let text = STANDARD.encode(der.as_ref());
-        let lines: Vec<&str> =
-            text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-        Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+        let mut der = PKCS8_HEAD.to_vec();
+        let seed = ring::rand::generate::<[u8; 32]>(&ring::rand::SystemRandom::new());
+        der.extend(seed.map_err(|_| "no random numbers can be had".to_owned())?.expose());
+        Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der)))
     }
 
     /// Its line for a trust file.

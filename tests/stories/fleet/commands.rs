@@ -127,7 +127,27 @@ async fn what_must_not_be_obeyed_is_answered_with_its_rule_and_has_no_effect() {
         assert!(end["reason"].as_str().is_some_and(|reason| reason.ends_with('.')), "{end}");
     }
 
-    let unsigned = start();
+    let status = service.status().await;
+    assert!(status["session"].is_null(), "nothing was begun: {status}");
+    let events = service.events(0).await;
+    assert!(!events.iter().any(|event| event["kind"] == "command.accepted"), "{events:?}");
+    let noted = |id: &str| {
+        events.iter().any(|event| event["kind"] == "fleet.command" && event["data"]["command"] == id)
+    };
+    for (order, ..) in cases {
+        // Those for somebody else are not worth a line for each.
+        assert!(noted(&order.id), "{} {} is not on record", order.kind, order.id);
+    }
+    assert!(events.iter().any(|event| event["actor"] == "fleet:hq/ana@hq"), "with its actor");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_trusted_signed_is_refused_and_has_no_effect() {
+    let Some(broker) = Broker::start("what_nobody_trusted_signed", Setup::default()).await else { return };
+    let headquarters = Headquarters::new();
+    let mut watcher = broker.watch("turnstage/#").await;
+    let service = station(&headquarters, &broker).await;
+    let unsigned = headquarters.order(STATION, "start", json!({ "item": "item-1", "recipe": null }));
     let forged = Headquarters::new().sign(&unsigned, "hq");
     let altered = headquarters.sign(&unsigned, "hq").replacen("ey", "eY", 2);
     for (text, rules) in [
@@ -142,19 +162,9 @@ async fn what_must_not_be_obeyed_is_answered_with_its_rule_and_has_no_effect() {
         let rule = told_of(&heard[before..], &unsigned)[0]["rule"].clone();
         assert!(rules.iter().any(|wanted| rule == *wanted), "{text}: {rule}");
     }
-
-    let status = service.status().await;
-    assert!(status["session"].is_null(), "nothing was begun: {status}");
     let events = service.events(0).await;
     assert!(!events.iter().any(|event| event["kind"] == "command.accepted"), "{events:?}");
-    let noted = |id: &str| {
-        events.iter().any(|event| event["kind"] == "fleet.command" && event["data"]["command"] == id)
-    };
-    for (order, ..) in cases {
-        // Those for somebody else are not worth a line for each.
-        assert!(noted(&order.id), "{} {} is not on record", order.kind, order.id);
-    }
-    assert!(events.iter().any(|event| event["actor"] == "fleet:hq/ana@hq"), "with its actor");
+    assert!(events.iter().any(|event| event["kind"] == "fleet.command" && event["actor"] == "fleet:unknown"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

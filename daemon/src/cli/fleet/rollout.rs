@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{answer, beside, meant, named, snapshot};
 use crate::exit::{self, Exit};
+use crate::fleet::client::{Manager, Options};
 use crate::fleet::desired::{Desired, Reported, State};
-use crate::fleet::manager::{Manager, Options};
 use crate::fleet::topics::Below;
 use crate::status::StationName;
 
@@ -41,6 +41,27 @@ pub struct Set {
     json: bool,
 }
 
+/// How what stations say is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Lines,
+    Json,
+}
+
+/// How a stage is waited for.
+struct Wait {
+    span: Duration,
+    told: Told,
+}
+
+impl Set {
+    fn wait(&self) -> Wait {
+        let told = if self.json { Told::Json } else { Told::Lines };
+        Wait { span: Duration::from_secs(self.wait_s), told }
+    }
+}
+
 /// Options of `rollout`.
 #[derive(Debug, Args)]
 pub struct Rollout {
@@ -61,6 +82,23 @@ pub async fn rollout(options: Options, rollout: &Rollout) -> Result<u8> {
     perform(options, &rollout.set, rollout.first.max(1)).await
 }
 
+/// A small configuration to all stations of a pattern, without a word of each.
+pub async fn to_all(options: Options, pattern: &str) -> Result<u8> {
+    let config = Map::from_iter([("log".to_owned(), json!({ "level": "warn" }))]);
+    let listen = ["config/reported", "config/desired"];
+    let (link, mut manager) =
+        Manager::new(options, &listen).map_err(|why| Exit::new(exit::CONFIGURATION, why))?;
+    beside(link, async {
+        snapshot(&mut manager).await?;
+        let stations = meant(&manager, pattern)?;
+        let highest = stations.iter().map(|station| highest(&manager, station)).max().unwrap_or_default();
+        let desired = Desired { version: highest + 1, config, recipes: BTreeMap::new() };
+        let quiet = Wait { span: Duration::from_secs(600), told: Told::Nothing };
+        stage_of(&mut manager, &quiet, &desired, &stations).await
+    })
+    .await
+}
+
 async fn perform(options: Options, set: &Set, first: usize) -> Result<u8> {
     let (config, recipes) = documents(set)?;
     let listen = ["status", "config/reported", "config/desired"];
@@ -77,7 +115,7 @@ async fn perform(options: Options, set: &Set, first: usize) -> Result<u8> {
             if part.is_empty() {
                 continue;
             }
-            let code = stage_of(&mut manager, set, &desired, part).await?;
+            let code = stage_of(&mut manager, &set.wait(), &desired, part).await?;
             if code != exit::OK {
                 if stage == 0 && !later.is_empty() {
                     answer!("the other {} stations were not configured", later.len());
@@ -100,7 +138,7 @@ fn highest(manager: &Manager, station: &StationName) -> u64 {
 /// Sends the version to some stations and waits for each; ends at the first that does not use it.
 async fn stage_of(
     manager: &mut Manager,
-    set: &Set,
+    wait: &Wait,
     desired: &Desired,
     stations: &[StationName],
 ) -> Result<u8> {
@@ -110,7 +148,7 @@ async fn stage_of(
             manager.configuration(station, desired).map_err(|why| Exit::new(exit::CONFIGURATION, why))?;
         manager.send(message).await.map_err(|denied| Exit::new(exit::REFUSED, denied))?;
     }
-    let end = Instant::now() + Duration::from_secs(set.wait_s);
+    let end = Instant::now() + wait.span;
     let mut told: BTreeMap<StationName, Reported> = BTreeMap::new();
     while !waiting.is_empty() {
         let Ok(heard) = timeout_at(end, manager.next()).await else { break };
@@ -122,7 +160,7 @@ async fn stage_of(
         if told.get(&heard.station) == Some(&reported) {
             continue;
         }
-        tell(set, &heard.station, &reported);
+        tell(wait.told, &heard.station, &reported);
         let outcome = outcome(&reported, desired.version);
         told.insert(heard.station.clone(), reported);
         match outcome {
@@ -134,11 +172,11 @@ async fn stage_of(
     for station in &waiting {
         let online = manager.fleet.stations.get(station).is_some_and(|seen| seen.online());
         let why = if online { "does not use it yet" } else { "is offline; it takes it when it comes back" };
-        match set.json {
-            true => {
-                answer!("{}", json!({ "station": named(station), "state": "unanswered", "online": online }))
+        match wait.told {
+            Told::Json => {
+                answer!("{}", json!({ "station": named(station), "state": "unanswered", "online": online }));
             }
-            false => answer!("{:<40} {why}", named(station)),
+            _ => answer!("{:<40} {why}", named(station)),
         }
     }
     Ok(if waiting.is_empty() { exit::OK } else { exit::HARDWARE })
@@ -157,9 +195,11 @@ fn outcome(reported: &Reported, version: u64) -> Option<bool> {
     }
 }
 
-fn tell(set: &Set, station: &StationName, reported: &Reported) {
-    if set.json {
-        return answer!("{}", json!({ "station": named(station), "reported": reported }));
+fn tell(told: Told, station: &StationName, reported: &Reported) {
+    match told {
+        Told::Nothing => return,
+        Told::Json => return answer!("{}", json!({ "station": named(station), "reported": reported })),
+        Told::Lines => {}
     }
     let state = json!(reported.state);
     let wanted = reported.wanted.map_or(String::new(), |wanted| format!(" (wanted: {wanted})"));

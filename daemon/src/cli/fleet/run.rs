@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{answer, beside, meant, named, snapshot};
 use crate::exit::{self, Exit};
+use crate::fleet::client::{Manager, Options};
 use crate::fleet::commands::Order;
 use crate::fleet::ledger::CommandState;
 use crate::fleet::listener::CommandBody;
-use crate::fleet::manager::{Manager, Options};
 use crate::fleet::topics::Below;
 
 /// Options of `run`.

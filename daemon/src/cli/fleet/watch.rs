@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{answer, beside, meant, named, snapshot};
 use crate::exit::{self, Exit};
-use crate::fleet::manager::{Manager, Options, Seen, is_meant};
+use crate::fleet::client::{Manager, Options, Seen, is_meant};
 use crate::status::StationName;
 
 /// What is watched.
