@@ -45,10 +45,15 @@ impl Service {
         Self { child, environment, folder, address: ([127, 0, 0, 1], 0).into(), client }
     }
 
-    /// Waits until it ends with this code, and starts it anew as a service manager does.
-    pub async fn comes_back_after(&mut self, code: i32) {
+    /// Waits until it ends with this code.
+    pub fn ends_with(&mut self, code: i32) {
         let ended = self.child.wait().expect("an end").code();
         assert_eq!(ended, Some(code), "{}", self.log());
+    }
+
+    /// Waits until it ends with this code, and starts it anew as a service manager does.
+    pub async fn comes_back_after(&mut self, code: i32) {
+        self.ends_with(code);
         self.start_again().await;
     }
 

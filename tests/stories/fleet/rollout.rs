@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use turnstage_tests::broker::watcher::{Heard, Watcher};
 use turnstage_tests::broker::{Broker, Setup};
 use turnstage_tests::headquarters::{Headquarters, body, told_of, until_over};
@@ -68,6 +69,27 @@ async fn fleet(test: &str) -> Option<(Broker, Headquarters, Watcher, Vec<Service
     Some((broker, headquarters, watcher, stations))
 }
 
+/// Does something with each station beside the others, in threads that may block.
+fn each(
+    stations: Vec<Service>,
+    what: impl Fn(&mut Service, &Handle) + Clone + Send + 'static,
+) -> impl Future<Output = Vec<Service>> {
+    let all: Vec<_> = stations
+        .into_iter()
+        .map(|mut service| {
+            let what = what.clone();
+            tokio::task::spawn_blocking(move || {
+                what(&mut service, &Handle::current());
+                service
+            })
+        })
+        .collect();
+    async move {
+        let done = futures_util::future::join_all(all).await;
+        done.into_iter().map(|service| service.expect("it did")).collect()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_cannot_be_is_refused_by_the_first_and_never_reaches_the_others() {
     let Some((_broker, headquarters, mut watcher, stations)) = fleet("what_cannot_be_is_refused").await
@@ -110,45 +132,32 @@ async fn a_configuration_after_which_the_link_is_dead_goes_back_by_itself_on_all
     else {
         return;
     };
-    let restarted = stations.into_iter().map(|mut service| {
-        tokio::spawn(async move {
-            service.comes_back_after(75).await;
-            service
-        })
-    });
-    let restarted: Vec<_> = restarted.collect();
+    let restarted = each(stations, |service, handle| handle.block_on(service.comes_back_after(75)));
     let parallel = "[uploader]\nparallel = 3\n";
     let ran = manager(&headquarters, &["set", "acme/*/*", "--wait-s", "60"], parallel);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let mut stations = Vec::new();
-    for service in restarted {
-        stations.push(service.await.expect("it came back"));
-    }
+    let stations = restarted.await;
     until_all(&mut watcher, "version 1", |body| body["state"] == "in-use" && body["version"] == 1).await;
 
-    // The next one kills the link: each station restarts into it, hears nothing, and goes back by another restart.
-    let returned: Vec<_> = stations
-        .into_iter()
-        .map(|mut service| {
-            tokio::spawn(async move {
-                service.comes_back_after(75).await;
-                service.comes_back_after(75).await;
-                service
-            })
-        })
-        .collect();
+    // The network goes while they restart into the next one: each hears nothing, and goes back by another restart.
+    let ended = each(stations, |service, _| service.ends_with(75));
     let wanted = manager(&headquarters, &["set", "acme/*/*", "--wait-s", "1"], "[uploader]\nparallel = 4\n");
+    assert_eq!(wanted.code, 69, "nobody uses it yet: {wanted:?}");
+    let stations = ended.await;
     broker.partition();
-    assert_ne!(wanted.code, 77, "{wanted:?}");
-    let mut stations = Vec::new();
-    for service in returned {
-        stations.push(service.await.expect("it came back twice"));
-    }
+    let stations = each(stations, |service, handle| {
+        handle.block_on(service.start_again());
+        handle.block_on(service.comes_back_after(75));
+    })
+    .await;
     broker.heal();
     until_all(&mut watcher, "all went back", |body| body["state"] == "rolled-back" && body["version"] == 1)
         .await;
     for service in &stations {
-        assert_eq!(of_manager(service, "config.rolled-back").await.len(), 1, "on record, with its actor");
+        let events = service.events(0).await;
+        let back = |event: &&Value| event["kind"] == "config.rolled-back" && event["data"]["version"] == 2;
+        assert_eq!(events.iter().filter(back).count(), 1, "on record");
+        assert_eq!(of_manager(service, "config.offered").await.len(), 2, "with who wanted it");
     }
 }
 
