@@ -52,6 +52,8 @@ pub struct Broker {
     folder: TempDir,
     program: PathBuf,
     port: u16,
+    /// Where a secure broker speaks plainly, to the stories' own clients.
+    plain: u16,
     relay: Relay,
     secure: bool,
     users: Vec<(String, String)>,
@@ -73,15 +75,13 @@ impl Broker {
             return None;
         };
         let folder = TempDir::new().expect("a folder");
-        // Free now; nobody else is given it soon, and the broker comes back to the same one.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
-        configure(folder.path(), &passwords, port, &setup);
+        let port = free_port();
+        let plain = if setup.tls.is_some() { free_port() } else { port };
+        configure(folder.path(), &passwords, (port, plain), &setup);
         let relay = Relay::to(port).await;
         let (secure, users) = (setup.tls.is_some(), setup.users);
         let log = Arc::default();
-        let mut broker = Self { process: None, log, folder, program, port, relay, secure, users };
+        let mut broker = Self { process: None, log, folder, program, port, plain, relay, secure, users };
         broker.restart();
         Some(broker)
     }
@@ -206,14 +206,14 @@ impl Broker {
     /// Records what is said on `filter`, by `mosquitto_sub` with a session that outlives the broker's absence.
     pub async fn watch(&self, filter: &str) -> Watcher {
         let user = self.users.first().map(|(name, password)| (name.as_str(), password.as_str()));
-        Watcher::start(self.port, user, filter).await
+        Watcher::start(self.plain, user, filter).await
     }
 
     /// Says something by `mosquitto_pub`.
     pub fn say(&self, topic: &str, payload: &str) {
         let mut command = Command::new("mosquitto_pub");
         command.args(["-h", "127.0.0.1", "-V", "5", "-q", "1", "-t", topic, "-m", payload]);
-        command.args(["-p", &self.port.to_string()]);
+        command.args(["-p", &self.plain.to_string()]);
         if let Some((name, password)) = self.users.first() {
             command.args(["-u", name, "-P", password]);
         }
@@ -242,10 +242,16 @@ fn signal(process: &Child, name: &str) {
     assert!(told.expect("kill runs").success(), "mosquitto is not there any more");
 }
 
-fn configure(folder: &Path, passwords: &Path, port: u16, setup: &Setup) {
+/// Free now; nobody else is given it soon, and the broker comes back to the same one.
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    free.local_addr().expect("its address").port()
+}
+
+fn configure(folder: &Path, passwords: &Path, (port, plain): (u16, u16), setup: &Setup) {
     std::fs::create_dir(folder.join("store")).expect("a store");
     // As root it would otherwise become a user who cannot read here.
-    let mut lines = format!("user root\nlistener {port} 127.0.0.1\nset_tcp_nodelay true\nlog_dest stderr\n");
+    let mut lines = "user root\nset_tcp_nodelay true\nlog_dest stderr\n".to_owned();
     lines += &format!("allow_anonymous {}\n", setup.users.is_empty());
     if !setup.users.is_empty() {
         let file = folder.join("passwords");
@@ -262,6 +268,11 @@ fn configure(folder: &Path, passwords: &Path, port: u16, setup: &Setup) {
         std::fs::write(&file, acl).expect("access rules");
         lines += &format!("acl_file {}\n", file.display());
     }
+    if setup.tls.is_some() {
+        lines += &format!("listener {plain} 127.0.0.1\n");
+    }
+    // What follows is of this one.
+    lines += &format!("listener {port} 127.0.0.1\n");
     if let Some(BrokerTls { clients, server, revoked }) = &setup.tls {
         let (certificate, key) = (server.certificate.display(), server.key.display());
         lines += &format!("cafile {}\ncertfile {certificate}\nkeyfile {key}\n", clients.display());

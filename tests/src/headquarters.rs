@@ -1,5 +1,5 @@
-//! A manager of stations: a key to sign with, what stations need to trust it, and commands as they are sent by anybody
-//! with an MQTT client.
+//! A manager of stations: a broker with passwords, access rules and certificates as the pages say, a key to sign with, what
+//! stations need to trust it, and commands as they are sent by anybody with an MQTT client.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,12 +12,14 @@ use tempfile::TempDir;
 use turnstage::access::Role;
 use turnstage::fleet::signed::Signer;
 
-use crate::broker::Broker;
+use crate::broker::authority::Authority;
 use crate::broker::watcher::{Heard, Watcher};
+use crate::broker::{Broker, BrokerTls, Setup};
 
 /// See the module.
 pub struct Headquarters {
     folder: TempDir,
+    authority: Authority,
     counter: std::cell::Cell<u64>,
 }
 
@@ -47,7 +49,8 @@ impl Headquarters {
                 &format!("[[key]]\nid = \"{id}\"\npublic = \"{}\"\nrole = \"{}\"\n", key.public, role.name());
         }
         std::fs::write(folder.path().join("trust.toml"), trust).expect("a trust file");
-        Self { folder, counter: std::cell::Cell::new(1) }
+        let authority = Authority::new(folder.path(), "fleet-ca");
+        Self { folder, authority, counter: std::cell::Cell::new(1) }
     }
 
     /// The file of those who are trusted.
@@ -60,22 +63,61 @@ impl Headquarters {
         self.folder.path()
     }
 
+    /// A broker for these stations, set up as the pages say: TLS with a certificate of each client, a password each, and
+    /// access rules. `None` where Mosquitto is missing.
+    pub async fn broker(&self, test: &str, stations: &[&str], persistent: bool) -> Option<Broker> {
+        let mut users = vec![("fleet".to_owned(), "of-the-fleet".to_owned())];
+        let mut acl = "user fleet\ntopic readwrite #\n".to_owned();
+        for station in stations {
+            let user = station.replace('/', ".");
+            let topic = format!("turnstage/{station}");
+            acl += &format!("user {user}\n");
+            for told in ["status", "telemetry/#", "event/#", "alarm/#", "config/reported", "cmd/+/+/status"] {
+                acl += &format!("topic write {topic}/{told}\n");
+            }
+            acl += &format!("topic read {topic}/cmd/#\ntopic read {topic}/config/desired\n");
+            users.push((user, format!("of {station}")));
+        }
+        let server = self.authority.server("broker", &["localhost"]);
+        let tls = BrokerTls { clients: self.authority.file.clone(), server, revoked: None };
+        let setup = Setup { users, acl: Some(acl), tls: Some(tls), persistent, ..Setup::default() };
+        Broker::start(test, setup).await
+    }
+
     /// What a station's configuration has of its fleet. It speaks to the broker through the relay, and returns quickly.
-    pub fn section(&self, broker: &Broker) -> String {
+    pub fn section(&self, broker: &Broker, station: &str) -> String {
+        let user = station.replace('/', ".");
+        let own = self.authority.client(&user, 3);
+        let password = self.folder.path().join(format!("{user}.password"));
+        std::fs::write(&password, format!("of {station}\n")).expect("a password file");
         format!(
-            "\n[fleet]\nbroker = \"mqtt://127.0.0.1:{}\"\ntrust_file = \"{}\"\nreturn_s = 0.2\ntelemetry_s = 5.0\n",
+            "\n[fleet]\nbroker = \"mqtts://localhost:{}\"\ntrust_file = {:?}\nca_file = {:?}\ncert_file = {:?}\nkey_file = \
+             {:?}\npassword_file = {password:?}\nreturn_s = 0.2\ntelemetry_s = 5.0\n",
             broker.relay().port(),
-            self.trust_file().display()
+            self.trust_file(),
+            self.authority.file,
+            own.certificate,
+            own.key,
         )
     }
 
     /// Writes `manager.toml` of somebody with the key that may everything.
     pub fn write_manager(&self, broker: &Broker) {
-        let text = format!(
-            "broker = \"mqtt://127.0.0.1:{}\"\nsigning_key_file = \"hq.pem\"\nkey_id = \"hq\"\nsender = \"ana@hq\"\n",
-            broker.port()
+        let own = self.authority.client("fleet", 2);
+        let file =
+            |name: &str, text: &str| std::fs::write(self.folder.path().join(name), text).expect("a file");
+        file("fleet.password", "of-the-fleet");
+        file(
+            "manager.toml",
+            &format!(
+                "broker = \"mqtts://localhost:{}\"\nusername = \"fleet\"\npassword_file = \"fleet.password\"\nca_file = {:?}\n\
+                 cert_file = {:?}\nkey_file = {:?}\nsigning_key_file = \"hq.pem\"\nkey_id = \"hq\"\nsender = \"ana@hq\"\n",
+                broker.port(),
+                self.authority.file,
+                own.certificate,
+                own.key,
+            ),
         );
-        std::fs::write(self.folder.path().join("manager.toml"), text).expect("a file");
     }
 
     /// A command that is valid for a minute from now on.

@@ -26,7 +26,7 @@ async fn station(headquarters: &Headquarters, broker: &Broker) -> Service {
 fn configuration(headquarters: &Headquarters, broker: &Broker) -> String {
     let (org, site, name) = ("acme", "berlin", "booth-7");
     let station = format!("[station]\norg = \"{org}\"\nsite = \"{site}\"\nname = \"{name}\"\n");
-    format!("{station}{}{}", quick_rig(""), headquarters.section(broker))
+    format!("{station}{}{}", quick_rig(""), headquarters.section(broker, STATION))
 }
 
 /// What was said on a topic of the station, in order.

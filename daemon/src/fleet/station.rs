@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use turnstage_cloud_sync::event::NewEvent;
+use turnstage_cloud_sync::meter::Counted;
 use turnstage_cloud_sync::mqtt::Figures;
 use turnstage_cloud_sync::spool::SpoolError;
 use turnstage_cloud_sync::{Sha256, Transfer, TransferError};
@@ -20,7 +22,7 @@ use turnstage_cloud_sync::{Sha256, Transfer, TransferError};
 use super::behind::{Behind, Obeyed};
 use super::commands::Order;
 use super::desired::{Desired, Keeper, Offered, Reported};
-use super::telemetry::{Extra, Group, Telemetry};
+use super::telemetry::{Extra, Group, Link, Telemetry};
 use crate::access::{Role, Visitor};
 use crate::clock::SystemClock;
 use crate::command::{Act, Actor, Place, Refusal, Which};
@@ -41,13 +43,15 @@ pub struct RealStation {
     window: Window,
     keeper: Arc<Keeper>,
     telemetry: Mutex<Telemetry>,
+    /// Bytes to and from the broker that the meter has.
+    broker_bytes: (AtomicU64, AtomicU64),
 }
 
 impl RealStation {
     /// The station of a window; its files lie below `data`.
     pub fn new(window: Window, keeper: Arc<Keeper>, data: &Path) -> Self {
         let telemetry = Mutex::new(Telemetry::new(data.to_owned(), PathBuf::from("/")));
-        Self { window, keeper, telemetry }
+        Self { window, keeper, telemetry, broker_bytes: Default::default() }
     }
 
     async fn act(&self, id: &str, actor: &Actor, act: Act) -> Obeyed {
@@ -95,6 +99,15 @@ impl RealStation {
             }
         };
         rotated.map_or_else(Obeyed::Failed, |rotated| Obeyed::Done(json!(rotated)))
+    }
+
+    /// Adds what went to and from the broker to the day's bytes; those of today.
+    fn count(&self, link: &Figures) -> Counted {
+        let before = |counted: &AtomicU64, now: u64| now.saturating_sub(counted.swap(now, Ordering::Relaxed));
+        let sent = before(&self.broker_bytes.0, link.bytes_out);
+        let received = before(&self.broker_bytes.1, link.bytes_in);
+        self.window.meter().count(sent, received);
+        self.window.meter().today()
     }
 
     /// Ends the program; what became of it is told by the next run.
@@ -199,7 +212,14 @@ impl Behind for RealStation {
     }
 
     async fn figures(&self, link: Figures) -> Vec<(Group, Value)> {
-        let extra = Extra { link: link.into(), config_version: self.config_version() };
+        let today = self.count(&link);
+        let link = Link {
+            bytes_sent_today: today.sent,
+            bytes_received_today: today.received,
+            bytes_a_day_max: self.window.meter().budget(),
+            ..link.into()
+        };
+        let extra = Extra { link, config_version: self.config_version() };
         self.telemetry.lock().await.groups(&self.window, extra).await
     }
 

@@ -24,6 +24,7 @@ use turnstage_cloud_sync::{ClockQuality, Sha256, Stamp};
 use crate::window::{Recent, Window};
 use machine::{Figures, Machine};
 use storage::{Room, Trend};
+use versions::SlotVersion;
 
 /// Sessions are read anew after so many milliseconds: what they took changes slowly, and reading them is not cheap.
 const RECENT_MS: u64 = 600_000;
@@ -110,6 +111,12 @@ pub struct Link {
     pub messages_waiting: u64,
     /// Connections after the first.
     pub reconnects: u64,
+    /// Bytes that the station sent over the network today, pictures and updates included.
+    pub bytes_sent_today: u64,
+    /// The same of bytes received.
+    pub bytes_received_today: u64,
+    /// Most bytes a day, on a metered link that has such a limit.
+    pub bytes_a_day_max: Option<u64>,
 }
 
 impl From<mqtt::Figures> for Link {
@@ -119,6 +126,7 @@ impl From<mqtt::Figures> for Link {
             messages_denied: figures.denied,
             messages_waiting: (figures.waiting_latest + figures.waiting_deliveries) as u64,
             reconnects: figures.connects.saturating_sub(1),
+            ..Self::default()
         }
     }
 }
@@ -181,7 +189,9 @@ impl Telemetry {
         told.add(Group::Link, &extra.link);
         if let Some(files) = self.read_files(window, &now).await {
             told.add(Group::Machine, &files.figures);
+            let slots = window.updates().versions().slots.iter().map(SlotVersion::from).collect();
             let versions = versions::Versions::of(files.system, files.recipes, extra.config_version);
+            let versions = versions::Versions { slots, ..versions };
             told.add(Group::Versions, &versions);
             told.add(Group::Credentials, &files.credentials);
             self.machine = files.machine;

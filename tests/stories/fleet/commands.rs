@@ -1,7 +1,6 @@
 //! Commands: obeyed once, answered always, and only of those who are trusted.
 
 use serde_json::{Value, json};
-use turnstage_tests::broker::{Broker, Setup};
 use turnstage_tests::headquarters::{Headquarters, told_of, until_over};
 
 use super::{STATION, station};
@@ -16,11 +15,12 @@ fn obeyed(events: &[Value], id: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_signed_by_somebody_else_s_tool_is_obeyed_once_however_often_it_comes() {
-    let Some(broker) = Broker::start("a_command_signed_by_somebody_else_s_tool", Setup::default()).await
+    let headquarters = Headquarters::new();
+    let Some(broker) =
+        headquarters.broker("a_command_signed_by_somebody_else_s_tool", &[STATION], false).await
     else {
         return;
     };
-    let headquarters = Headquarters::new();
     let mut watcher = broker.watch("turnstage/#").await;
     let mut service = station(&headquarters, &broker).await;
     let order = headquarters.order(STATION, "start", json!({ "item": "item-1", "recipe": null }));
@@ -57,8 +57,8 @@ async fn a_command_signed_by_somebody_else_s_tool_is_obeyed_once_however_often_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_refused_when_every_record_of_the_command_was_lost() {
-    let Some(broker) = Broker::start("a_replay_is_refused", Setup::default()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("a_replay_is_refused", &[STATION], false).await else { return };
     let mut watcher = broker.watch("turnstage/#").await;
     let mut service = station(&headquarters, &broker).await;
     let order = headquarters.order(STATION, "start", json!({ "item": "item-1", "recipe": null }));
@@ -86,8 +86,10 @@ async fn a_replay_is_refused_when_every_record_of_the_command_was_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_obeyed_is_answered_with_its_rule_and_has_no_effect() {
-    let Some(broker) = Broker::start("what_must_not_be_obeyed", Setup::default()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("what_must_not_be_obeyed", &[STATION], false).await else {
+        return;
+    };
     let mut watcher = broker.watch("turnstage/#").await;
     let service = station(&headquarters, &broker).await;
     let order = |kind: &str, arguments: Value| headquarters.order(STATION, kind, arguments);
@@ -143,8 +145,10 @@ async fn what_must_not_be_obeyed_is_answered_with_its_rule_and_has_no_effect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_trusted_signed_is_refused_and_has_no_effect() {
-    let Some(broker) = Broker::start("what_nobody_trusted_signed", Setup::default()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("what_nobody_trusted_signed", &[STATION], false).await else {
+        return;
+    };
     let mut watcher = broker.watch("turnstage/#").await;
     let service = station(&headquarters, &broker).await;
     let unsigned = headquarters.order(STATION, "start", json!({ "item": "item-1", "recipe": null }));
@@ -169,8 +173,10 @@ async fn what_nobody_trusted_signed_is_refused_and_has_no_effect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_taken_out_of_the_trust_file_is_trusted_no_more_at_once() {
-    let Some(broker) = Broker::start("a_key_that_is_taken_out", Setup::default()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("a_key_that_is_taken_out", &[STATION], false).await else {
+        return;
+    };
     let mut watcher = broker.watch("turnstage/#").await;
     let _service = station(&headquarters, &broker).await;
     let requeue = || headquarters.order(STATION, "requeue", json!({ "session": null }));

@@ -5,15 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use turnstage_tests::broker::watcher::Heard;
-use turnstage_tests::broker::{Broker, Setup};
 use turnstage_tests::headquarters::{Headquarters, told_of, until_over};
 
 use super::{STATION, said, station, until_status};
-
-/// A broker that keeps what it took.
-fn durable() -> Setup {
-    Setup { persistent: true, ..Setup::default() }
-}
 
 /// Ids and sequences of the events that were heard.
 fn events(heard: &[Heard]) -> (BTreeSet<String>, BTreeSet<u64>) {
@@ -34,10 +28,12 @@ fn all_heard(heard: &[Heard], log: &[Value], first: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_in_mid_session_misses_no_event_and_hears_the_present_first() {
-    let Some(mut broker) = Broker::start("a_broker_that_is_killed_in_mid_session", durable()).await else {
+    let headquarters = Headquarters::new();
+    let Some(mut broker) =
+        headquarters.broker("a_broker_that_is_killed_in_mid_session", &[STATION], true).await
+    else {
         return;
     };
-    let headquarters = Headquarters::new();
     let mut watcher = broker.watch("turnstage/#").await;
     let service = station(&headquarters, &broker).await;
     until_status(&mut watcher, "the station", |status| status["online"] == true).await;
@@ -64,8 +60,11 @@ async fn a_broker_that_is_killed_in_mid_session_misses_no_event_and_hears_the_pr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_back_empty_is_told_the_state_again_and_takes_commands() {
-    let Some(mut broker) = Broker::start("a_broker_that_comes_back_empty", durable()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(mut broker) = headquarters.broker("a_broker_that_comes_back_empty", &[STATION], true).await
+    else {
+        return;
+    };
     let mut watcher = broker.watch("turnstage/#").await;
     let _service = station(&headquarters, &broker).await;
     until_status(&mut watcher, "the station", |status| status["kind"] == "ready").await;
@@ -81,8 +80,8 @@ async fn a_broker_that_comes_back_empty_is_told_the_state_again_and_takes_comman
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_is_noticed_and_afterwards_late_events_are_marked_late() {
-    let Some(broker) = Broker::start("a_partition_is_noticed", durable()).await else { return };
     let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("a_partition_is_noticed", &[STATION], true).await else { return };
     let mut watcher = broker.watch("turnstage/#").await;
     let service = station(&headquarters, &broker).await;
     until_status(&mut watcher, "the station", |status| status["online"] == true).await;
@@ -97,10 +96,10 @@ async fn a_partition_is_noticed_and_afterwards_late_events_are_marked_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_that_dies_is_offline_by_its_will_and_one_that_ends_says_so() {
-    let Some(broker) = Broker::start("a_station_that_dies_is_offline", Setup::default()).await else {
+    let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("a_station_that_dies_is_offline", &[STATION], false).await else {
         return;
     };
-    let headquarters = Headquarters::new();
     let mut watcher = broker.watch("turnstage/#").await;
     let mut service = station(&headquarters, &broker).await;
     until_status(&mut watcher, "the station", |status| status["online"] == true).await;
@@ -114,10 +113,12 @@ async fn a_station_that_dies_is_offline_by_its_will_and_one_that_ends_says_so() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_killed_with_commands_in_flight_obeys_none_twice() {
-    let Some(broker) = Broker::start("a_station_killed_with_commands_in_flight", durable()).await else {
+    let headquarters = Headquarters::new();
+    let Some(broker) =
+        headquarters.broker("a_station_killed_with_commands_in_flight", &[STATION], true).await
+    else {
         return;
     };
-    let headquarters = Headquarters::new();
     let mut watcher = broker.watch("turnstage/#").await;
     let mut service = station(&headquarters, &broker).await;
     until_status(&mut watcher, "the station", |status| status["online"] == true).await;

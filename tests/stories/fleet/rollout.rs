@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use turnstage_tests::broker::Broker;
 use turnstage_tests::broker::watcher::{Heard, Watcher};
-use turnstage_tests::broker::{Broker, Setup};
 use turnstage_tests::headquarters::{Headquarters, body, told_of, until_over};
 use turnstage_tests::service::Service;
 use turnstage_tests::{Ran, quick_rig, turnstage};
@@ -21,7 +21,7 @@ fn name(nth: usize) -> String {
 async fn five(headquarters: &Headquarters, broker: &Broker) -> Vec<Service> {
     let station = |nth: usize| async move {
         let station = format!("[station]\norg = \"acme\"\nsite = \"berlin\"\nname = \"rig-{nth}\"\n");
-        let fleet = headquarters.section(broker) + "trial_s = 5.0\n";
+        let fleet = headquarters.section(broker, &name(nth)) + "trial_s = 5.0\n";
         Service::start(&format!("{station}{}{fleet}", quick_rig("")), &[]).await
     };
     futures_util::future::join_all((1..=STATIONS).map(station)).await
@@ -60,8 +60,10 @@ async fn of_manager(service: &Service, kind: &str) -> Vec<Value> {
 
 /// A fleet with a watcher, and a manager who may.
 async fn fleet(test: &str) -> Option<(Broker, Headquarters, Watcher, Vec<Service>)> {
-    let broker = Broker::start(test, Setup { persistent: true, ..Setup::default() }).await?;
     let headquarters = Headquarters::new();
+    let names: Vec<String> = (1..=STATIONS).map(name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let broker = headquarters.broker(test, &names, true).await?;
     headquarters.write_manager(&broker);
     let mut watcher = broker.watch("turnstage/#").await;
     let stations = five(&headquarters, &broker).await;

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 use turnstage_tests::asyncapi;
-use turnstage_tests::broker::{Broker, Setup};
 use turnstage_tests::headquarters::{Headquarters, until_over};
 
 use super::{STATION, said, station, until_status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_of_a_working_station_conforms_to_its_description() {
-    let Some(broker) = Broker::start("every_message_of_a_working_station", Setup::default()).await else {
+    let headquarters = Headquarters::new();
+    let Some(broker) = headquarters.broker("every_message_of_a_working_station", &[STATION], false).await
+    else {
         return;
     };
-    let headquarters = Headquarters::new();
     headquarters.write_manager(&broker);
     let mut watcher = broker.watch("turnstage/#").await;
     let mut service = station(&headquarters, &broker).await;

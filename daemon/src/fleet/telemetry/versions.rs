@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use turnstage_cloud_sync::Sha256;
 
+use crate::update::Slot;
+
 use super::machine::line;
 
 /// Versions.
@@ -26,6 +28,26 @@ pub struct Versions {
     pub config_version: Option<u64>,
     /// Recipes by name, with the SHA-256 of their text.
     pub recipes: BTreeMap<String, Sha256>,
+    /// The slots of a system that RAUC updates, as they were last seen.
+    pub slots: Vec<SlotVersion>,
+}
+
+/// What is in a slot of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotVersion {
+    /// `rootfs.0`.
+    pub slot: String,
+    /// `booted`, `active` or `inactive`.
+    pub state: String,
+    /// Version of the bundle that was installed there, as far as it is known.
+    pub version: String,
+}
+
+impl From<&Slot> for SlotVersion {
+    fn from(slot: &Slot) -> Self {
+        Self { slot: slot.name.clone(), state: slot.state.clone(), version: slot.version.clone() }
+    }
 }
 
 /// What the machine says of itself.
@@ -62,6 +84,7 @@ impl Versions {
             board,
             config_version,
             recipes,
+            slots: Vec::new(),
         }
     }
 }
