@@ -1,7 +1,7 @@
 //! The link to an MQTT broker: what a station says of itself, and what it is told.
 //!
 //! [`Link`] is one future that holds one connection at a time and begins each anew, so that nothing of a broken one is
-//! left: every message lives in an outbox of ours ([`outbox`], pure) until the broker acknowledged it. Live state is
+//! left: every message lives in an outbox of ours (`mqtt/outbox.rs`, pure) until the broker acknowledged it. Live state is
 //! said before any backlog and only as it is now; a delivery is repeated over any number of connections until the broker
 //! took or denied it. A message from the broker is acknowledged when its receiver says [`Received::done`], so the broker
 //! repeats what was not stored.

@@ -7,11 +7,11 @@
 //! ```
 //! The state is kept in `DATA/update.json` before each step, so that a process that is killed goes on where it was, and
 //! nothing is installed twice. RAUC checks signatures and writes slots; this module decides when ([`lock`]), and whether
-//! what was booted is good ([`proof`]). The station honours [`Hold`]: while an update is under way no session begins.
+//! what was booted is good (`proof`). The station honours [`Hold`]: while an update is under way no session begins.
 //!
 //! On the bus the crate `dbus` is used, not `zbus`: libdbus and `dbus-tokio` are in the program already because the
 //! Bluetooth stack links them, so that this adds no library; and its connection is a future that is polled beside each
-//! call, so that no task of its own runs ([`rauc`]).
+//! call, so that no task of its own runs (`rauc`).
 
 mod answer;
 mod boot;

@@ -63,7 +63,7 @@ impl CommandState {
 /// A command on record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// [`LEDGER_SCHEMA`] of the writer.
+    /// Version of the file.
     pub schema: u32,
     /// Chosen by the sender.
     pub id: String,
